@@ -1,0 +1,254 @@
+//! The configuration: what is written ([`raw`]) becomes what is meant ([`Config`]).
+//!
+//! Everything is read and checked before any port opens. Absent: any use of it.
+
+pub mod load;
+pub mod raw;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use secrecy::SecretString;
+use url::Url;
+
+use crate::model::{SourceName, Span, TenantName, Window};
+
+/// A configuration that holds together.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The tenants, at least one, names unique.
+    pub tenants: Vec<Tenant>,
+    /// The sources, at least one, names unique.
+    pub sources: Vec<Source>,
+    /// The SQLite file.
+    pub store: PathBuf,
+    /// The rule files.
+    pub rules: RulesConfig,
+    /// How the machine list is read.
+    pub inventory: Inventory,
+    /// What keeps a rule from doing harm.
+    pub guards: GuardsConfig,
+    /// The quotas.
+    pub limits: Limits,
+    /// How machine actions are followed.
+    pub tracking: Tracking,
+    /// Where the daemon listens.
+    pub server: Server,
+    /// The form of the log.
+    pub log: LogFormat,
+}
+
+/// One Entra tenant and how to sign in to it.
+#[derive(Debug, Clone)]
+pub struct Tenant {
+    /// Our name of it.
+    pub name: TenantName,
+    /// Entra's id of it.
+    pub tenant_id: String,
+    /// The application's id.
+    pub client_id: String,
+    /// How the application proves who it is.
+    pub credential: Credential,
+    /// The origin of the MDE API, without a trailing slash; `/api/...` is appended.
+    pub api_url: Url,
+    /// The origin of the login service; `/{tenant_id}/oauth2/v2.0/token` is appended.
+    pub login_url: Url,
+    /// The OAuth scope.
+    pub scope: String,
+}
+
+/// How the application proves who it is.
+#[derive(Debug, Clone)]
+pub enum Credential {
+    /// A client secret in a file, read anew for each sign-in so that it can be rotated.
+    SecretFile(PathBuf),
+    /// A client secret from the environment, read at start.
+    Secret(SecretString),
+}
+
+/// Where alerts come from.
+#[derive(Debug, Clone)]
+pub enum Source {
+    /// Polls `GET /api/alerts`.
+    Defender(DefenderSource),
+    /// Receives `POST /hooks/{name}`.
+    Webhook(WebhookSource),
+}
+
+impl Source {
+    /// The source's name.
+    #[must_use]
+    pub const fn name(&self) -> &SourceName {
+        match self {
+            Self::Defender(source) => &source.name,
+            Self::Webhook(source) => &source.name,
+        }
+    }
+}
+
+/// A source that polls MDE.
+#[derive(Debug, Clone)]
+pub struct DefenderSource {
+    /// Its name, by default its type.
+    pub name: SourceName,
+    /// The tenants that it polls: the one it names, or all.
+    pub tenants: Vec<TenantName>,
+    /// How often.
+    pub every: Span,
+    /// How far before the watermark each poll begins.
+    pub overlap: Span,
+    /// How often the slow second look is taken.
+    pub sweep_every: Span,
+    /// How far back it looks.
+    pub sweep_back: Span,
+    /// Where the very first poll begins.
+    pub start: Start,
+}
+
+/// Where the very first poll begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Start {
+    /// Now, floored to the second.
+    Now,
+    /// So long ago.
+    Back(Span),
+}
+
+/// A source that receives.
+#[derive(Debug, Clone)]
+pub struct WebhookSource {
+    /// Its name, the last part of its path.
+    pub name: SourceName,
+    /// The tenant that its alerts belong to.
+    pub tenant: TenantName,
+    /// How a sender proves who it is.
+    pub auth: WebhookAuth,
+}
+
+/// How a sender proves who it is.
+#[derive(Debug, Clone)]
+pub enum WebhookAuth {
+    /// `Authorization: Bearer <token>`
+    Bearer(SecretString),
+    /// `X-Stanch-Signature: t=<unix seconds>,v1=<hex>`
+    Hmac(SecretString),
+}
+
+/// The rule files.
+#[derive(Debug, Clone)]
+pub struct RulesConfig {
+    /// The folder.
+    pub dir: PathBuf,
+    /// Whether changes are looked for.
+    pub watch: bool,
+}
+
+/// How the machine list is read.
+#[derive(Debug, Clone)]
+pub struct Inventory {
+    /// How often the whole list is read.
+    pub every: Span,
+    /// How old a record may be before that machine is asked for by itself.
+    pub max_age: Span,
+}
+
+/// Whether decisions become actions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// They do.
+    Enforce,
+    /// They are recorded only.
+    Shadow,
+}
+
+impl Mode {
+    /// The word in the configuration.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Enforce => "enforce",
+            Self::Shadow => "shadow",
+        }
+    }
+}
+
+/// What keeps a rule from doing harm.
+#[derive(Debug, Clone)]
+pub struct GuardsConfig {
+    /// Whether decisions become actions.
+    pub mode: Mode,
+    /// At most so many devices within `blast_per`, per tenant.
+    pub blast_devices: u32,
+    /// The stretch of time that `blast_devices` counts in.
+    pub blast_per: Span,
+    /// At most this share of the fleet restricted at once, 1 to 100; 100 switches it off.
+    pub fleet_percent: u8,
+    /// Alerts older than this are stale.
+    pub max_alert_age: Span,
+    /// A restrict that was not sent for so long expires.
+    pub max_action_age: Span,
+    /// An approval that was not given for so long expires.
+    pub approval_timeout: Span,
+    /// How long an alert waits for a machine record.
+    pub machine_timeout: Span,
+}
+
+/// The quotas.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Lane `restrict`.
+    pub restrict: Vec<Window>,
+    /// Lane `release`.
+    pub release: Vec<Window>,
+    /// Each of the other lanes.
+    pub read: Vec<Window>,
+    /// The share of lane `restrict` that only operators may use, 0 to 99.
+    pub reserve_percent: u8,
+    /// Calls of restrict and release at once, per tenant.
+    pub concurrency: usize,
+    /// How long a call may take.
+    pub request_timeout: Span,
+    /// How long after the answer the second look for an uncertain action is taken at the earliest.
+    pub reconcile_grace: Span,
+}
+
+impl Limits {
+    /// The windows of a lane.
+    #[must_use]
+    pub fn windows(&self, lane: crate::model::Lane) -> &[Window] {
+        match lane {
+            crate::model::Lane::Restrict => &self.restrict,
+            crate::model::Lane::Release => &self.release,
+            _ => &self.read,
+        }
+    }
+}
+
+/// How machine actions are followed.
+#[derive(Debug, Clone)]
+pub struct Tracking {
+    /// How often the machine-action list is read.
+    pub every: Span,
+    /// How long a machine action is followed.
+    pub give_up_after: Span,
+}
+
+/// Where the daemon listens.
+#[derive(Debug, Clone)]
+pub struct Server {
+    /// TCP, for `/hooks`, `/healthz`, `/readyz` and `/metrics`.
+    pub listen: Option<SocketAddr>,
+    /// The unix socket, for `/api/v1`.
+    pub socket: PathBuf,
+    /// The most undecided alerts; beyond it `/hooks` answers 429.
+    pub inbox: u64,
+}
+
+/// The form of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}

@@ -1,0 +1,31 @@
+//! One version of one alert, in the shape that every source is normalised to.
+
+use serde_json::{Map, Value};
+
+use super::ids::{AlertId, MachineId};
+use super::time::AlertTime;
+
+/// One version of one MDE alert, as a source yields it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Alert {
+    /// Microsoft's id.
+    pub id: AlertId,
+    /// When Microsoft last changed it; with the id, this names the version. `None` when the alert has
+    /// neither `lastUpdateTime` nor `alertCreationTime`: then the first receipt of that id and body is.
+    pub last_update: Option<AlertTime>,
+    /// The devices that it names, each once, in the order of the alert.
+    pub machine_ids: Vec<MachineId>,
+    /// The alert as Microsoft's MDE API shapes it.
+    pub body: Map<String, Value>,
+}
+
+/// A row of a source that is no [`Alert`], and why.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Malformed {
+    /// The id, when the row has one that can be used.
+    pub id: Option<AlertId>,
+    /// What is wrong with which field, in words.
+    pub reason: String,
+    /// The row, when it is an object.
+    pub body: Map<String, Value>,
+}

@@ -1,0 +1,23 @@
+//! The words of the house: ids, times, alerts, machines, decisions, actions and their states.
+//!
+//! Absent: I/O, async, the time now, and anything of ours from another room. See `ARCHITECTURE.md`
+//! for who uses which word.
+
+pub mod action;
+pub mod alert;
+pub mod decision;
+pub mod ids;
+pub mod lane;
+pub mod machine;
+pub mod machine_action;
+pub mod time;
+pub mod view;
+
+pub use action::{Action, By, Event, Family, HoldKind, Kind, Level, State};
+pub use alert::Alert;
+pub use decision::{Decision, MatchedField, Outcome};
+pub use ids::{ActionId, AlertId, MachineActionId, MachineId, RuleId, SourceName, TenantName};
+pub use lane::{Lane, Window};
+pub use machine::Machine;
+pub use machine_action::{MachineAction, RemoteStatus};
+pub use time::{AlertTime, Span};

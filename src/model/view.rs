@@ -1,0 +1,349 @@
+//! What the API and `--json` show. The keys are a contract with people's scripts.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::action::{Kind, Level, State};
+use super::decision::Decision;
+use super::ids::{ActionId, AlertId, MachineActionId, MachineId, RuleId, SourceName, TenantName};
+use super::lane::Lane;
+use super::machine_action::RemoteStatus;
+use super::time::AlertTime;
+
+/// One action, whole.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ActionView {
+    /// Our id.
+    pub id: ActionId,
+    /// The tenant.
+    pub tenant: TenantName,
+    /// The device.
+    pub machine_id: MachineId,
+    /// Its DNS name, when the inventory knows one.
+    pub device_name: Option<String>,
+    /// What is done.
+    pub kind: Kind,
+    /// Its state.
+    pub state: State,
+    /// Its urgency.
+    pub level: Level,
+    /// The comment as sent, tag and all.
+    pub comment: String,
+    /// The rule that chose it; null for an operator's.
+    pub rule_id: Option<RuleId>,
+    /// The SHA-256 of that rule's text, in hex; null for an operator's.
+    pub rule_hash: Option<String>,
+    /// Microsoft's ids of every alert that acted or coalesced, each once.
+    pub alert_ids: Vec<AlertId>,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// The last POST.
+    pub sent_at: Option<Timestamp>,
+    /// When it became final.
+    pub finished_at: Option<Timestamp>,
+    /// When the restriction is to be released; null until it is submitted, and when it never is.
+    pub expires_at: Option<Timestamp>,
+    /// POSTs that were not answered 429, 401, lane-wide 403 or `ActiveRequestAlreadyExists`.
+    pub attempts: u32,
+    /// Why it is or was held.
+    pub hold_reason: Option<String>,
+    /// Microsoft's record of it.
+    pub machine_action: Option<MachineActionView>,
+    /// What went wrong last.
+    pub error: Option<ErrorView>,
+    /// The action that this one tries again or undoes.
+    pub follows: Option<ActionId>,
+    /// Each transition, the oldest first.
+    pub history: Vec<HistoryView>,
+}
+
+/// Microsoft's record of an action.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MachineActionView {
+    /// Microsoft's id.
+    pub id: MachineActionId,
+    /// Microsoft's status, as it came.
+    pub status: RemoteStatus,
+    /// Microsoft's type.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// When Microsoft last changed it.
+    pub last_update: Option<AlertTime>,
+}
+
+/// What went wrong with an action.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorView {
+    /// Microsoft's code, or a word of ours.
+    pub code: String,
+    /// In words.
+    pub message: String,
+}
+
+/// One transition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HistoryView {
+    /// When.
+    pub at: Timestamp,
+    /// The state before; null in the first row.
+    pub from: Option<State>,
+    /// The state after.
+    pub to: State,
+    /// `stanch`, `rule:<id>`, `microsoft` or `user:<name>`.
+    pub by: String,
+    /// Why, in words.
+    pub detail: String,
+}
+
+/// Where an alert stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AlertState {
+    /// Stored, not decided.
+    Received,
+    /// Waits for facts about a machine.
+    Waiting,
+    /// Decided.
+    Decided,
+}
+
+impl AlertState {
+    /// The state's name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Received => "received",
+            Self::Waiting => "waiting",
+            Self::Decided => "decided",
+        }
+    }
+
+    /// The state of that name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Received, Self::Waiting, Self::Decided].into_iter().find(|state| state.as_str() == name)
+    }
+}
+
+/// The newest version of an alert, with the decisions of all versions.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AlertView {
+    /// Microsoft's id.
+    pub id: AlertId,
+    /// The tenant.
+    pub tenant: TenantName,
+    /// The source that it came from.
+    pub source: SourceName,
+    /// The alert's title, when it has one.
+    pub title: Option<String>,
+    /// The alert's severity, when it has one.
+    pub severity: Option<String>,
+    /// When Microsoft last changed it.
+    pub last_update: AlertTime,
+    /// When we stored this version.
+    pub received_at: Timestamp,
+    /// Where it stands.
+    pub state: AlertState,
+    /// The devices that it names.
+    pub machine_ids: Vec<MachineId>,
+    /// What the rules said.
+    pub decisions: Vec<Decision>,
+}
+
+/// What is known of a device's restriction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Restriction {
+    /// Not restricted.
+    None,
+    /// A restriction is on its way.
+    Pending,
+    /// Restricted.
+    Restricted,
+    /// A release is on its way.
+    Releasing,
+}
+
+impl Restriction {
+    /// The word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Pending => "pending",
+            Self::Restricted => "restricted",
+            Self::Releasing => "releasing",
+        }
+    }
+}
+
+/// Who restricted a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RestrictedBy {
+    /// We did.
+    Stanch,
+    /// Somebody else did: what is not ours counts as a human's.
+    Human,
+}
+
+/// One device.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DeviceView {
+    /// Microsoft's id.
+    pub machine_id: MachineId,
+    /// The tenant.
+    pub tenant: TenantName,
+    /// Its DNS name, when the inventory knows one.
+    pub device_name: Option<String>,
+    /// Its platform, when the inventory knows one.
+    pub os_platform: Option<String>,
+    /// What is known of its restriction.
+    pub restriction: Restriction,
+    /// Since when.
+    pub since: Option<Timestamp>,
+    /// When we release it.
+    pub expires_at: Option<Timestamp>,
+    /// Who restricted it.
+    pub by: Option<RestrictedBy>,
+    /// The action of ours that restricted it or is under way.
+    pub action_id: Option<ActionId>,
+}
+
+/// The daemon on one screen.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StatusView {
+    /// Whether the brake is on.
+    pub paused: bool,
+    /// Who put it on, when and why.
+    pub pause: Option<PauseView>,
+    /// `enforce` or `shadow`.
+    pub mode: String,
+    /// How many actions are in each state.
+    pub actions: BTreeMap<String, u64>,
+    /// Alerts that are not decided.
+    pub undecided: u64,
+    /// What is left of each window.
+    pub quota: Vec<QuotaView>,
+    /// The sources.
+    pub sources: Vec<SourceView>,
+    /// The tenants.
+    pub tenants: Vec<TenantView>,
+    /// The rule set.
+    pub rules: RulesView,
+    /// Each loop's last run.
+    pub loops: Vec<LoopView>,
+    /// The program's version.
+    pub version: String,
+    /// When the daemon started.
+    pub started_at: Timestamp,
+}
+
+/// The brake.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PauseView {
+    /// Since when.
+    pub since: Timestamp,
+    /// Who.
+    pub by: String,
+    /// Why.
+    pub why: String,
+}
+
+/// What is left of one window.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuotaView {
+    /// The tenant.
+    pub tenant: TenantName,
+    /// The lane.
+    pub lane: Lane,
+    /// The window's length as written.
+    pub window: String,
+    /// Its size.
+    pub calls: u32,
+    /// How many calls it has left now.
+    pub remaining: u32,
+    /// Until when the lane is paused.
+    pub paused_until: Option<Timestamp>,
+    /// Why it is.
+    pub reason: Option<String>,
+}
+
+/// A source.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SourceView {
+    /// Its name.
+    pub name: SourceName,
+    /// Its type.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The tenant.
+    pub tenant: TenantName,
+    /// Seconds since the last complete poll; null before the first, and for what is not polled.
+    pub lag_seconds: Option<f64>,
+    /// What went wrong last, if nothing has gone well since.
+    pub error: Option<String>,
+}
+
+/// A tenant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TenantView {
+    /// Its name.
+    pub name: TenantName,
+    /// Whether it can be worked with.
+    pub ready: bool,
+    /// Why not.
+    pub error: Option<String>,
+}
+
+/// The rule set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RulesView {
+    /// How many rules are in force.
+    pub loaded: usize,
+    /// Whether the folder holds something newer that can not be loaded.
+    pub stale: bool,
+    /// Why not.
+    pub error: Option<String>,
+    /// The SHA-256 of the set in force, in hex.
+    pub hash: String,
+}
+
+/// A loop's last run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoopView {
+    /// Its name, with the tenant where there is one for each.
+    pub name: String,
+    /// When it last ran to its end.
+    pub last_run: Timestamp,
+    /// What it did or why it failed.
+    pub said: String,
+}
+
+/// A page of a list.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Page<T> {
+    /// The rows.
+    pub items: Vec<T>,
+    /// What to ask for to get the next page; null after the last.
+    pub next_cursor: Option<String>,
+}
+
+/// A problem document. Source: RFC 9457.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Problem {
+    /// `about:blank`: the title says all that there is.
+    #[serde(rename = "type", default)]
+    pub kind: String,
+    /// What the status means.
+    #[serde(default)]
+    pub title: String,
+    /// The HTTP status.
+    #[serde(default)]
+    pub status: u16,
+    /// What happened, to what, and what to do next.
+    #[serde(default)]
+    pub detail: String,
+}
