@@ -1,0 +1,272 @@
+//! Each guard through one helper, and the order between them.
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::model::Outcome;
+
+fn now() -> Timestamp {
+    "2026-11-24T03:00:00Z".parse().unwrap()
+}
+
+fn ago(hours: i64) -> Timestamp {
+    now() - SignedDuration::from_hours(hours)
+}
+
+fn machine(extra: Value) -> Machine {
+    let mut record = json!({"id": "1e5bc9d7e413ddd7902c2932e418702b84d0cc07", "osPlatform": "Windows11"});
+    record.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+    Machine::from_record(record.as_object().unwrap().clone()).unwrap()
+}
+
+fn config() -> GuardsConfig {
+    GuardsConfig {
+        mode: Mode::Enforce,
+        blast_devices: 50,
+        blast_per: "1h".parse().unwrap(),
+        fleet_percent: 5,
+        max_alert_age: "24h".parse().unwrap(),
+        max_action_age: "24h".parse().unwrap(),
+        approval_timeout: "4h".parse().unwrap(),
+        machine_timeout: "10m".parse().unwrap(),
+    }
+}
+
+/// A rule's choice that passes every guard, to be spoilt by each test.
+struct Case {
+    rule_id: RuleId,
+    ask: fn(&mut Ask<'_>),
+    machine: Option<Machine>,
+    config: GuardsConfig,
+}
+
+impl Default for Case {
+    fn default() -> Self {
+        Self { rule_id: RuleId::new("rule").unwrap(), ask: |_| (), machine: Some(machine(json!({}))), config: config() }
+    }
+}
+
+impl Case {
+    fn judge(&self, spoil: impl FnOnce(&mut Facts<'_>)) -> Verdict {
+        let mut ask = Ask {
+            rule_id: &self.rule_id,
+            level: Level::High,
+            shadow: false,
+            needs_approval: false,
+            cooldown: None,
+            limit: None,
+            protected: None,
+        };
+        (self.ask)(&mut ask);
+        let mut facts = Facts {
+            machine: self.machine.as_ref(),
+            alert_last_update: AlertTime::from_timestamp(ago(1)),
+            alert_status: Some("New"),
+            alert_last_event: Some(AlertTime::from_timestamp(ago(1))),
+            open_restrict: None,
+            open_release: None,
+            in_force: None,
+            override_at: None,
+            expired_at: None,
+            spent_at: None,
+            rule_devices: 0,
+            blast_devices: 0,
+            restricted_devices: 0,
+            fleet: Some(1_000),
+        };
+        spoil(&mut facts);
+        judge(&ask, &facts, &self.config, now())
+    }
+}
+
+fn restrict(state: State) -> Option<OpenRestrict> {
+    Some(OpenRestrict { id: ActionId::generate(), state })
+}
+
+#[track_caller]
+fn check(verdict: &Verdict, outcome: Outcome, reason_starts: &str) {
+    assert_eq!(verdict.outcome, outcome, "{verdict:?}");
+    assert!(verdict.reason.starts_with(reason_starts), "{verdict:?}");
+}
+
+#[test]
+fn a_choice_that_no_guard_minds_is_acted_on() {
+    let verdict = Case::default().judge(|_| ());
+    assert_eq!((verdict.outcome, verdict.effect), (Outcome::Acted, Effect::Queue));
+}
+
+#[test]
+fn protection_speaks_before_everything_else() {
+    let case = Case {
+        ask: |ask| ask.protected = Some("protected by rule X".into()),
+        machine: Some(machine(json!({"osPlatform": "Ubuntu"}))),
+        ..Case::default()
+    };
+    check(&case.judge(|facts| facts.alert_status = Some("Resolved")), Outcome::Protected, "protected by rule X");
+}
+
+#[test]
+fn what_the_api_does_not_support_is_suppressed() {
+    for record in [json!({"osPlatform": "Ubuntu"}), json!({"onboardingStatus": "CanBeOnboarded"})] {
+        let case = Case { machine: Some(machine(record)), ..Case::default() };
+        check(&case.judge(|_| ()), Outcome::Suppressed, "ineligible:");
+    }
+}
+
+#[test]
+fn an_old_or_resolved_alert_is_stale() {
+    let case = Case::default();
+    check(&case.judge(|facts| facts.alert_status = Some("Resolved")), Outcome::Suppressed, "stale:");
+    let old = AlertTime::from_timestamp(ago(25));
+    check(&case.judge(|facts| facts.alert_last_update = old), Outcome::Suppressed, "stale:");
+}
+
+#[test]
+fn shadow_changes_no_action() {
+    let case = Case { ask: |ask| ask.shadow = true, ..Case::default() };
+    let verdict = case.judge(|facts| facts.open_restrict = restrict(State::Queued));
+    assert_eq!((verdict.outcome, verdict.effect), (Outcome::Shadowed, Effect::None));
+    let case = Case { config: GuardsConfig { mode: Mode::Shadow, ..config() }, ..Case::default() };
+    check(&case.judge(|_| ()), Outcome::Shadowed, "shadow: guards.mode");
+}
+
+#[test]
+fn an_open_restrict_is_joined_unless_it_is_held() {
+    let case = Case::default();
+    for state in [State::Queued, State::Sending, State::Uncertain, State::Submitted] {
+        check(&case.judge(|facts| facts.open_restrict = restrict(state)), Outcome::Coalesced, "open:");
+    }
+    let held = restrict(State::Held);
+    let verdict = case.judge(|facts| facts.open_restrict = held);
+    assert_eq!((verdict.outcome, verdict.effect), (Outcome::Acted, Effect::Promote(held.unwrap().id)));
+}
+
+#[test]
+fn a_second_rule_that_would_be_held_too_joins_what_is_held() {
+    let case = Case { ask: |ask| ask.needs_approval = true, ..Case::default() };
+    let held = restrict(State::Held);
+    let verdict = case.judge(|facts| facts.open_restrict = held);
+    assert_eq!(verdict.outcome, Outcome::Coalesced);
+    assert_eq!(verdict.effect, Effect::Join { action: Some(held.unwrap().id) });
+}
+
+#[test]
+fn a_restriction_by_anyone_is_joined() {
+    let case = Case::default();
+    let verdict = case.judge(|facts| facts.in_force = Some(InForce { action_id: None, done: true }));
+    assert_eq!((verdict.outcome, verdict.effect), (Outcome::Coalesced, Effect::Join { action: None }));
+}
+
+#[test]
+fn only_an_expiry_release_that_is_unsent_gives_way() {
+    let case = Case::default();
+    let id = ActionId::generate();
+    let judge = |state, by_expiry| {
+        case.judge(|facts| {
+            facts.in_force = Some(InForce { action_id: None, done: true });
+            facts.open_release = Some(OpenRelease { id, state, by_expiry });
+        })
+    };
+    assert!(matches!(judge(State::Queued, true).effect, Effect::KeepRestricted { release, .. } if release == id));
+    assert_eq!(judge(State::Submitted, true).outcome, Outcome::Acted);
+    assert_eq!(judge(State::Queued, false).outcome, Outcome::Acted);
+}
+
+#[test]
+fn a_human_override_holds_for_12_hours_or_for_the_rules_cooldown() {
+    let released = |hours| Some((ago(hours), "a human released the device".to_owned()));
+    let plain = Case::default();
+    check(&plain.judge(|facts| facts.override_at = released(11)), Outcome::Held, "human_override: ");
+    check(&plain.judge(|facts| facts.override_at = released(12)), Outcome::Acted, "");
+    let short = Case { ask: |ask| ask.cooldown = Some(Box::leak(Box::new("1h".parse().unwrap()))), ..Case::default() };
+    check(&short.judge(|facts| facts.override_at = released(2)), Outcome::Acted, "");
+    check(&short.judge(|facts| facts.expired_at = Some(ago(0))), Outcome::Held, "cooldown: ");
+    check(&plain.judge(|facts| facts.expired_at = Some(ago(0))), Outcome::Acted, "");
+}
+
+#[test]
+fn an_alert_is_spent_until_it_tells_of_something_later() {
+    let case = Case::default();
+    check(&case.judge(|facts| facts.spent_at = Some(ago(0))), Outcome::Suppressed, "spent:");
+    check(&case.judge(|facts| facts.spent_at = Some(ago(2))), Outcome::Acted, "");
+    let verdict = case.judge(|facts| {
+        facts.spent_at = Some(ago(2));
+        facts.alert_last_event = None;
+    });
+    check(&verdict, Outcome::Suppressed, "spent:");
+}
+
+#[test]
+fn without_a_machine_record_it_is_held() {
+    let case = Case { machine: None, ..Case::default() };
+    check(&case.judge(|_| ()), Outcome::Held, "machine_unknown: ");
+}
+
+#[test]
+fn beyond_a_cap_it_is_held_and_not_dropped() {
+    let case =
+        Case { ask: |ask| ask.limit = Some((10, Box::leak(Box::new("1h".parse().unwrap())))), ..Case::default() };
+    check(&case.judge(|facts| facts.rule_devices = 9), Outcome::Acted, "");
+    check(&case.judge(|facts| facts.rule_devices = 10), Outcome::Held, "rule_limit: ");
+    check(&case.judge(|facts| facts.blast_devices = 50), Outcome::Held, "blast_radius: ");
+    check(&case.judge(|facts| facts.restricted_devices = 49), Outcome::Acted, "");
+    check(&case.judge(|facts| facts.restricted_devices = 50), Outcome::Held, "fleet_percent: ");
+}
+
+#[test]
+fn a_small_fleet_may_have_five_restricted_and_an_unknown_fleet_none() {
+    let case = Case::default();
+    let with = |fleet, restricted| {
+        case.judge(|facts| {
+            facts.fleet = fleet;
+            facts.restricted_devices = restricted;
+        })
+    };
+    check(&with(Some(10), 4), Outcome::Acted, "");
+    check(&with(Some(10), 5), Outcome::Held, "fleet_percent: ");
+    check(&with(None, 0), Outcome::Held, "fleet_percent: ");
+    let off = Case { config: GuardsConfig { fleet_percent: 100, ..config() }, ..Case::default() };
+    check(&off.judge(|facts| facts.fleet = None), Outcome::Acted, "");
+}
+
+#[test]
+fn the_gate_fails_closed() {
+    let windows = machine(json!({}));
+    let pass = GateFacts {
+        machine: Some(&windows),
+        protected: None,
+        want: Some(Want::Yes),
+        all_resolved: false,
+        override_at: None,
+        decided_at: ago(1),
+        restricted: false,
+    };
+    assert_eq!(gate(&pass, &config()), GateVerdict::Pass);
+
+    let ubuntu = machine(json!({"osPlatform": "Ubuntu"}));
+    let cancelled = [
+        GateFacts { protected: Some("protected".into()), ..pass.clone() },
+        GateFacts { machine: Some(&ubuntu), ..pass.clone() },
+        GateFacts { want: Some(Want::No("the rule is gone".into())), ..pass.clone() },
+        GateFacts { all_resolved: true, ..pass.clone() },
+        GateFacts { restricted: true, ..pass.clone() },
+    ];
+    for facts in cancelled {
+        assert!(matches!(gate(&facts, &config()), GateVerdict::Cancel(_)), "{facts:?}");
+    }
+    let held = [
+        (GateFacts { machine: None, ..pass.clone() }, HoldKind::MachineUnknown),
+        (
+            GateFacts { override_at: Some((ago(0), "a human released it".into())), ..pass.clone() },
+            HoldKind::HumanOverride,
+        ),
+    ];
+    for (facts, kind) in held {
+        assert!(matches!(gate(&facts, &config()), GateVerdict::Hold(held, _) if held == kind), "{facts:?}");
+    }
+    let shadow = GuardsConfig { mode: Mode::Shadow, ..config() };
+    assert!(matches!(gate(&pass, &shadow), GateVerdict::Cancel(_)));
+    let asked_by_a_human = GateFacts { want: None, all_resolved: true, ..pass };
+    assert_eq!(gate(&asked_by_a_human, &shadow), GateVerdict::Pass, "mode and alerts do not bind a human");
+}
