@@ -125,7 +125,8 @@ fn protected(ask: &Ask<'_>) -> Option<Verdict> {
 }
 
 /// Why the API can not restrict this machine, if it can not.
-fn why_ineligible(machine: &Machine) -> Option<String> {
+#[must_use]
+pub fn why_ineligible(machine: &Machine) -> Option<String> {
     if let Platform::Unsupported(reason) = machine.platform() {
         return Some(format!("ineligible: {reason}"));
     }

@@ -63,6 +63,8 @@ pub struct MatchedField {
 pub struct Decision {
     /// The rule.
     pub rule_id: RuleId,
+    /// The SHA-256 of its text then, in hex.
+    pub rule_hash: String,
     /// The device.
     pub machine_id: MachineId,
     /// The outcome.

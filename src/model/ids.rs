@@ -101,6 +101,17 @@ text_id!(
     MachineActionId, "machine action id", "a text of 1 to 256 bytes that is not blank", is_text
 );
 
+/// Bytes as lower-case hex digits.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    use fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // Writing to a String can not fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
 /// A device in MDE: 40 hex digits, kept in lower case.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]

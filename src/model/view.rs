@@ -53,8 +53,10 @@ pub struct ActionView {
     pub machine_action: Option<MachineActionView>,
     /// What went wrong last.
     pub error: Option<ErrorView>,
-    /// The action that this one tries again or undoes.
-    pub follows: Option<ActionId>,
+    /// The action that this one tries again.
+    pub retry_of: Option<ActionId>,
+    /// The restrict that this release undoes.
+    pub undoes: Option<ActionId>,
     /// Each transition, the oldest first.
     pub history: Vec<HistoryView>,
 }
@@ -148,6 +150,8 @@ pub struct AlertView {
     pub state: AlertState,
     /// The devices that it names.
     pub machine_ids: Vec<MachineId>,
+    /// Why it is no usable alert; null for one that is.
+    pub malformed: Option<String>,
     /// What the rules said.
     pub decisions: Vec<Decision>,
 }

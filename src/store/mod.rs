@@ -1,1 +1,236 @@
-//! Placeholder, filled by the next commit.
+//! The store: the only SQL. It offers verbs of the domain and never rows.
+//!
+//! Every write is one short `BEGIN IMMEDIATE` transaction, none spans the network, and uniqueness is the
+//! schema's. Deciding, judging and the gate are pure functions that a transaction is handed, so that
+//! they see what is true when it commits. Absent: the network, the clock, and loops over any of this
+//! (see [`crate::worker`]).
+
+mod accept;
+mod apply;
+mod claim;
+mod decide;
+mod devices;
+mod facts;
+mod lanes;
+mod looks;
+mod measure;
+mod operate;
+mod read;
+mod release;
+mod row;
+mod settle;
+mod transition;
+mod undecided;
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{Sqlite, Transaction};
+
+pub use accept::{Accepted, Incoming};
+pub use claim::{Claim, ClaimedAction, GateContext};
+pub use decide::{Choice, DecidedPair, Deciding, Made};
+pub use devices::{MachineKnowledge, PassEnd};
+pub use lanes::{Answered, CallSlot, LaneTrouble, Took};
+pub use looks::{LookEnd, LookPlan};
+pub use measure::{Measures, Totals};
+pub use operate::{Bulk, OperateError};
+pub use read::{ActionFilter, AlertFilter, Cursor, DeviceFilter};
+pub use release::Timed;
+pub use settle::Settlement;
+pub use undecided::Undecided;
+
+/// What keeps the store from doing what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// SQLite could not; the work may be tried again.
+    #[error("the store at {path} can not be {doing}", path = .path.display())]
+    Unavailable {
+        /// The file.
+        path: PathBuf,
+        /// Opened, read or written.
+        doing: &'static str,
+        /// What SQLite says.
+        source: sqlx::Error,
+    },
+    /// A statement failed.
+    #[error("the store failed at a statement")]
+    Statement(#[from] sqlx::Error),
+    /// Another `run` has it.
+    #[error(
+        "the store at {path} is in use by another stanch run: stop that one first, or give this one a store.url of its own",
+        path = .0.display()
+    )]
+    InUse(PathBuf),
+    /// It was written by a newer program.
+    #[error(
+        "the store at {path} was written by a newer stanch (schema {schema}): run that version, or restore a copy made before the upgrade",
+        path = .path.display()
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its schema.
+        schema: i64,
+    },
+    /// A schema change failed.
+    #[error("the schema of the store at {path} can not be brought up to date", path = .path.display())]
+    Migrate {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: Box<sqlx::migrate::MigrateError>,
+    },
+    /// A row holds what no program of ours writes.
+    #[error("the store holds {0}, which no stanch writes: run stanch doctor")]
+    Corrupt(String),
+    /// A state and an event that do not go together.
+    #[error(transparent)]
+    Impossible(#[from] crate::model::action::Impossible),
+}
+
+/// The result of a verb.
+pub type Result<T, E = StoreError> = std::result::Result<T, E>;
+
+type Tx = Transaction<'static, Sqlite>;
+
+static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("migrations/sqlite");
+
+/// How long a statement waits for a lock that another process holds, such as a copy being made.
+const BUSY: Duration = Duration::from_secs(10);
+
+/// Connections that read at once.
+const READERS: u32 = 3;
+
+/// A SQLite file: one writer, several readers.
+#[derive(Debug)]
+pub struct Store {
+    path: PathBuf,
+    writer: SqlitePool,
+    reader: SqlitePool,
+    /// The name of this process in rows that it claimed.
+    instance: String,
+    /// Held for as long as the store is open.
+    _lock: File,
+}
+
+impl Store {
+    /// Opens the store for a daemon: takes the file for itself, creates it if it is not there, and brings
+    /// its schema up to date.
+    ///
+    /// # Errors
+    /// [`StoreError::InUse`], [`StoreError::Newer`], [`StoreError::Migrate`] or
+    /// [`StoreError::Unavailable`].
+    pub async fn open(path: &Path) -> Result<Self> {
+        let lock = lock(path)?;
+        let unavailable = |source| StoreError::Unavailable { path: path.to_owned(), doing: "opened", source };
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(BUSY)
+            .statement_cache_capacity(256);
+        let writer = SqlitePoolOptions::new()
+            .max_connections(1)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .connect_with(options.clone())
+            .await
+            .map_err(unavailable)?;
+        migrate(path, &writer).await?;
+        let reader = SqlitePoolOptions::new()
+            .max_connections(READERS)
+            .min_connections(0)
+            .connect_with(options.read_only(true).create_if_missing(false))
+            .await
+            .map_err(unavailable)?;
+        let instance = uuid::Uuid::now_v7().to_string();
+        Ok(Self { path: path.to_owned(), writer, reader, instance, _lock: lock })
+    }
+
+    /// Closes every connection, so that the write-ahead log is folded into the file.
+    pub async fn close(&self) {
+        self.reader.close().await;
+        self.writer.close().await;
+    }
+
+    /// Whether a write would succeed now.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when it would not.
+    pub async fn probe_writable(&self) -> Result<()> {
+        let mut tx = self.begin().await?;
+        sqlx::query("INSERT INTO operations (at, by, what, why) VALUES (0, 'stanch', 'probe', '')")
+            .execute(&mut *tx)
+            .await
+            .map_err(|source| StoreError::Unavailable { path: self.path.clone(), doing: "written", source })?;
+        tx.rollback().await?;
+        Ok(())
+    }
+
+    async fn begin(&self) -> Result<Tx> {
+        self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(|source| StoreError::Unavailable {
+            path: self.path.clone(),
+            doing: "written",
+            source,
+        })
+    }
+}
+
+/// Whether a store at that path could be opened by this program, without changing anything.
+///
+/// # Errors
+/// As [`Store::open`], but a missing file is no error: `run` would make it.
+pub async fn inspect(path: &Path) -> Result<Option<String>> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    let unavailable = |source| StoreError::Unavailable { path: path.to_owned(), doing: "read", source };
+    let options = SqliteConnectOptions::new().filename(path).read_only(true).busy_timeout(BUSY);
+    let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await.map_err(unavailable)?;
+    refuse_newer(path, &pool).await?;
+    let verdict: String = sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(&pool).await.map_err(unavailable)?;
+    pool.close().await;
+    if verdict == "ok" { Ok(Some(verdict)) } else { Err(StoreError::Corrupt(format!("damage: {verdict}"))) }
+}
+
+/// One process at a time: the lock is the operating system's, so a killed process leaves none behind.
+fn lock(path: &Path) -> Result<File> {
+    let unavailable = |source: std::io::Error| StoreError::Unavailable {
+        path: path.to_owned(),
+        doing: "opened",
+        source: sqlx::Error::Io(source),
+    };
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    let file = OpenOptions::new().create(true).truncate(false).write(true).open(name).map_err(unavailable)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StoreError::InUse(path.to_owned())),
+        Err(TryLockError::Error(source)) => Err(unavailable(source)),
+    }
+}
+
+async fn refuse_newer(path: &Path, pool: &SqlitePool) -> Result<()> {
+    let known = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
+    let applied: Option<i64> =
+        match sqlx::query_scalar("SELECT MAX(version) FROM _sqlx_migrations").fetch_one(pool).await {
+            Ok(applied) => applied,
+            // A file without that table is new, or none of ours: the migrations say so.
+            Err(sqlx::Error::Database(_)) => None,
+            Err(source) => return Err(StoreError::Unavailable { path: path.to_owned(), doing: "read", source }),
+        };
+    match applied {
+        Some(schema) if schema > known => Err(StoreError::Newer { path: path.to_owned(), schema }),
+        _ => Ok(()),
+    }
+}
+
+async fn migrate(path: &Path, pool: &SqlitePool) -> Result<()> {
+    refuse_newer(path, pool).await?;
+    MIGRATIONS.run(pool).await.map_err(|source| StoreError::Migrate { path: path.to_owned(), source: Box::new(source) })
+}

@@ -1,0 +1,273 @@
+//! What a row of Microsoft's machine-action list does to our actions and to what is known of the device.
+
+use jiff::Timestamp;
+use sqlx::{Row, SqliteConnection};
+
+use super::Result;
+use super::row::{action_id, kind, millis, parsed, parsed_opt, state};
+use super::settle::submitted;
+use super::transition::{Change, transition};
+use crate::model::action::{Ending, tag_of};
+use crate::model::{ActionId, AlertTime, By, Event, Kind, MachineAction, MachineId, RemoteStatus, State, TenantName};
+
+/// How often a machine action that is not final is looked at: a fiftieth of its age, within bounds.
+fn look_again(created: AlertTime, now: Timestamp) -> Timestamp {
+    let age = now.duration_since(created.timestamp()).as_secs().max(0);
+    super::lanes::later(now, std::time::Duration::from_secs(u64::try_from(age / 50).unwrap_or(0).min(600)))
+}
+
+/// Records one row, and carries out what it means for the action that it belongs to and for its device.
+/// Rows of other families, or that name no device, are left alone.
+pub(super) async fn apply_row(
+    tx: &mut SqliteConnection,
+    tenant: &TenantName,
+    row: &MachineAction,
+    now: Timestamp,
+) -> Result<()> {
+    let (Some(kind), Some(machine)) = (Kind::from_microsoft_type(&row.kind), row.machine_id.as_ref()) else {
+        return Ok(());
+    };
+    let ours = match tag_of(&row.comment) {
+        Some(id) => own(tx, tenant, id, machine, kind).await?,
+        None => None,
+    };
+    let is_new = record(tx, tenant, row, kind, machine, ours.map(|(id, _)| id), now).await?;
+    if let Some((id, state)) = ours {
+        found(tx, id, state, row, now).await?;
+    }
+    if row.status.is_final() {
+        end(tx, tenant, row, now).await?;
+        device_after(tx, tenant, machine).await?;
+    }
+    if is_new && ours.is_none() && kind == Kind::Release {
+        let at = noticed_at(tx, tenant, row, now).await?;
+        override_device(tx, tenant, machine, at, "a human released the device").await?;
+    }
+    Ok(())
+}
+
+/// Our action of that id, if the device and the kind are its own: a copied tag makes nothing ours.
+async fn own(
+    tx: &mut SqliteConnection,
+    tenant: &TenantName,
+    id: ActionId,
+    machine: &MachineId,
+    kind: Kind,
+) -> Result<Option<(ActionId, State)>> {
+    let row = sqlx::query("SELECT state FROM actions WHERE id = ?1 AND tenant = ?2 AND machine_id = ?3 AND kind = ?4")
+        .bind(id.to_string())
+        .bind(tenant.as_str())
+        .bind(machine.as_str())
+        .bind(kind.as_str())
+        .fetch_optional(tx)
+        .await?;
+    row.map(|row| Ok((id, state(&row)?))).transpose()
+}
+
+/// Keeps the row; true when it was not known before.
+async fn record(
+    tx: &mut SqliteConnection,
+    tenant: &TenantName,
+    row: &MachineAction,
+    kind: Kind,
+    machine: &MachineId,
+    ours: Option<ActionId>,
+    now: Timestamp,
+) -> Result<bool> {
+    let created = row.created.unwrap_or_else(|| AlertTime::from_timestamp(now));
+    let known: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM machine_actions WHERE tenant = ?1 AND id = ?2)")
+        .bind(tenant.as_str())
+        .bind(row.id.as_str())
+        .fetch_one(&mut *tx)
+        .await?;
+    sqlx::query(
+        "INSERT INTO machine_actions (tenant, id, machine_id, kind, status, is_final, created_ticks, last_update_ticks,
+                                      action_id, look_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+         ON CONFLICT (tenant, id) DO UPDATE SET status = ?5, is_final = ?6, last_update_ticks = ?8,
+             action_id = COALESCE(?9, action_id), look_at = ?10
+         WHERE is_final = 0",
+    )
+    .bind(tenant.as_str())
+    .bind(row.id.as_str())
+    .bind(machine.as_str())
+    .bind(kind.as_str())
+    .bind(row.status.as_str())
+    .bind(row.status.is_final())
+    .bind(created.ticks())
+    .bind(row.last_update.unwrap_or(created).ticks())
+    .bind(ours.map(|id| id.to_string()))
+    .bind(millis(look_again(created, now)))
+    .execute(tx)
+    .await?;
+    Ok(!known)
+}
+
+/// Our tag was found: an action that was looked for is submitted, and one that waits to be sent again must
+/// not be.
+async fn found(
+    tx: &mut SqliteConnection,
+    id: ActionId,
+    state: State,
+    row: &MachineAction,
+    now: Timestamp,
+) -> Result<()> {
+    let detail = format!("found at Microsoft by its tag: machine action {}", row.id);
+    let events: &[(State, Event)] = match state {
+        State::Uncertain => &[(State::Uncertain, Event::FoundRemote)],
+        State::Queued => &[
+            (State::Queued, Event::Claimed),
+            (State::Sending, Event::Unanswered),
+            (State::Uncertain, Event::FoundRemote),
+        ],
+        _ => return Ok(()),
+    };
+    for &(from, event) in events {
+        transition(tx, &Change { id, from, event, by: &By::Microsoft, detail: &detail, now }).await?;
+    }
+    submitted(tx, id, row, false).await
+}
+
+/// Microsoft's final status ends the actions that follow this machine action.
+async fn end(tx: &mut SqliteConnection, tenant: &TenantName, row: &MachineAction, now: Timestamp) -> Result<()> {
+    let ending = match row.status {
+        RemoteStatus::Succeeded => Ending::Succeeded,
+        RemoteStatus::Failed => Ending::Failed,
+        RemoteStatus::TimeOut => Ending::TimedOut,
+        RemoteStatus::Cancelled => Ending::Cancelled,
+        RemoteStatus::Pending | RemoteStatus::InProgress | RemoteStatus::Unknown(_) => return Ok(()),
+    };
+    let followers = sqlx::query(
+        "SELECT id, kind, machine_id, cancel_asked_by FROM actions
+         WHERE tenant = ?1 AND machine_action_id = ?2 AND state = 'submitted'",
+    )
+    .bind(tenant.as_str())
+    .bind(row.id.as_str())
+    .fetch_all(&mut *tx)
+    .await?;
+    for action in &followers {
+        let id = action_id(action)?;
+        let detail = match row.error_hresult {
+            Some(code) if code != 0 => format!("{} (errorHResult {code})", row.status),
+            _ => row.status.to_string(),
+        };
+        let event = Event::EndedRemote(ending);
+        let to =
+            transition(tx, &Change { id, from: State::Submitted, event, by: &By::Microsoft, detail: &detail, now })
+                .await?;
+        if to != State::Succeeded {
+            sqlx::query(
+                "UPDATE actions SET error_code = ?2, error_message = ?3,
+                     ended_at = CASE WHEN state IN ('timed_out', 'cancelled') THEN ?4 ELSE ended_at END
+                 WHERE id = ?1",
+            )
+            .bind(id.to_string())
+            .bind(row.status.as_str())
+            .bind(&detail)
+            .bind(millis(now))
+            .execute(&mut *tx)
+            .await?;
+        }
+        let asked: Option<&str> = action.try_get("cancel_asked_by")?;
+        if to == State::Cancelled && kind(action)? == Kind::Restrict && asked.is_none() {
+            let machine: MachineId = parsed(action, "machine_id")?;
+            override_device(tx, tenant, &machine, now, "a human cancelled the restriction").await?;
+        }
+    }
+    Ok(())
+}
+
+/// What the device is now, from the machine action that ended well last.
+async fn device_after(tx: &mut SqliteConnection, tenant: &TenantName, machine: &MachineId) -> Result<()> {
+    let newest = sqlx::query(
+        "SELECT m.kind, m.last_update_ticks, m.action_id, COALESCE(a.by_expiry, 0) AS by_expiry
+         FROM machine_actions m LEFT JOIN actions a ON a.id = m.action_id
+         WHERE m.tenant = ?1 AND m.machine_id = ?2 AND m.status = 'Succeeded'
+         ORDER BY m.last_update_ticks DESC, m.created_ticks DESC LIMIT 1",
+    )
+    .bind(tenant.as_str())
+    .bind(machine.as_str())
+    .fetch_optional(&mut *tx)
+    .await?;
+    let Some(newest) = newest else {
+        return Ok(());
+    };
+    let since = AlertTime::from_ticks(newest.try_get("last_update_ticks")?).timestamp();
+    let restricted = kind(&newest)? == Kind::Restrict;
+    let by: Option<ActionId> = parsed_opt(&newest, "action_id")?;
+    let by_expiry: bool = newest.try_get("by_expiry")?;
+    sqlx::query(
+        "INSERT INTO devices (tenant, machine_id, restricted, restricted_since, restricted_by, released_at, expired_at)
+         VALUES (?1, ?2, ?3, CASE WHEN ?3 THEN ?4 END, CASE WHEN ?3 THEN ?5 END, CASE WHEN ?3 THEN NULL ELSE ?4 END,
+                 CASE WHEN ?6 THEN ?4 END)
+         ON CONFLICT (tenant, machine_id) DO UPDATE SET
+             restricted = excluded.restricted, restricted_since = excluded.restricted_since,
+             restricted_by = excluded.restricted_by,
+             released_at = COALESCE(excluded.released_at, released_at),
+             expired_at = COALESCE(excluded.expired_at, expired_at)",
+    )
+    .bind(tenant.as_str())
+    .bind(machine.as_str())
+    .bind(restricted)
+    .bind(millis(since))
+    .bind(by.map(|id| id.to_string()))
+    .bind(by_expiry && !restricted)
+    .execute(&mut *tx)
+    .await?;
+    if !restricted {
+        // What was restricted before is no longer, whoever released it.
+        sqlx::query(
+            "UPDATE actions SET ended_at = ?3, released_at = ?3 WHERE tenant = ?1 AND machine_id = ?2
+             AND kind = 'restrict' AND state IN ('succeeded', 'timed_out', 'cancelled') AND attempts > 0
+             AND sent_at < ?3 AND released_at IS NULL",
+        )
+        .bind(tenant.as_str())
+        .bind(machine.as_str())
+        .bind(millis(since))
+        .execute(tx)
+        .await?;
+    }
+    Ok(())
+}
+
+/// When something that others did is taken to have happened: what is new since the last look was done
+/// just now, what is found at the first reading when Microsoft says.
+async fn noticed_at(
+    tx: &mut SqliteConnection,
+    tenant: &TenantName,
+    row: &MachineAction,
+    now: Timestamp,
+) -> Result<Timestamp> {
+    let covered: Option<i64> = sqlx::query_scalar("SELECT covered_until_ticks FROM tenants WHERE tenant = ?1")
+        .bind(tenant.as_str())
+        .fetch_optional(tx)
+        .await?
+        .flatten();
+    match (row.created, covered) {
+        (Some(created), Some(covered)) if created.ticks() < covered => Ok(created.timestamp()),
+        (Some(created), None) => Ok(created.timestamp().min(now)),
+        _ => Ok(now),
+    }
+}
+
+/// A human undid a restriction of the device; the latest counts.
+pub(super) async fn override_device(
+    tx: &mut SqliteConnection,
+    tenant: &TenantName,
+    machine: &MachineId,
+    at: Timestamp,
+    reason: &str,
+) -> Result<()> {
+    sqlx::query(
+        "INSERT INTO devices (tenant, machine_id, override_at, override_reason) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT (tenant, machine_id) DO UPDATE SET override_at = ?3, override_reason = ?4
+         WHERE override_at IS NULL OR override_at <= ?3",
+    )
+    .bind(tenant.as_str())
+    .bind(machine.as_str())
+    .bind(millis(at))
+    .bind(reason)
+    .execute(tx)
+    .await?;
+    Ok(())
+}

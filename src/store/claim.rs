@@ -1,0 +1,358 @@
+//! Claiming: the most urgent due action and its quota slot, in one transaction, through the gate.
+
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+use sqlx::{Row, SqliteConnection};
+
+use super::decide::FIRST_RANK;
+use super::facts::{DeviceFacts, device_facts, device_name};
+use super::lanes::{CallSlot, Took, take};
+use super::release::nothing_to_release;
+use super::row::{action_id, millis, parsed, parsed_opt, time, timestamp};
+use super::transition::{Change, transition};
+use super::{Result, Store};
+use crate::config::Limits;
+use crate::guards::GateVerdict;
+use crate::model::{ActionId, AlertTime, By, Event, Kind, Machine, MachineId, RuleId, SourceName, State, TenantName};
+
+/// The most alerts of an action that the gate looks at, the newest first.
+const GATE_ALERTS: i64 = 100;
+/// The most actions that one claim stops or holds before it lets others write.
+const GATED_AT_ONCE: usize = 100;
+/// How far before the end of what the machine-action list was read for a new machine action may be dated.
+pub(super) const LOOK_MARGIN: std::time::Duration = std::time::Duration::from_secs(300);
+
+/// An action that is about to be sent, as the gate sees it.
+#[derive(Debug)]
+pub struct GateContext {
+    /// The tenant.
+    pub tenant: TenantName,
+    /// The device.
+    pub machine_id: MachineId,
+    /// Its record.
+    pub machine: Option<Machine>,
+    /// The rule that chose it; `None` for an operator's.
+    pub rule_id: Option<RuleId>,
+    /// Whether a human asked for it or approved it.
+    pub by_human: bool,
+    /// The rule set under which a rule last wanted it.
+    pub rules_hash: Option<String>,
+    /// The newest version of each attached alert.
+    pub alerts: Vec<GateAlert>,
+    /// When a human last undid a restriction of the device, and how.
+    pub override_at: Option<(Timestamp, String)>,
+    /// When it was decided, asked for or approved.
+    pub decided_at: Timestamp,
+    /// Whether the device is restricted already.
+    pub restricted: bool,
+}
+
+/// The newest version of an alert that asked for an action.
+#[derive(Debug)]
+pub struct GateAlert {
+    /// The rules that chose the device for it.
+    pub rules: Vec<RuleId>,
+    /// The source.
+    pub source: SourceName,
+    /// When it was stored.
+    pub received_at: Timestamp,
+    /// The alert as MDE shapes it.
+    pub body: Map<String, Value>,
+}
+
+/// What came of a claim.
+#[derive(Debug, Default)]
+pub struct Claim {
+    /// The action to send, if there is one.
+    pub claimed: Option<ClaimedAction>,
+    /// What the gate stopped or held on the way.
+    pub gated: Vec<(ActionId, MachineId, GateVerdict)>,
+    /// The earliest moment at which there may be another; `None`: not before something changes.
+    pub next: Option<Timestamp>,
+}
+
+/// An action that this process is to send.
+#[derive(Debug, Clone)]
+pub struct ClaimedAction {
+    /// Its id.
+    pub id: ActionId,
+    /// The tenant.
+    pub tenant: TenantName,
+    /// The device.
+    pub machine_id: MachineId,
+    /// Its name, when the inventory knows one.
+    pub device_name: Option<String>,
+    /// What to do.
+    pub kind: Kind,
+    /// The comment to send.
+    pub comment: String,
+    /// The quota slot.
+    pub slot: CallSlot,
+    /// When the alert that created it was received.
+    pub alert_received_at: Option<Timestamp>,
+}
+
+struct Candidate {
+    id: ActionId,
+    machine_id: MachineId,
+    comment: String,
+    rank: i64,
+    undoes: Option<ActionId>,
+    alert_received_at: Option<Timestamp>,
+}
+
+impl Store {
+    /// Claims the most urgent due action of a kind, if the brake is off and its lane has a slot. What the
+    /// gate stops or holds is settled on the way.
+    ///
+    /// # Errors
+    /// [`super::StoreError`]: then nothing of it is done.
+    pub async fn claim(
+        &self,
+        tenant: &TenantName,
+        kind: Kind,
+        limits: &Limits,
+        gate: &(dyn Fn(&GateContext) -> GateVerdict + Sync),
+        now: Timestamp,
+    ) -> Result<Claim> {
+        let mut claim = Claim::default();
+        if !self.may_have_due(tenant, kind).await? {
+            return Ok(claim);
+        }
+        let mut tx = self.begin().await?;
+        if is_braked(&mut tx).await? {
+            return Ok(claim);
+        }
+        for _ in 0..GATED_AT_ONCE {
+            let Some(candidate) = candidate(&mut tx, tenant, kind, now).await? else {
+                claim.next = next_due(&mut tx, tenant, kind, now).await?;
+                break;
+            };
+            let verdict = match kind {
+                Kind::Restrict => {
+                    let context = gate_context(&mut tx, tenant, candidate.id).await?;
+                    gate(&context)
+                }
+                Kind::Release => release_gate(&mut tx, tenant, &candidate).await?,
+            };
+            if verdict != GateVerdict::Pass {
+                stop(&mut tx, &candidate, &verdict, now).await?;
+                claim.gated.push((candidate.id, candidate.machine_id, verdict));
+                claim.next = Some(now);
+                continue;
+            }
+            let operator = candidate.rank >= FIRST_RANK;
+            match take(&mut tx, tenant, kind.spec().lane, limits, operator, now).await? {
+                Took::Wait(until) => claim.next = Some(until),
+                Took::Slot(slot) => {
+                    claim.claimed = Some(self.send(&mut tx, tenant, kind, candidate, slot, now).await?);
+                    claim.next = Some(now);
+                }
+            }
+            break;
+        }
+        tx.commit().await?;
+        Ok(claim)
+    }
+
+    /// Asked of a reader, so that an idle loop does not take the writer.
+    async fn may_have_due(&self, tenant: &TenantName, kind: Kind) -> Result<bool> {
+        Ok(sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM actions WHERE tenant = ?1 AND kind = ?2 AND state = 'queued')",
+        )
+        .bind(tenant.as_str())
+        .bind(kind.as_str())
+        .fetch_one(&self.reader)
+        .await?)
+    }
+
+    async fn send(
+        &self,
+        tx: &mut SqliteConnection,
+        tenant: &TenantName,
+        kind: Kind,
+        candidate: Candidate,
+        slot: CallSlot,
+        now: Timestamp,
+    ) -> Result<ClaimedAction> {
+        let change = Change {
+            id: candidate.id,
+            from: State::Queued,
+            event: Event::Claimed,
+            by: &By::Stanch,
+            detail: "claimed with its quota slot",
+            now,
+        };
+        transition(tx, &change).await?;
+        let covered: Option<i64> = sqlx::query_scalar("SELECT covered_until_ticks FROM tenants WHERE tenant = ?1")
+            .bind(tenant.as_str())
+            .fetch_optional(&mut *tx)
+            .await?
+            .flatten();
+        let look_from = covered.map(|ticks| AlertTime::from_ticks(ticks).saturating_sub(LOOK_MARGIN).ticks());
+        sqlx::query(
+            "UPDATE actions SET claimed_by = ?2, sent_at = ?3, attempts = attempts + 1, look_from_ticks = ?4,
+                 uncertain_at = NULL, answered_at = NULL, looks = 0, busy = 0
+             WHERE id = ?1",
+        )
+        .bind(candidate.id.to_string())
+        .bind(&self.instance)
+        .bind(millis(now))
+        .bind(look_from)
+        .execute(&mut *tx)
+        .await?;
+        Ok(ClaimedAction {
+            id: candidate.id,
+            tenant: tenant.clone(),
+            device_name: device_name(tx, tenant, &candidate.machine_id).await?,
+            machine_id: candidate.machine_id,
+            kind,
+            comment: candidate.comment,
+            slot,
+            alert_received_at: candidate.alert_received_at,
+        })
+    }
+}
+
+/// Whether `stanch pause` is in force.
+pub(super) async fn is_braked(tx: &mut SqliteConnection) -> Result<bool> {
+    Ok(sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM brake)").fetch_one(tx).await?)
+}
+
+/// The most urgent action that is due, of a device that has nothing of the family on the wire, and no
+/// opposite that was asked for earlier and waits too.
+async fn candidate(
+    tx: &mut SqliteConnection,
+    tenant: &TenantName,
+    kind: Kind,
+    now: Timestamp,
+) -> Result<Option<Candidate>> {
+    let row = sqlx::query(
+        "SELECT id, machine_id, comment, rank, undoes, alert_received_at FROM actions q
+         WHERE tenant = ?1 AND kind = ?2 AND state = 'queued' AND due_at <= ?3
+         AND NOT EXISTS (
+             SELECT 1 FROM actions o WHERE o.tenant = q.tenant AND o.machine_id = q.machine_id AND o.family = q.family
+             AND (o.state IN ('sending', 'uncertain', 'submitted')
+                  OR (o.state = 'queued' AND o.kind <> q.kind AND (o.created_at, o.id) < (q.created_at, q.id))))
+         ORDER BY rank DESC, created_at, id LIMIT 1",
+    )
+    .bind(tenant.as_str())
+    .bind(kind.as_str())
+    .bind(millis(now))
+    .fetch_optional(tx)
+    .await?;
+    row.map(|row| {
+        Ok(Candidate {
+            id: action_id(&row)?,
+            machine_id: parsed(&row, "machine_id")?,
+            comment: row.try_get("comment")?,
+            rank: row.try_get("rank")?,
+            undoes: parsed_opt(&row, "undoes")?,
+            alert_received_at: super::row::time_opt(&row, "alert_received_at")?,
+        })
+    })
+    .transpose()
+}
+
+async fn next_due(
+    tx: &mut SqliteConnection,
+    tenant: &TenantName,
+    kind: Kind,
+    now: Timestamp,
+) -> Result<Option<Timestamp>> {
+    let due: Option<i64> = sqlx::query_scalar(
+        "SELECT MIN(due_at) FROM actions WHERE tenant = ?1 AND kind = ?2 AND state = 'queued' AND due_at > ?3",
+    )
+    .bind(tenant.as_str())
+    .bind(kind.as_str())
+    .bind(millis(now))
+    .fetch_one(tx)
+    .await?;
+    Ok(due.map(timestamp))
+}
+
+/// Carries out what the gate says when it does not let an action pass.
+async fn stop(tx: &mut SqliteConnection, candidate: &Candidate, verdict: &GateVerdict, now: Timestamp) -> Result<()> {
+    let (event, detail) = match verdict {
+        GateVerdict::Pass => return Ok(()),
+        GateVerdict::Hold(kind, words) => (Event::GateHeld, format!("{}: {words}", kind.as_str())),
+        GateVerdict::Cancel(reason) => (Event::Unwanted, reason.clone()),
+    };
+    let change = Change { id: candidate.id, from: State::Queued, event, by: &By::Stanch, detail: &detail, now };
+    let to = transition(tx, &change).await?;
+    if to == State::Held {
+        sqlx::query("UPDATE actions SET hold_reason = ?2, held_at = ?3 WHERE id = ?1")
+            .bind(candidate.id.to_string())
+            .bind(&detail)
+            .bind(millis(now))
+            .execute(tx)
+            .await?;
+    } else {
+        sqlx::query("UPDATE actions SET error_code = 'gate', error_message = ?2 WHERE id = ?1")
+            .bind(candidate.id.to_string())
+            .bind(&detail)
+            .execute(tx)
+            .await?;
+    }
+    Ok(())
+}
+
+/// A release passes unless the restrict that it undoes surely had no effect and nothing else restricts
+/// the device.
+async fn release_gate(tx: &mut SqliteConnection, tenant: &TenantName, candidate: &Candidate) -> Result<GateVerdict> {
+    let Some(undoes) = candidate.undoes else {
+        return Ok(GateVerdict::Pass);
+    };
+    let device = device_facts(tx, tenant, &candidate.machine_id).await?;
+    if device.in_force.is_none() && nothing_to_release(tx, undoes).await? {
+        return Ok(GateVerdict::Cancel("the restriction had no effect, so there is nothing to release".to_owned()));
+    }
+    Ok(GateVerdict::Pass)
+}
+
+/// Everything that the gate looks at.
+async fn gate_context(tx: &mut SqliteConnection, tenant: &TenantName, id: ActionId) -> Result<GateContext> {
+    let row = sqlx::query("SELECT machine_id, rule_id, by_human, rules_hash, decided_at FROM actions WHERE id = ?1")
+        .bind(id.to_string())
+        .fetch_one(&mut *tx)
+        .await?;
+    let machine_id: MachineId = parsed(&row, "machine_id")?;
+    let DeviceFacts { in_force, override_at, .. } = device_facts(tx, tenant, &machine_id).await?;
+    Ok(GateContext {
+        tenant: tenant.clone(),
+        machine: super::devices::stored_machine(tx, tenant, &machine_id).await?,
+        rule_id: parsed_opt(&row, "rule_id")?,
+        by_human: row.try_get("by_human")?,
+        rules_hash: row.try_get("rules_hash")?,
+        alerts: gate_alerts(tx, tenant, id).await?,
+        override_at,
+        decided_at: time(&row, "decided_at")?,
+        restricted: in_force.is_some_and(|in_force| in_force.done),
+        machine_id,
+    })
+}
+
+async fn gate_alerts(tx: &mut SqliteConnection, tenant: &TenantName, id: ActionId) -> Result<Vec<GateAlert>> {
+    let rows = sqlx::query(
+        "SELECT g.alert_id, json_group_array(g.rule_id) AS rules, a.source, a.received_at, a.body
+         FROM action_alerts g JOIN alerts a ON a.seq = (
+             SELECT seq FROM alerts WHERE tenant = ?2 AND alert_id = g.alert_id AND malformed IS NULL
+             ORDER BY last_update_ticks DESC LIMIT 1)
+         WHERE g.action_id = ?1 GROUP BY g.alert_id ORDER BY MAX(g.at) DESC LIMIT ?3",
+    )
+    .bind(id.to_string())
+    .bind(tenant.as_str())
+    .bind(GATE_ALERTS)
+    .fetch_all(tx)
+    .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(GateAlert {
+                rules: super::row::json(row, "rules")?,
+                source: parsed(row, "source")?,
+                received_at: time(row, "received_at")?,
+                body: super::row::json(row, "body")?,
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,388 @@
+//! Deciding: the guards judge each choice in the transaction that carries it out.
+//!
+//! The caps are counted here, so that two alerts decided together can not both take the last place.
+
+use jiff::{SignedDuration, Timestamp};
+use sqlx::SqliteConnection;
+
+use super::facts::{Counts, DeviceFacts, counts, device_facts, spent_at};
+use super::row::{millis, to_json};
+use super::transition::{Change, append, transition};
+use super::{Result, Store};
+use crate::config::GuardsConfig;
+use crate::guards::{Ask, Effect, Facts, Verdict, judge};
+use crate::model::action::tagged_comment;
+use crate::model::view::AlertState;
+use crate::model::{
+    ActionId, AlertId, AlertTime, By, Event, Kind, Level, Machine, MachineId, MatchedField, Outcome, RuleId, Span,
+    State, TenantName,
+};
+
+/// Releases and what operators ask for go before every level.
+pub(super) const FIRST_RANK: i64 = 10;
+
+/// An alert with what the rules said of its devices.
+#[derive(Debug)]
+pub struct Deciding {
+    /// The store's number of the alert's version.
+    pub seq: i64,
+    /// The tenant.
+    pub tenant: TenantName,
+    /// Microsoft's id.
+    pub alert_id: AlertId,
+    /// `lastUpdateTime`.
+    pub last_update: AlertTime,
+    /// `status`.
+    pub status: Option<String>,
+    /// `lastEventTime`.
+    pub last_event: Option<AlertTime>,
+    /// When the alert was received.
+    pub received_at: Timestamp,
+    /// The devices that are decided now.
+    pub pairs: Vec<DecidedPair>,
+    /// The devices that wait for facts, and when the alert is due again.
+    pub waiting: Vec<MachineId>,
+    /// When, if there are any.
+    pub due_at: Timestamp,
+}
+
+/// A device of an alert with the rules that chose it.
+#[derive(Debug)]
+pub struct DecidedPair {
+    /// The device; of a merged record, its target.
+    pub machine_id: MachineId,
+    /// Its record, if there is one.
+    pub machine: Option<Machine>,
+    /// The rules that chose it, the most urgent first.
+    pub choices: Vec<Choice>,
+}
+
+/// A rule that chose a device.
+#[derive(Debug)]
+pub struct Choice {
+    /// The rule.
+    pub rule_id: RuleId,
+    /// The hash of its text.
+    pub rule_hash: String,
+    /// Its urgency.
+    pub level: Level,
+    /// Whether it is in shadow.
+    pub shadow: bool,
+    /// Whether it asks for an approval.
+    pub needs_approval: bool,
+    /// Its cooldown.
+    pub cooldown: Option<Span>,
+    /// Its limit.
+    pub limit: Option<(u32, Span)>,
+    /// How long its restriction lasts.
+    pub expires_after: Option<Span>,
+    /// The protect rule that matched, and its reason.
+    pub protected: Option<String>,
+    /// The values that it matched on.
+    pub matched: Vec<MatchedField>,
+    /// The comment, without our tag.
+    pub comment: String,
+    /// What is to be said with the decision, as that the comment could not be rendered.
+    pub note: Option<String>,
+}
+
+/// A decision that was made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Made {
+    /// The tenant.
+    pub tenant: TenantName,
+    /// The alert.
+    pub alert_id: AlertId,
+    /// The device.
+    pub machine_id: MachineId,
+    /// The rule.
+    pub rule_id: RuleId,
+    /// The outcome.
+    pub outcome: Outcome,
+    /// Why.
+    pub reason: String,
+    /// The action that was created or joined.
+    pub action_id: Option<ActionId>,
+}
+
+struct Context<'a> {
+    alert: &'a Deciding,
+    pair: &'a DecidedPair,
+    choice: &'a Choice,
+    rules_hash: &'a str,
+    now: Timestamp,
+}
+
+impl Store {
+    /// Judges what the rules chose and carries it out: decisions, actions and the alerts' state are one
+    /// transaction. An alert that was decided meanwhile is left alone.
+    ///
+    /// # Errors
+    /// [`super::StoreError`]: then nothing of it is done.
+    pub async fn decide(
+        &self,
+        alerts: &[Deciding],
+        rules_hash: &str,
+        config: &GuardsConfig,
+        now: Timestamp,
+    ) -> Result<Vec<Made>> {
+        let mut tx = self.begin().await?;
+        let mut made = Vec::new();
+        for alert in alerts {
+            if !mark(&mut tx, alert).await? {
+                continue;
+            }
+            for pair in &alert.pairs {
+                for choice in &pair.choices {
+                    let context = Context { alert, pair, choice, rules_hash, now };
+                    made.push(decide_one(&mut tx, &context, config).await?);
+                }
+            }
+        }
+        tx.commit().await?;
+        Ok(made)
+    }
+}
+
+/// Moves the alert on; false when it was decided meanwhile.
+async fn mark(tx: &mut SqliteConnection, alert: &Deciding) -> Result<bool> {
+    let state = if alert.waiting.is_empty() { AlertState::Decided } else { AlertState::Waiting };
+    let changed = sqlx::query(
+        "UPDATE alerts SET state = ?2, pending = ?3, due_at = ?4, tries = tries + 1 WHERE seq = ?1 AND state <> 'decided'",
+    )
+    .bind(alert.seq)
+    .bind(state.as_str())
+    .bind(to_json(&alert.waiting)?)
+    .bind(millis(alert.due_at))
+    .execute(tx)
+    .await?
+    .rows_affected();
+    Ok(changed == 1)
+}
+
+async fn decide_one(tx: &mut SqliteConnection, context: &Context<'_>, config: &GuardsConfig) -> Result<Made> {
+    let Context { alert, pair, choice, now, .. } = context;
+    let device = device_facts(tx, &alert.tenant, &pair.machine_id).await?;
+    let spent = spent_at(tx, &alert.tenant, &pair.machine_id, &alert.alert_id, &device).await?;
+    let limit = choice.limit.as_ref().map(|(devices, per)| (*devices, per));
+    let counts = counts(tx, &alert.tenant, &pair.machine_id, &choice.rule_id, limit, config, *now).await?;
+    let verdict = judge(&ask(choice), &facts(alert, pair, &device, spent, counts), config, *now);
+    let action_id = carry_out(tx, context, &verdict).await?;
+    let reason = match &choice.note {
+        Some(note) => format!("{}; {note}", verdict.reason),
+        None => verdict.reason,
+    };
+    sqlx::query(
+        "INSERT INTO decisions (alert_seq, tenant, alert_id, machine_id, rule_id, rule_hash, outcome, reason, matched,
+                                action_id, at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT DO NOTHING",
+    )
+    .bind(alert.seq)
+    .bind(alert.tenant.as_str())
+    .bind(alert.alert_id.as_str())
+    .bind(pair.machine_id.as_str())
+    .bind(choice.rule_id.as_str())
+    .bind(&choice.rule_hash)
+    .bind(verdict.outcome.as_str())
+    .bind(&reason)
+    .bind(to_json(&choice.matched)?)
+    .bind(action_id.map(|id| id.to_string()))
+    .bind(millis(*now))
+    .execute(tx)
+    .await?;
+    Ok(Made {
+        tenant: alert.tenant.clone(),
+        alert_id: alert.alert_id.clone(),
+        machine_id: pair.machine_id.clone(),
+        rule_id: choice.rule_id.clone(),
+        outcome: verdict.outcome,
+        reason,
+        action_id,
+    })
+}
+
+fn ask(choice: &Choice) -> Ask<'_> {
+    Ask {
+        rule_id: &choice.rule_id,
+        level: choice.level,
+        shadow: choice.shadow,
+        needs_approval: choice.needs_approval,
+        cooldown: choice.cooldown.as_ref(),
+        limit: choice.limit.as_ref().map(|(devices, per)| (*devices, per)),
+        protected: choice.protected.clone(),
+    }
+}
+
+fn facts<'a>(
+    alert: &'a Deciding,
+    pair: &'a DecidedPair,
+    device: &DeviceFacts,
+    spent_at: Option<Timestamp>,
+    counts: Counts,
+) -> Facts<'a> {
+    Facts {
+        machine: pair.machine.as_ref(),
+        alert_last_update: alert.last_update,
+        alert_status: alert.status.as_deref(),
+        alert_last_event: alert.last_event,
+        open_restrict: device.open_restrict,
+        open_release: device.open_release,
+        in_force: device.in_force,
+        override_at: device.override_at.clone(),
+        expired_at: device.expired_at,
+        spent_at,
+        rule_devices: counts.rule_devices,
+        blast_devices: counts.blast_devices,
+        restricted_devices: counts.restricted_devices,
+        fleet: counts.fleet,
+    }
+}
+
+/// Does to the queue what the verdict says, and gives the action that it is about.
+async fn carry_out(tx: &mut SqliteConnection, context: &Context<'_>, verdict: &Verdict) -> Result<Option<ActionId>> {
+    let by = By::Rule(context.choice.rule_id.clone());
+    match &verdict.effect {
+        Effect::None => Ok(None),
+        Effect::Queue => Ok(Some(insert(tx, context, State::Queued, None).await?)),
+        Effect::Hold(_) => Ok(Some(insert(tx, context, State::Held, Some(&verdict.reason)).await?)),
+        Effect::Promote(id) => {
+            promote(tx, context, *id, &by).await?;
+            attach(tx, context, *id).await?;
+            Ok(Some(*id))
+        }
+        Effect::Join { action } => {
+            if let Some(id) = action {
+                join(tx, context, *id).await?;
+            }
+            Ok(*action)
+        }
+        Effect::KeepRestricted { release, action } => {
+            let detail = format!("alert {} extends the restriction", context.alert.alert_id);
+            let change = Change {
+                id: *release,
+                from: State::Queued,
+                event: Event::Unwanted,
+                by: &by,
+                detail: &detail,
+                now: context.now,
+            };
+            transition(tx, &change).await?;
+            if let Some(id) = action {
+                join(tx, context, *id).await?;
+            }
+            Ok(*action)
+        }
+    }
+}
+
+/// A new restrict, chosen by a rule.
+async fn insert(
+    tx: &mut SqliteConnection,
+    context: &Context<'_>,
+    state: State,
+    hold_reason: Option<&str>,
+) -> Result<ActionId> {
+    let Context { alert, pair, choice, now, .. } = context;
+    let id = ActionId::generate();
+    sqlx::query(
+        "INSERT INTO actions (id, tenant, machine_id, kind, family, state, level, rank, by_operator, by_human,
+             rule_id, rule_hash, rules_hash, comment, created_at, decided_at, queued_at, due_at, expires_after,
+             hold_reason, held_at, alert_received_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, 0, 0, ?8, ?9, ?10, ?11, ?12, ?12, ?13, ?12, ?14, ?15, ?16, ?17)",
+    )
+    .bind(id.to_string())
+    .bind(alert.tenant.as_str())
+    .bind(pair.machine_id.as_str())
+    .bind(Kind::Restrict.as_str())
+    .bind(Kind::Restrict.spec().family.as_str())
+    .bind(state.as_str())
+    .bind(choice.level.rank())
+    .bind(choice.rule_id.as_str())
+    .bind(&choice.rule_hash)
+    .bind(context.rules_hash)
+    .bind(tagged_comment(&choice.comment, id))
+    .bind(millis(*now))
+    .bind((state == State::Queued).then(|| millis(*now)))
+    .bind(choice.expires_after.as_ref().map(Span::millis))
+    .bind(hold_reason)
+    .bind((state == State::Held).then(|| millis(*now)))
+    .bind(millis(alert.received_at))
+    .execute(&mut *tx)
+    .await?;
+    let by = By::Rule(choice.rule_id.clone());
+    let detail = match hold_reason {
+        Some(reason) => format!("alert {}: {reason}", alert.alert_id),
+        None => format!("alert {}", alert.alert_id),
+    };
+    append(tx, id, None, state, &by, &detail, *now).await?;
+    attach(tx, context, id).await?;
+    Ok(id)
+}
+
+/// The restrict that was held is queued under this rule.
+async fn promote(tx: &mut SqliteConnection, context: &Context<'_>, id: ActionId, by: &By) -> Result<()> {
+    let Context { alert, choice, now, .. } = context;
+    let detail = format!("alert {}: this rule acts on the same device", alert.alert_id);
+    let change = Change { id, from: State::Held, event: Event::Wanted, by, detail: &detail, now: *now };
+    transition(tx, &change).await?;
+    sqlx::query(
+        "UPDATE actions SET rule_id = ?2, rule_hash = ?3, rules_hash = ?4, comment = ?5, decided_at = ?6, due_at = ?6,
+             level = MAX(level, ?7), rank = MAX(rank, ?7),
+             expires_after = CASE WHEN expires_after IS NULL OR ?8 IS NULL THEN NULL ELSE MAX(expires_after, ?8) END
+         WHERE id = ?1",
+    )
+    .bind(id.to_string())
+    .bind(choice.rule_id.as_str())
+    .bind(&choice.rule_hash)
+    .bind(context.rules_hash)
+    .bind(tagged_comment(&choice.comment, id))
+    .bind(millis(*now))
+    .bind(choice.level.rank())
+    .bind(choice.expires_after.as_ref().map(Span::millis))
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// Attaches the alert; false when this alert and rule were attached before.
+async fn attach(tx: &mut SqliteConnection, context: &Context<'_>, id: ActionId) -> Result<bool> {
+    let inserted = sqlx::query(
+        "INSERT INTO action_alerts (action_id, alert_id, rule_id, at) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING",
+    )
+    .bind(id.to_string())
+    .bind(context.alert.alert_id.as_str())
+    .bind(context.choice.rule_id.as_str())
+    .bind(millis(context.now))
+    .execute(tx)
+    .await?
+    .rows_affected();
+    Ok(inserted == 1)
+}
+
+/// The alert joins: a higher level raises the urgency, and the restriction lasts as long as the longest
+/// that joined asks for, once per alert id and rule. An adopted machine action has no expiry of ours.
+async fn join(tx: &mut SqliteConnection, context: &Context<'_>, id: ActionId) -> Result<()> {
+    if !attach(tx, context, id).await? {
+        return Ok(());
+    }
+    let expires_after = context.choice.expires_after.as_ref();
+    let expires_at = expires_after.and_then(|span| {
+        let span = SignedDuration::try_from(span.duration()).ok()?;
+        context.now.checked_add(span).ok().map(millis)
+    });
+    sqlx::query(
+        "UPDATE actions SET level = MAX(level, ?2),
+             rank = CASE WHEN rank >= ?5 THEN rank ELSE MAX(rank, ?2) END,
+             expires_after = CASE WHEN expires_after IS NULL OR ?3 IS NULL THEN NULL ELSE MAX(expires_after, ?3) END,
+             expires_at = CASE WHEN expires_at IS NULL OR ?4 IS NULL THEN NULL ELSE MAX(expires_at, ?4) END
+         WHERE id = ?1",
+    )
+    .bind(id.to_string())
+    .bind(context.choice.level.rank())
+    .bind(expires_after.map(Span::millis))
+    .bind(expires_at)
+    .bind(FIRST_RANK)
+    .execute(tx)
+    .await?;
+    Ok(())
+}

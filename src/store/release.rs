@@ -1,0 +1,241 @@
+//! What time does to actions: restrictions expire into releases, holds and unsent restricts expire, and a
+//! machine action that never ends is given up.
+
+use jiff::Timestamp;
+use sqlx::{Row, SqliteConnection};
+
+use super::decide::FIRST_RANK;
+use super::row::{action_id, millis, parsed, state, timestamp};
+use super::transition::{Change, append, transition};
+use super::{Result, Store};
+use crate::config::{GuardsConfig, Tracking};
+use crate::model::action::{Ending, tagged_comment};
+use crate::model::{ActionId, By, Event, Kind, Level, MachineId, State, TenantName};
+
+/// What time did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Timed {
+    /// A restriction is over, and this release undoes it.
+    Releasing {
+        /// The release.
+        release: ActionId,
+        /// The device.
+        machine_id: MachineId,
+    },
+    /// A restrict was not sent in time, or not approved in time.
+    Expired {
+        /// The restrict.
+        action: ActionId,
+        /// The device.
+        machine_id: MachineId,
+        /// The state that it was in.
+        was: State,
+    },
+    /// A machine action is followed no longer.
+    GaveUp {
+        /// The action.
+        action: ActionId,
+        /// The device.
+        machine_id: MachineId,
+    },
+}
+
+impl Store {
+    /// Does what is due by time, and says what.
+    ///
+    /// # Errors
+    /// [`super::StoreError`]: then nothing of it is done.
+    pub async fn run_timers(&self, guards: &GuardsConfig, tracking: &Tracking, now: Timestamp) -> Result<Vec<Timed>> {
+        if !self.anything_timed(now, guards, tracking).await? {
+            return Ok(Vec::new());
+        }
+        let mut tx = self.begin().await?;
+        let mut timed = Vec::new();
+        expire_unsent(&mut tx, guards, now, &mut timed).await?;
+        give_up(&mut tx, tracking, now, &mut timed).await?;
+        expire_restrictions(&mut tx, now, &mut timed).await?;
+        tx.commit().await?;
+        Ok(timed)
+    }
+
+    /// Asked of a reader, so that an idle loop does not take the writer.
+    async fn anything_timed(&self, now: Timestamp, guards: &GuardsConfig, tracking: &Tracking) -> Result<bool> {
+        Ok(sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM actions WHERE expires_at <= ?1 AND released_at IS NULL)
+                 OR EXISTS (SELECT 1 FROM actions WHERE state IN ('held', 'queued') AND kind = 'restrict'
+                            AND MIN(decided_at, COALESCE(held_at, decided_at)) <= ?2)
+                 OR EXISTS (SELECT 1 FROM actions WHERE state = 'submitted' AND sent_at <= ?3)",
+        )
+        .bind(millis(now))
+        .bind(millis(now) - guards.max_action_age.millis().min(guards.approval_timeout.millis()))
+        .bind(millis(now) - tracking.give_up_after.millis())
+        .fetch_one(&self.reader)
+        .await?)
+    }
+
+    /// When the next restriction expires.
+    ///
+    /// # Errors
+    /// [`super::StoreError`].
+    pub async fn next_expiry(&self, now: Timestamp) -> Result<Option<Timestamp>> {
+        let next: Option<i64> =
+            sqlx::query_scalar("SELECT MIN(expires_at) FROM actions WHERE expires_at > ?1 AND released_at IS NULL")
+                .bind(millis(now))
+                .fetch_one(&self.reader)
+                .await?;
+        Ok(next.map(timestamp))
+    }
+}
+
+async fn expire_unsent(
+    tx: &mut SqliteConnection,
+    guards: &GuardsConfig,
+    now: Timestamp,
+    timed: &mut Vec<Timed>,
+) -> Result<()> {
+    let rows = sqlx::query(
+        "SELECT id, machine_id, state, COALESCE(hold_reason, '') LIKE 'approval:%' AS approval FROM actions
+         WHERE kind = 'restrict' AND (
+             (state = 'queued' AND decided_at <= ?1)
+             OR (state = 'held' AND hold_reason LIKE 'approval:%' AND held_at <= ?2)
+             OR (state = 'held' AND hold_reason NOT LIKE 'approval:%' AND held_at <= ?1))",
+    )
+    .bind(millis(now) - guards.max_action_age.millis())
+    .bind(millis(now) - guards.approval_timeout.millis())
+    .fetch_all(&mut *tx)
+    .await?;
+    for row in &rows {
+        let (id, from) = (action_id(row)?, state(row)?);
+        let approval: bool = row.try_get("approval")?;
+        let detail = match (from, approval) {
+            (State::Held, true) => format!("not approved within {} (guards.approval_timeout)", guards.approval_timeout),
+            (State::Held, false) => format!("held for {} (guards.max_action_age)", guards.max_action_age),
+            _ => format!("not sent within {} (guards.max_action_age)", guards.max_action_age),
+        };
+        let change = Change { id, from, event: Event::Overdue, by: &By::Stanch, detail: &detail, now };
+        transition(tx, &change).await?;
+        timed.push(Timed::Expired { action: id, machine_id: parsed(row, "machine_id")?, was: from });
+    }
+    Ok(())
+}
+
+async fn give_up(tx: &mut SqliteConnection, tracking: &Tracking, now: Timestamp, timed: &mut Vec<Timed>) -> Result<()> {
+    let rows = sqlx::query("SELECT id, machine_id FROM actions WHERE state = 'submitted' AND sent_at <= ?1")
+        .bind(millis(now) - tracking.give_up_after.millis())
+        .fetch_all(&mut *tx)
+        .await?;
+    for row in &rows {
+        let id = action_id(row)?;
+        let detail = format!("no final status within {} (tracking.give_up_after)", tracking.give_up_after);
+        let event = Event::EndedRemote(Ending::TimedOut);
+        transition(tx, &Change { id, from: State::Submitted, event, by: &By::Stanch, detail: &detail, now }).await?;
+        sqlx::query("UPDATE actions SET error_code = 'gave_up', error_message = ?2, ended_at = ?3 WHERE id = ?1")
+            .bind(id.to_string())
+            .bind(&detail)
+            .bind(millis(now))
+            .execute(&mut *tx)
+            .await?;
+        timed.push(Timed::GaveUp { action: id, machine_id: parsed(row, "machine_id")? });
+    }
+    Ok(())
+}
+
+async fn expire_restrictions(tx: &mut SqliteConnection, now: Timestamp, timed: &mut Vec<Timed>) -> Result<()> {
+    let rows = sqlx::query(
+        "SELECT id, tenant, machine_id, level FROM actions a
+         WHERE expires_at <= ?1 AND released_at IS NULL AND kind = 'restrict'
+         AND state IN ('submitted', 'succeeded', 'timed_out', 'cancelled')
+         AND NOT EXISTS (SELECT 1 FROM actions r WHERE r.undoes = a.id AND r.state <> 'cancelled')
+         AND NOT EXISTS (SELECT 1 FROM actions r WHERE r.tenant = a.tenant AND r.machine_id = a.machine_id
+             AND r.kind = 'release' AND r.state IN ('held', 'queued', 'sending', 'uncertain', 'submitted'))
+         LIMIT 500",
+    )
+    .bind(millis(now))
+    .fetch_all(&mut *tx)
+    .await?;
+    for row in &rows {
+        let machine_id: MachineId = parsed(row, "machine_id")?;
+        let release = NewAction {
+            tenant: &parsed(row, "tenant")?,
+            machine_id: &machine_id,
+            kind: Kind::Release,
+            level: super::row::level(row)?,
+            by: &By::Stanch,
+            by_operator: false,
+            by_expiry: true,
+            why: "the restriction has expired",
+            undoes: Some(action_id(row)?),
+            retry_of: None,
+            state: State::Queued,
+        };
+        let id = release.insert(tx, now).await?;
+        timed.push(Timed::Releasing { release: id, machine_id });
+    }
+    Ok(())
+}
+
+/// An action that no rule chose.
+pub(super) struct NewAction<'a> {
+    pub(super) tenant: &'a TenantName,
+    pub(super) machine_id: &'a MachineId,
+    pub(super) kind: Kind,
+    pub(super) level: Level,
+    pub(super) by: &'a By,
+    pub(super) by_operator: bool,
+    pub(super) by_expiry: bool,
+    pub(super) why: &'a str,
+    pub(super) undoes: Option<ActionId>,
+    pub(super) retry_of: Option<ActionId>,
+    pub(super) state: State,
+}
+
+impl NewAction<'_> {
+    pub(super) async fn insert(&self, tx: &mut SqliteConnection, now: Timestamp) -> Result<ActionId> {
+        let id = ActionId::generate();
+        let asked_by = match self.by {
+            By::User(name) => Some(name.as_str()),
+            By::Stanch | By::Rule(_) | By::Microsoft => None,
+        };
+        sqlx::query(
+            "INSERT INTO actions (id, tenant, machine_id, kind, family, state, level, rank, by_operator, by_human, asked_by,
+                 comment, created_at, decided_at, queued_at, due_at, retry_of, undoes, by_expiry)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9, ?10, ?11, ?12, ?12, ?12, ?12, ?13, ?14, ?15)",
+        )
+        .bind(id.to_string())
+        .bind(self.tenant.as_str())
+        .bind(self.machine_id.as_str())
+        .bind(self.kind.as_str())
+        .bind(self.kind.spec().family.as_str())
+        .bind(self.state.as_str())
+        .bind(self.level.rank())
+        .bind(FIRST_RANK)
+        .bind(self.by_operator)
+        .bind(asked_by)
+        .bind(tagged_comment(self.why, id))
+        .bind(millis(now))
+        .bind(self.retry_of.map(|id| id.to_string()))
+        .bind(self.undoes.map(|id| id.to_string()))
+        .bind(self.by_expiry)
+        .execute(&mut *tx)
+        .await?;
+        append(tx, id, None, self.state, self.by, self.why, now).await?;
+        Ok(id)
+    }
+}
+
+/// Whether the restrict that a release undoes surely had no effect: never sent, refused, failed.
+pub(super) async fn nothing_to_release(tx: &mut SqliteConnection, restrict: ActionId) -> Result<bool> {
+    let row = sqlx::query("SELECT state, attempts FROM actions WHERE id = ?1")
+        .bind(restrict.to_string())
+        .fetch_optional(tx)
+        .await?;
+    let Some(row) = row else {
+        return Ok(false);
+    };
+    let attempts: i64 = row.try_get("attempts")?;
+    Ok(match state(&row)? {
+        State::Rejected | State::Failed => true,
+        State::Cancelled | State::Expired => attempts == 0,
+        _ => false,
+    })
+}

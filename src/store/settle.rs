@@ -1,0 +1,233 @@
+//! Settling: what a POST came to, for the action, its slot and its lane, in one transaction.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use sqlx::{Row, SqliteConnection};
+
+use super::apply::apply_row;
+use super::claim::ClaimedAction;
+use super::lanes::{Answered, LaneTrouble, answer, later};
+use super::row::{millis, state, time_opt};
+use super::transition::{Change, transition};
+use super::{Result, Store};
+use crate::model::action::tag_of;
+use crate::model::{ActionId, By, Event, MachineAction, State};
+
+/// What a POST came to.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Settlement {
+    /// 200 or 201 with a machine action.
+    Accepted(MachineAction),
+    /// Another machine action is active on the device: a look tells which.
+    Busy {
+        /// What the API says.
+        message: String,
+    },
+    /// Surely not taken: 429, 401, lane-wide 403.
+    NotTaken {
+        /// The API's code, or a word of ours.
+        code: String,
+        /// What the API says.
+        message: String,
+    },
+    /// It was surely never sent, and is tried again after a wait.
+    NeverSent {
+        /// Why not.
+        message: String,
+    },
+    /// Refused for good.
+    Refused {
+        /// The API's code, or a word of ours.
+        code: String,
+        /// What the API says.
+        message: String,
+    },
+    /// It may have happened.
+    Unanswered {
+        /// A word for what happened.
+        code: String,
+        /// What happened.
+        message: String,
+    },
+}
+
+/// The waits between attempts of a call that is never sent: backon's exponential delays.
+fn never_sent_wait(n: u32) -> Duration {
+    use backon::BackoffBuilder as _;
+    backon::ExponentialBuilder::default()
+        .with_min_delay(Duration::from_secs(1))
+        .with_max_delay(Duration::from_secs(300))
+        .with_jitter()
+        .without_max_times()
+        .build()
+        .nth(n.min(32) as usize)
+        .unwrap_or(Duration::from_secs(300))
+}
+
+impl Store {
+    /// Records what a POST came to, and gives the state that the action is in now.
+    ///
+    /// # Errors
+    /// [`super::StoreError`]: then nothing of it is recorded, and the action stays `sending`, to be looked
+    /// for as after a crash.
+    pub async fn settle(
+        &self,
+        claimed: &ClaimedAction,
+        settlement: &Settlement,
+        answered: Answered,
+        trouble: &LaneTrouble,
+        now: Timestamp,
+        draw: f64,
+    ) -> Result<State> {
+        let mut tx = self.begin().await?;
+        answer(&mut tx, &claimed.slot, answered, trouble, now, draw).await?;
+        let row = sqlx::query("SELECT state, backoff, wanted FROM actions WHERE id = ?1 AND claimed_by = ?2")
+            .bind(claimed.id.to_string())
+            .bind(&self.instance)
+            .fetch_one(&mut *tx)
+            .await?;
+        let from = state(&row)?;
+        // A look that came first found it: there is nothing left to say.
+        if from != State::Sending {
+            tx.commit().await?;
+            return Ok(from);
+        }
+        let settling =
+            Settling { claimed, backoff: row.try_get::<u32, _>("backoff")?, wanted: row.try_get("wanted")?, now };
+        let to = settling.settle(&mut tx, settlement).await?;
+        tx.commit().await?;
+        Ok(to)
+    }
+}
+
+struct Settling<'a> {
+    claimed: &'a ClaimedAction,
+    backoff: u32,
+    wanted: bool,
+    now: Timestamp,
+}
+
+impl Settling<'_> {
+    async fn settle(&self, tx: &mut SqliteConnection, settlement: &Settlement) -> Result<State> {
+        match settlement {
+            Settlement::Accepted(row) => {
+                let row = &MachineAction { machine_id: Some(self.claimed.machine_id.clone()), ..row.clone() };
+                let detail = format!("machine action {} is {}", row.id, row.status);
+                self.change(tx, Event::Accepted, &By::Microsoft, &detail).await?;
+                let adopted = !row.comment.is_empty() && tag_of(&row.comment) != Some(self.claimed.id);
+                submitted(tx, self.claimed.id, row, adopted).await?;
+                apply_row(tx, &self.claimed.tenant, row, self.now).await?;
+                current_state(tx, self.claimed.id).await
+            }
+            Settlement::Busy { message } => {
+                self.error(tx, "ActiveRequestAlreadyExists", message, true).await?;
+                sqlx::query("UPDATE actions SET busy = 1, uncertain_at = ?2, answered_at = ?2 WHERE id = ?1")
+                    .bind(self.claimed.id.to_string())
+                    .bind(millis(self.now))
+                    .execute(&mut *tx)
+                    .await?;
+                self.change(tx, Event::Unanswered, &By::Microsoft, "another machine action is active on the device")
+                    .await
+            }
+            Settlement::NotTaken { code, message } => {
+                self.error(tx, code, message, true).await?;
+                let to = self.change(tx, Event::NotTaken, &By::Microsoft, &format!("not taken: {code}")).await?;
+                self.requeued(tx, to, self.now, self.backoff).await
+            }
+            Settlement::NeverSent { message } => {
+                self.error(tx, "never_sent", message, true).await?;
+                sqlx::query("UPDATE actions SET sent_at = NULL WHERE id = ?1 AND attempts = 0")
+                    .bind(self.claimed.id.to_string())
+                    .execute(&mut *tx)
+                    .await?;
+                let to = self.change(tx, Event::NotTaken, &By::Stanch, &format!("never sent: {message}")).await?;
+                let due = later(self.now, never_sent_wait(self.backoff));
+                self.requeued(tx, to, due, self.backoff.saturating_add(1)).await
+            }
+            Settlement::Refused { code, message } => {
+                self.error(tx, code, message, false).await?;
+                self.change(tx, Event::Refused, &By::Microsoft, &format!("refused: {code}: {message}")).await
+            }
+            Settlement::Unanswered { code, message } => {
+                self.error(tx, code, message, false).await?;
+                sqlx::query("UPDATE actions SET uncertain_at = ?2, answered_at = ?2 WHERE id = ?1")
+                    .bind(self.claimed.id.to_string())
+                    .bind(millis(self.now))
+                    .execute(&mut *tx)
+                    .await?;
+                self.change(tx, Event::Unanswered, &By::Stanch, &format!("no usable answer: {message}")).await
+            }
+        }
+    }
+
+    async fn change(&self, tx: &mut SqliteConnection, event: Event, by: &By, detail: &str) -> Result<State> {
+        let change = Change { id: self.claimed.id, from: State::Sending, event, by, detail, now: self.now };
+        transition(tx, &change).await
+    }
+
+    /// Keeps what went wrong; `uncounted`: the POST is none of those that may have taken effect.
+    async fn error(&self, tx: &mut SqliteConnection, code: &str, message: &str, uncounted: bool) -> Result<()> {
+        sqlx::query(
+            "UPDATE actions SET error_code = ?2, error_message = ?3, attempts = MAX(0, attempts - ?4) WHERE id = ?1",
+        )
+        .bind(self.claimed.id.to_string())
+        .bind(code)
+        .bind(message)
+        .bind(i64::from(uncounted))
+        .execute(tx)
+        .await?;
+        Ok(())
+    }
+
+    /// Back in the queue; what a release has overtaken meanwhile is cancelled there.
+    async fn requeued(&self, tx: &mut SqliteConnection, to: State, due: Timestamp, backoff: u32) -> Result<State> {
+        sqlx::query("UPDATE actions SET due_at = ?2, backoff = ?3, claimed_by = NULL WHERE id = ?1")
+            .bind(self.claimed.id.to_string())
+            .bind(millis(due))
+            .bind(backoff)
+            .execute(&mut *tx)
+            .await?;
+        if self.wanted {
+            return Ok(to);
+        }
+        let detail = "a release overtook it before it was sent";
+        let change =
+            Change { id: self.claimed.id, from: to, event: Event::Unwanted, by: &By::Stanch, detail, now: self.now };
+        transition(tx, &change).await
+    }
+}
+
+async fn current_state(tx: &mut SqliteConnection, id: ActionId) -> Result<State> {
+    state(&sqlx::query("SELECT state FROM actions WHERE id = ?1").bind(id.to_string()).fetch_one(tx).await?)
+}
+
+/// What becomes of an action that Microsoft has a machine action for. One that is not ours has no expiry.
+pub(super) async fn submitted(
+    tx: &mut SqliteConnection,
+    id: ActionId,
+    row: &MachineAction,
+    adopted: bool,
+) -> Result<()> {
+    let action = sqlx::query("SELECT expires_after, sent_at FROM actions WHERE id = ?1")
+        .bind(id.to_string())
+        .fetch_one(&mut *tx)
+        .await?;
+    let expires_after: Option<i64> = action.try_get("expires_after")?;
+    let expires_at = match (time_opt(&action, "sent_at")?, expires_after) {
+        (Some(sent_at), Some(after)) if !adopted => sent_at.checked_add(SignedDuration::from_millis(after)).ok(),
+        _ => None,
+    };
+    sqlx::query(
+        "UPDATE actions SET machine_action_id = ?2, adopted = ?3, expires_at = ?4, error_code = NULL,
+             error_message = NULL, backoff = 0, busy = 0
+         WHERE id = ?1",
+    )
+    .bind(id.to_string())
+    .bind(row.id.as_str())
+    .bind(adopted)
+    .bind(expires_at.map(millis))
+    .execute(tx)
+    .await?;
+    Ok(())
+}
