@@ -51,7 +51,7 @@ fn not_blank(text: &str) -> Result<String, String> {
 /// The tenant of an id that several tenants know.
 #[derive(Debug, Clone, Args)]
 pub(super) struct Tenant {
-    /// The tenant, where several know the same id
+    /// Only in this tenant: needed where several know the same id
     #[arg(long, value_name = "NAME")]
     pub tenant: Option<TenantName>,
 }

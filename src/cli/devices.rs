@@ -55,7 +55,6 @@ pub(super) struct ReleaseArguments {
     machine_id: Option<String>,
     #[command(flatten)]
     many: Many,
-    /// The tenant, where several know the same id; with --rule and --all: only there
     #[command(flatten)]
     tenant: Tenant,
     #[command(flatten)]

@@ -165,8 +165,8 @@ fn sources(status: &StatusView, session: &mut Session<'_>) -> anyhow::Result<()>
 }
 
 /// Seconds since the last complete poll, as people say it.
-#[allow(clippy::cast_possible_truncation)] // a float that is too large becomes the largest integer
 fn lag(seconds: f64) -> String {
+    // A float that is too large becomes the largest integer.
     time::span(seconds.round() as i64)
 }
 

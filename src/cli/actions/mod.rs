@@ -76,7 +76,7 @@ const LISTING: Listing<ActionView> = Listing {
     columns: &[
         whole("STATE"),
         whole("ACTION"),
-        flowing("KIND"),
+        whole("KIND"),
         flowing("DEVICE"),
         flowing("BECAUSE"),
         flowing("CREATED"),
@@ -106,8 +106,8 @@ pub(super) async fn run(command: Command, session: &mut Session<'_>) -> anyhow::
             let words = Changed { done: "rejected", none: "nothing to reject" };
             judge("reject", &arguments, &words, session).await
         }
-        Command::Cancel(ChangeArguments { id, why }) => change("cancel", &id, &why, session).await,
-        Command::Retry(ChangeArguments { id, why }) => change("retry", &id, &why, session).await,
+        Command::Cancel(ChangeArguments { id, why }) => change("cancel", &id, &Query::new(), &why, session).await,
+        Command::Retry(ChangeArguments { id, why }) => change("retry", &id, &Query::new(), &why, session).await,
     }
 }
 
@@ -118,17 +118,17 @@ async fn judge(
     session: &mut Session<'_>,
 ) -> anyhow::Result<Exit> {
     if let Some(id) = &arguments.id {
-        return change(verb, id, &arguments.why, session).await;
+        return change(verb, id, &arguments.tenant.query(), &arguments.why, session).await;
     }
     let body = many(&arguments.many, &arguments.tenant, &arguments.why);
     let answer = session.client.post(&["api", "v1", "actions", verb], &Query::new(), &body).await?;
     print_changed(&answer, words, session)
 }
 
-async fn change(verb: &str, id: &str, why: &Why, session: &mut Session<'_>) -> anyhow::Result<Exit> {
+async fn change(verb: &str, id: &str, query: &Query, why: &Why, session: &mut Session<'_>) -> anyhow::Result<Exit> {
     let id = action_id(id)?;
     let body = serde_json::json!({ "why": why.why });
-    let answer = session.client.post(&["api", "v1", "actions", &id, verb], &Query::new(), &body).await?;
+    let answer = session.client.post(&["api", "v1", "actions", &id, verb], query, &body).await?;
     print(&answer, session)
 }
 
