@@ -1,1 +1,143 @@
-//! Placeholder, filled by the next commit.
+//! The command line: arguments in, words or JSON out, one exit code. The only room that prints.
+//!
+//! A command is a variant of [`Command`], an arm of [`dispatch`] and a file. Those that look at or change
+//! a running daemon get a [`session::Session`] and speak its HTTP API. Absent: any decision; what is
+//! printed was decided elsewhere.
+
+mod actions;
+mod alerts;
+mod arguments;
+mod brake;
+mod client;
+mod devices;
+mod exit;
+mod health;
+mod listing;
+mod output;
+mod session;
+mod socket;
+mod status;
+mod surroundings;
+#[cfg(test)]
+mod test_daemon;
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+
+pub use exit::{Exit, No};
+pub use surroundings::{Surroundings, Terminal};
+
+use arguments::Global;
+use output::Screen;
+use session::with_daemon;
+use surroundings::Watched;
+
+/// Turns Microsoft Defender for Endpoint alerts into restricted devices.
+#[derive(Debug, Parser)]
+#[command(name = "stanch", version, max_term_width = 100, after_help = EXIT_CODES)]
+struct Arguments {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 the answer is no, 2 could not run (usage, config, unreachable daemon).";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show the daemon on one screen
+    Status,
+    /// Look at alerts and what was decided
+    #[command(subcommand)]
+    Alerts(alerts::Command),
+    /// Look at actions, and approve, reject, cancel or retry them
+    #[command(subcommand)]
+    Actions(actions::Command),
+    /// Look at devices, and restrict or release them
+    #[command(subcommand)]
+    Devices(devices::Command),
+    /// Put the brake on: nothing is sent until `resume`
+    Pause(arguments::Why),
+    /// Take the brake off
+    Resume(arguments::Why),
+    /// Tell whether the daemon is ready, for containers
+    Health,
+}
+
+/// Runs the program with this process's arguments, terminal and environment.
+#[must_use]
+pub fn main() -> ExitCode {
+    surroundings::of_this_process(|around| run(std::env::args_os(), around)).into()
+}
+
+/// Runs the command of `arguments`, of which the first is the program's name.
+///
+/// A reader of the output that goes away early, as `head` does, has what it wanted: that is no error.
+pub fn run(arguments: impl IntoIterator<Item = OsString>, around: &mut Surroundings<'_>) -> Exit {
+    let mut out = Watched::new(&mut *around.out);
+    let result = obey(arguments, &mut Surroundings { out: &mut out, err: &mut *around.err, ..*around });
+    if result.is_err() && out.reader_is_gone() {
+        return Exit::Done;
+    }
+    exit::conclude(result, &mut screen(around.err, around.err_terminal))
+}
+
+fn obey(arguments: impl IntoIterator<Item = OsString>, around: &mut Surroundings<'_>) -> anyhow::Result<Exit> {
+    let exit = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => dispatch(arguments, around)?,
+        Err(error) => usage(&error, around)?,
+    };
+    around.out.flush().context("can not print")?;
+    Ok(exit)
+}
+
+fn dispatch(Arguments { global, command }: Arguments, around: &mut Surroundings<'_>) -> anyhow::Result<Exit> {
+    match command {
+        Command::Status => with_daemon(&global, around, async |session| status::run(session).await),
+        Command::Alerts(command) => with_daemon(&global, around, async |session| alerts::run(command, session).await),
+        Command::Actions(command) => with_daemon(&global, around, async |session| actions::run(command, session).await),
+        Command::Devices(command) => with_daemon(&global, around, async |session| devices::run(command, session).await),
+        Command::Pause(why) => with_daemon(&global, around, async |session| brake::pause(&why, session).await),
+        Command::Resume(why) => with_daemon(&global, around, async |session| brake::resume(&why, session).await),
+        Command::Health => with_daemon(&global, around, async |session| health::run(session).await),
+    }
+}
+
+/// Prints help or the version, or what is wrong with the arguments.
+fn usage(error: &clap::Error, around: &mut Surroundings<'_>) -> anyhow::Result<Exit> {
+    let (to, terminal): (&mut dyn Write, _) = if error.use_stderr() {
+        (&mut *around.err, around.err_terminal)
+    } else {
+        (&mut *around.out, around.out_terminal)
+    };
+    let text = error.render();
+    match terminal.filter(|terminal| terminal.colour) {
+        Some(_) => write!(to, "{}", text.ansi())?,
+        None => write!(to, "{text}")?,
+    }
+    Ok(if error.exit_code() == 0 { Exit::Done } else { Exit::CouldNotRun })
+}
+
+fn screen(to: &mut dyn Write, terminal: Option<Terminal>) -> Screen<'_> {
+    Screen::new(to, terminal.is_some_and(|terminal| terminal.colour), terminal.map(|terminal| terminal.width))
+}
+
+/// Runs `work` to its end on a runtime of its own: one thread for a question to the daemon, several for
+/// the daemon itself.
+///
+/// # Errors
+/// When the system gives no runtime, and those of `work`.
+pub(crate) fn block_on<T>(
+    runtime: &mut tokio::runtime::Builder,
+    work: impl Future<Output = anyhow::Result<T>>,
+) -> anyhow::Result<T> {
+    runtime.enable_all().build().context("the system gives no threads")?.block_on(work)
+}
+
+#[cfg(test)]
+mod tests;

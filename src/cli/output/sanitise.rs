@@ -1,0 +1,77 @@
+//! Text from outside (titles, device names, comments) made harmless to a terminal.
+
+/// `text` on one line, without escape sequences and without characters that a terminal obeys or that
+/// make text look like other text.
+///
+/// Of an escape sequence of the common form (`ESC [ ... letter`) nothing is left. Of the others only the
+/// control characters go: dropping everything up to their end would let an alert hide what follows it.
+pub(super) fn sanitised(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text.chars().peekable();
+    while let Some(character) = rest.next() {
+        match character {
+            '\n' | '\r' | '\t' | '\u{2028}' | '\u{2029}' => out.push(' '),
+            '\u{1b}' if rest.peek() == Some(&'[') => {
+                rest.next();
+                skip_control_sequence(&mut rest);
+            }
+            '\u{9b}' => skip_control_sequence(&mut rest),
+            _ if character.is_control() || is_invisible(character) => {}
+            _ => out.push(character),
+        }
+    }
+    out
+}
+
+/// Skips parameters and the final letter of a control sequence. Source: ECMA-48, 5.4.
+fn skip_control_sequence(rest: &mut std::iter::Peekable<std::str::Chars<'_>>) {
+    while rest.next_if(|c| matches!(c, ' '..='?')).is_some() {}
+    rest.next_if(|c| matches!(c, '@'..='~'));
+}
+
+/// Characters that change the direction of text or take no room. Source: Unicode UAX #9 and the
+/// general category Cf.
+const fn is_invisible(character: char) -> bool {
+    matches!(
+        character,
+        '\u{61c}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{feff}'
+            | '\u{fff9}'..='\u{fffb}'
+            | '\u{e0000}'..='\u{e007f}'
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn escape_sequences_and_control_characters_are_gone() {
+        let cases = [
+            ("plain, größe, 日本", "plain, größe, 日本"),
+            ("\u{1b}[31mred\u{1b}[0m", "red"),
+            ("\u{1b}[2J\u{1b}[1;1Hstanch: all is well", "stanch: all is well"),
+            ("\u{9b}31mred", "red"),
+            ("\u{1b}]0;title\u{7}after", "]0;titleafter"),
+            ("a\r\nb\tc", "a  b c"),
+            ("back\u{8}space, bell\u{7}, delete\u{7f}", "backspace, bell, delete"),
+            ("exe.\u{202e}fdp", "exe.fdp"),
+            ("cut\u{1b}[", "cut"),
+            ("\u{1b}", ""),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(sanitised(text), expected, "{text:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_that_a_terminal_obeys_is_ever_left(text in "(\u{1b}|\\[|[0-9;]|m|\u{9b}|\\PC|\\pC){0,40}") {
+            prop_assert!(!sanitised(&text).chars().any(char::is_control));
+        }
+    }
+}
