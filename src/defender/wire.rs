@@ -65,23 +65,23 @@ mod tests {
     fn a_real_record_is_read() {
         let record = json!({
             "@odata.context": "https://api-us3.securitycenter.microsoft.com/api/$metadata#MachineActions/$entity",
-            "id": "5382f7ea-7557-4ab7-9782-d50480024a4e",
+            "id": "7b1c9e40-0d52-4f6e-9a3b-5c8e2f61d704",
             "type": "RestrictCodeExecution", "title": null, "scope": null,
-            "requestor": "Integration MSGraph Security API", "requestorComment": "why",
+            "requestor": "Response daemon", "requestorComment": "why",
             "requestSource": "PublicApi", "externalId": null, "status": "TimeOut",
             "machineId": "1E5BC9D7E413DDD7902C2932E418702B84D0CC07", "computerDnsName": null,
-            "creationDateTimeUtc": "2025-03-24T08:11:54.154974Z",
-            "lastUpdateDateTimeUtc": "2025-03-27T08:25:59.1447302Z",
+            "creationDateTimeUtc": "2026-05-04T09:15:02.650418Z",
+            "lastUpdateDateTimeUtc": "2026-05-07T09:31:40.2093117Z",
             "errorHResult": -2145844840, "commands": [], "troubleshootInfo": null
         });
         let action = machine_action(&record).unwrap();
-        assert_eq!(action.id.as_str(), "5382f7ea-7557-4ab7-9782-d50480024a4e");
+        assert_eq!(action.id.as_str(), "7b1c9e40-0d52-4f6e-9a3b-5c8e2f61d704");
         assert_eq!(action.kind, "RestrictCodeExecution");
         assert_eq!(action.status, RemoteStatus::TimeOut);
         assert_eq!(action.machine_id.unwrap().as_str(), "1e5bc9d7e413ddd7902c2932e418702b84d0cc07");
         assert_eq!(action.comment, "why");
-        assert_eq!(action.created.unwrap().to_string(), "2025-03-24T08:11:54.154974Z");
-        assert_eq!(action.last_update.unwrap().to_string(), "2025-03-27T08:25:59.1447302Z");
+        assert_eq!(action.created.unwrap().to_string(), "2026-05-04T09:15:02.650418Z");
+        assert_eq!(action.last_update.unwrap().to_string(), "2026-05-07T09:31:40.2093117Z");
         assert_eq!(action.error_hresult, Some(-2_145_844_840));
     }
 
@@ -100,8 +100,8 @@ mod tests {
 
     #[test]
     fn the_documented_name_of_the_last_change_is_read_too() {
-        let action = machine_action(&json!({"id": "a", "lastUpdateTimeUtc": "2019-01-02T14:39:38Z"})).unwrap();
-        assert_eq!(action.last_update.unwrap().to_string(), "2019-01-02T14:39:38Z");
+        let action = machine_action(&json!({"id": "a", "lastUpdateTimeUtc": "2026-05-04T09:15:02Z"})).unwrap();
+        assert_eq!(action.last_update.unwrap().to_string(), "2026-05-04T09:15:02Z");
     }
 
     #[test]

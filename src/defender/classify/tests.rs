@@ -29,7 +29,7 @@ fn error(code: &str, message: &str) -> String {
 fn action(extra: serde_json::Value) -> String {
     let mut record = json!({
         "@odata.context": "https://api.security.microsoft.com/api/$metadata#MachineActions/$entity",
-        "id": "5382f7ea-7557-4ab7-9782-d50480024a4e", "type": "RestrictCodeExecution", "status": "Pending",
+        "id": "7b1c9e40-0d52-4f6e-9a3b-5c8e2f61d704", "type": "RestrictCodeExecution", "status": "Pending",
         "machineId": MACHINE, "requestorComment": "why", "creationDateTimeUtc": "2026-11-24T05:00:00.1234567Z"
     });
     for (key, value) in extra.as_object().unwrap() {
@@ -171,7 +171,7 @@ fn a_429_carries_its_wait() {
 
 #[test]
 fn a_cancel_must_be_answered_with_the_same_action() {
-    let id = MachineActionId::new("5382f7ea-7557-4ab7-9782-d50480024a4e").unwrap();
+    let id = MachineActionId::new("7b1c9e40-0d52-4f6e-9a3b-5c8e2f61d704").unwrap();
     let other = MachineActionId::new("0").unwrap();
     let exchange = answer(200, &action(json!({"status": "Cancelled"})));
     assert_eq!(word(&classify(&exchange, Asked::Cancel(&id), false)), "accepted RestrictCodeExecution Cancelled");

@@ -33,7 +33,7 @@ fn statuses(calls: &Calls) -> Vec<(&'static str, Option<u16>)> {
 
 fn created(comment: &str) -> Response {
     let body = json!({
-        "id": "5382f7ea-7557-4ab7-9782-d50480024a4e", "type": "RestrictCodeExecution", "status": "Pending",
+        "id": "7b1c9e40-0d52-4f6e-9a3b-5c8e2f61d704", "type": "RestrictCodeExecution", "status": "Pending",
         "machineId": MACHINE, "requestorComment": comment
     });
     reply(201, &body.to_string())
@@ -117,7 +117,7 @@ async fn a_post_without_a_whole_answer_is_unanswered_and_never_sent_twice() {
     let broken: [&'static [u8]; 6] = [
         b"",
         b"HTTP/1.1 201 Cre",
-        b"HTTP/1.1 201 Created\r\nContent-Length: 500\r\n\r\n{\"id\":\"5382f7ea\",",
+        b"HTTP/1.1 201 Created\r\nContent-Length: 500\r\n\r\n{\"id\":\"7b1c9e40\",",
         b"HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{\"id\"\r\n",
         b"HTTP/1.1 201 Created\r\nContent-Encoding: gzip\r\nContent-Length: 5\r\n\r\nnogzi",
         b"garbage\r\n\r\n",
