@@ -13,7 +13,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
-use jiff::Timestamp;
 use reqwest::header::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::io::AsyncReadExt;
@@ -144,7 +143,7 @@ impl Tokens {
     }
 
     fn now_ms(&self) -> i64 {
-        Timestamp::as_millisecond(self.http.now())
+        self.http.now().as_millisecond()
     }
 
     fn held(&self) -> Option<Arc<Token>> {
