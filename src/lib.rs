@@ -20,6 +20,7 @@ pub mod defender;
 pub mod diagnostics;
 pub mod guards;
 pub mod intake;
+pub mod metrics;
 pub mod model;
 pub mod quota;
 pub mod rules;

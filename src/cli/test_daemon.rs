@@ -177,7 +177,7 @@ pub(super) fn action(changes: Value) -> Value {
             "id": "5382f7ea-7557-4ab7-9782-d50480024a4e", "status": "Pending", "type": "RestrictCodeExecution",
             "last_update": "2026-11-24T05:57:02Z"
         },
-        "error": null, "follows": null,
+        "error": null, "retry_of": null, "undoes": null,
         "history": [
             {"at": "2026-11-24T05:57:00Z", "from": null, "to": "queued", "by": "rule:3f2c6c8e", "detail": "alert 1234"},
             {"at": "2026-11-24T05:57:01Z", "from": "queued", "to": "sending", "by": "stanch", "detail": "claimed"},

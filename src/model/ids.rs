@@ -75,9 +75,9 @@ fn is_name(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
 }
 
-/// Any text that is not blank, up to 256 bytes.
+/// Any text of 1 to 256 bytes.
 fn is_text(text: &str) -> bool {
-    !text.trim().is_empty() && text.len() <= 256
+    (1..=256).contains(&text.len())
 }
 
 text_id!(
@@ -90,15 +90,15 @@ text_id!(
 );
 text_id!(
     /// Microsoft's id of an alert, as `da637472900382838869_1364969609`.
-    AlertId, "alert id", "a text of 1 to 256 bytes that is not blank", is_text
+    AlertId, "alert id", "a text of 1 to 256 bytes", is_text
 );
 text_id!(
     /// The id of a rule: Sigma's `id`, or the title of a rule that has none.
-    RuleId, "rule id", "a text of 1 to 256 bytes that is not blank", is_text
+    RuleId, "rule id", "a text of 1 to 256 bytes", is_text
 );
 text_id!(
     /// Microsoft's id of a machine action, a GUID in every record seen.
-    MachineActionId, "machine action id", "a text of 1 to 256 bytes that is not blank", is_text
+    MachineActionId, "machine action id", "a text of 1 to 256 bytes", is_text
 );
 
 /// Bytes as lower-case hex digits.

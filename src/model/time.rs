@@ -34,7 +34,8 @@ impl AlertTime {
             && bytes.get(13) == Some(&b':')
             && bytes.get(16) == Some(&b':')
             && !bytes.contains(&b'[')
-            && !bytes.contains(&b',');
+            && !bytes.contains(&b',')
+            && offset_is_whole(text.get(19..).unwrap_or_default());
         if !looks_right {
             return Err(TimeError);
         }
@@ -90,6 +91,14 @@ impl AlertTime {
     #[must_use]
     pub const fn floor_to_second(self) -> Self {
         Self(self.0.div_euclid(10_000_000) * 10_000_000)
+    }
+}
+
+/// An offset, if there is one, is `Z` or hours and minutes.
+fn offset_is_whole(after_seconds: &str) -> bool {
+    match after_seconds.find(['+', '-']) {
+        Some(at) => after_seconds.len() - at == 6 && after_seconds.get(at + 3..=at + 3) == Some(":"),
+        None => true,
     }
 }
 

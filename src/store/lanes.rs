@@ -56,7 +56,12 @@ pub enum LaneTrouble {
     /// 429, with what `Retry-After` asks for.
     Throttled(Option<Duration>),
     /// 401.
-    Unauthorized(String),
+    Unauthorized {
+        /// Whether the token before this one was refused too: then no new token helps.
+        again: bool,
+        /// What the API says.
+        message: String,
+    },
     /// 403. `missing_roles` when it names missing application roles.
     Forbidden {
         /// Whether it names missing application roles.
@@ -122,9 +127,8 @@ impl LaneState {
                 let wait = after.unwrap_or_else(|| drawn_wait(secs(15), secs(30), LONGEST_PAUSE, self.pauses, draw));
                 self.pause("429: the quota is used up, by other software too", wait, probe, now)
             }
-            LaneTrouble::Unauthorized(message) => {
-                self.count("unauthorized", None);
-                if probe || paused || self.troubles >= 2 {
+            LaneTrouble::Unauthorized { again, message } => {
+                if *again || probe {
                     return self.pause(&format!("401: {message}"), REFUSED_PAUSE, probe, now);
                 }
                 self
@@ -226,7 +230,7 @@ impl Store {
                     window: window.per.to_string(),
                     calls: window.calls,
                     remaining: quota::remaining(now, window, &held),
-                    paused_until: state.paused_until,
+                    paused_until: state.paused_until.filter(|&until| until > now),
                     reason: state.reason.clone(),
                 });
             }
@@ -299,7 +303,7 @@ pub(super) async fn answer(
         return Ok(());
     }
     // A 401 is about the tenant's sign-in, so every lane of it rests.
-    if matches!(trouble, LaneTrouble::Unauthorized(_)) && after.paused_until != before.paused_until {
+    if matches!(trouble, LaneTrouble::Unauthorized { .. }) && after.paused_until != before.paused_until {
         for lane in Lane::ALL {
             let mut state = read_state(tx, &slot.tenant, lane).await?;
             state.paused_until = state.paused_until.max(after.paused_until);
@@ -457,10 +461,9 @@ mod tests {
 
     #[test]
     fn a_401_is_forgiven_once() {
-        let first = after(LaneState::default(), LaneTrouble::Unauthorized("expired".into()));
-        assert_eq!(first.paused_until, None);
-        let second = after(first, LaneTrouble::Unauthorized("expired".into()));
-        assert_eq!(second.paused_until, Some(later(now(), REFUSED_PAUSE)));
+        let refused = |again| LaneTrouble::Unauthorized { again, message: "expired".into() };
+        assert_eq!(after(LaneState::default(), refused(false)).paused_until, None);
+        assert_eq!(after(LaneState::default(), refused(true)).paused_until, Some(later(now(), REFUSED_PAUSE)));
     }
 
     #[test]

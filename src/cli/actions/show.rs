@@ -57,8 +57,11 @@ fn facts(action: &ActionView, session: &Session<'_>) -> Table {
     if let Some(expires) = action.expires_at {
         facts.fact("expires", time::full(now, expires));
     }
-    if let Some(before) = action.follows {
-        facts.fact("follows", format!("stanch actions show {before}"));
+    if let Some(before) = action.retry_of {
+        facts.fact("tries again", format!("stanch actions show {before}"));
+    }
+    if let Some(restrict) = action.undoes {
+        facts.fact("undoes", format!("stanch actions show {restrict}"));
     }
     facts
 }
@@ -66,8 +69,8 @@ fn facts(action: &ActionView, session: &Session<'_>) -> Table {
 fn because(action: &ActionView) -> String {
     match &action.rule_id {
         Some(rule) => format!("rule {rule}, level {}", action.level.as_str()),
-        None if action.kind == Kind::Release && action.follows.is_some() => {
-            "it undoes the action that it follows".to_owned()
+        None if action.kind == Kind::Release && action.history.first().is_some_and(|row| row.by == "stanch") => {
+            "the restriction has expired".to_owned()
         }
         None => "an operator asked for it".to_owned(),
     }
