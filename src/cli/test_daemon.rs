@@ -215,7 +215,7 @@ pub(super) fn alert() -> Value {
         "severity": "High", "last_update": "2026-11-24T05:56:59.1234567Z", "received_at": "2026-11-24T05:57:00Z",
         "state": "decided", "machine_ids": [DEVICE],
         "decisions": [{
-            "rule_id": "3f2c6c8e", "machine_id": DEVICE, "outcome": "acted", "reason": "restrict was queued",
+            "rule_id": "3f2c6c8e", "rule_hash": "3fa9", "machine_id": DEVICE, "outcome": "acted", "reason": "restrict was queued",
             "matched": [
                 {"field": "category", "value": "Ransomware"}, {"field": "machine.osPlatform", "value": "Windows11"}
             ],

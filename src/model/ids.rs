@@ -98,7 +98,8 @@ text_id!(
 );
 text_id!(
     /// Microsoft's id of a machine action, a GUID in every record seen.
-    MachineActionId, "machine action id", "a text of 1 to 256 bytes", is_text
+    MachineActionId, "machine action id", "a text of 1 to 256 bytes that is not blank",
+    |text| is_text(text) && !text.trim().is_empty()
 );
 
 /// Bytes as lower-case hex digits.
