@@ -1,0 +1,127 @@
+//! The calls that only read: alerts, machines and machine actions, as lists and one by one.
+
+use serde_json::{Map, Value, json};
+
+use crate::model::{AlertTime, MachineId};
+
+use super::answer::{Answer, Refusal};
+use super::odata::{ALERTS, Collection, LARGEST_PAGE, MACHINE_ACTIONS, MACHINES, Query};
+use super::route::Operation;
+use super::service::{Received, Service};
+use super::world::without_evidence;
+
+const CONTEXT: &str = "https://api.securitycenter.microsoft.com/api/$metadata#";
+
+impl Service {
+    /// Answers a call that only reads.
+    pub(super) fn read(&self, operation: &Operation, received: &Received, now: AlertTime) -> Result<Answer, Refusal> {
+        match operation {
+            Operation::ListAlerts => self.list_alerts(received, now),
+            Operation::ListMachines => self.list_machines(received),
+            Operation::ListMachineActions => self.list_machine_actions(received, now),
+            single => self.one(single, received, now),
+        }
+    }
+
+    fn list_alerts(&self, received: &Received, now: AlertTime) -> Result<Answer, Refusal> {
+        let query = Query::parse(received.query.as_deref(), &ALERTS)?;
+        let rows = query.select(self.world.shown_alerts(now));
+        let expand = query.expand;
+        let render = |row: &Value| if expand { row.clone() } else { without_evidence(row) };
+        Ok(self.page(&ALERTS, &query, &rows, render, received))
+    }
+
+    fn list_machines(&self, received: &Received) -> Result<Answer, Refusal> {
+        let query = Query::parse(received.query.as_deref(), &MACHINES)?;
+        let machines = self.world.machines();
+        if machines.is_empty() && self.options.no_machines_is_404 {
+            return Err(Refusal::not_found("No recent machines were found"));
+        }
+        let rows = query.select(machines.values().map(|machine| &machine.record));
+        Ok(self.page(&MACHINES, &query, &rows, Value::clone, received))
+    }
+
+    fn list_machine_actions(&self, received: &Received, now: AlertTime) -> Result<Answer, Refusal> {
+        let query = Query::parse(received.query.as_deref(), &MACHINE_ACTIONS)?;
+        let records = self.actions.records(now);
+        let rows = query.select(&records);
+        Ok(self.page(&MACHINE_ACTIONS, &query, &rows, Value::clone, received))
+    }
+
+    /// The page of `rows` that `query` asks for.
+    fn page(
+        &self,
+        collection: &Collection,
+        query: &Query,
+        rows: &[&Value],
+        render: impl Fn(&Value) -> Value,
+        received: &Received,
+    ) -> Answer {
+        let top = query.top.unwrap_or(LARGEST_PAGE);
+        let size = self.options.server_page.map_or(top, |page| page.max(1).min(top));
+        let value: Vec<Value> = rows.iter().skip(query.skip).take(size).map(|row| render(row)).collect();
+        let mut page = Map::new();
+        page.insert("@odata.context".to_owned(), json!(format!("{CONTEXT}{}", collection.name)));
+        if query.count {
+            page.insert("@odata.count".to_owned(), json!(rows.len()));
+        }
+        let more = query.skip.saturating_add(size) < rows.len() && size < top;
+        if more && self.options.server_page.is_some() {
+            page.insert("@odata.nextLink".to_owned(), json!(next_link(query, size, received)));
+        }
+        page.insert("value".to_owned(), Value::Array(value));
+        Answer::json(200, &Value::Object(page))
+    }
+
+    fn one(&self, operation: &Operation, received: &Received, now: AlertTime) -> Result<Answer, Refusal> {
+        let (collection, kind, id, found) = match operation {
+            Operation::GetAlert(id) => (&ALERTS, "Alert", id, self.world.shown_alert(id, now).cloned()),
+            Operation::GetMachine(id) => (&MACHINES, "Machine", id, self.machine_named(id)),
+            Operation::GetMachineAction(id) => (&MACHINE_ACTIONS, "Machine action", id, self.actions.record(id, now)),
+            _ => return Err(Refusal::bad_request("The call is not one that reads")),
+        };
+        let query = Query::parse(received.query.as_deref(), collection)?;
+        if query != (Query { expand: query.expand, ..Query::default() }) {
+            return Err(Refusal::odata("The query options of lists are not supported on a single resource."));
+        }
+        let shown: String = id.chars().take(80).collect();
+        let record = found.ok_or_else(|| Refusal::not_found(format!("{kind} {shown} was not found")))?;
+        Ok(Answer::json(200, &entity(collection.name, record)))
+    }
+
+    /// The machine with that id, or else that computer name.
+    fn machine_named(&self, text: &str) -> Option<Value> {
+        if let Ok(id) = MachineId::new(text) {
+            return self.world.machine(&id).map(|machine| machine.record.clone());
+        }
+        let named = |record: &&Value| record.get("computerDnsName").and_then(Value::as_str) == Some(text);
+        self.world.machines().values().map(|machine| &machine.record).find(named).cloned()
+    }
+}
+
+/// `record` as a single resource is answered.
+pub(super) fn entity(collection: &str, record: Value) -> Value {
+    match record {
+        Value::Object(mut keys) => {
+            keys.insert("@odata.context".to_owned(), json!(format!("{CONTEXT}{collection}/$entity")));
+            Value::Object(keys)
+        }
+        other => other,
+    }
+}
+
+/// The address of the page after this one.
+fn next_link(query: &Query, size: usize, received: &Received) -> String {
+    let mut link = url::form_urlencoded::Serializer::new(String::new());
+    for (name, value) in url::form_urlencoded::parse(received.query.as_deref().unwrap_or_default().as_bytes()) {
+        if name != "$skip" && name != "$top" {
+            link.append_pair(&name, &value);
+        }
+    }
+    link.append_pair("$skip", &query.skip.saturating_add(size).to_string());
+    if let Some(top) = query.top {
+        link.append_pair("$top", &top.saturating_sub(size).to_string());
+    }
+    let host = received.host.as_deref().unwrap_or("localhost");
+    format!("http://{host}{}?{}", received.path, link.finish())
+}

@@ -1,0 +1,180 @@
+//! From method and path to the operation that a call asks for.
+
+use serde::{Serialize, Serializer};
+
+use super::answer::Refusal;
+use super::progress::ActionType;
+
+/// What Microsoft counts calls by: each API has a quota of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Api {
+    /// The token endpoint of the login host, which has no quota here.
+    Token,
+    /// `GET /api/alerts` and one alert.
+    Alerts,
+    /// `GET /api/machines` and one machine.
+    Machines,
+    /// `GET /api/machineactions` and one machine action.
+    MachineActions,
+    /// `POST /api/machines/{id}/restrictCodeExecution`.
+    Restrict,
+    /// `POST /api/machines/{id}/unrestrictCodeExecution`.
+    Release,
+    /// `POST /api/machineactions/{id}/cancel`.
+    Cancel,
+    /// Anything else: it is answered 404 or 405.
+    Unknown,
+}
+
+impl Api {
+    /// Every API that has a quota.
+    pub const COUNTED: [Self; 6] =
+        [Self::Restrict, Self::Release, Self::Cancel, Self::Alerts, Self::Machines, Self::MachineActions];
+
+    /// The name in the ledger and in JSON.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Token => "token",
+            Self::Alerts => "alerts",
+            Self::Machines => "machines",
+            Self::MachineActions => "machine_actions",
+            Self::Restrict => "restrict",
+            Self::Release => "release",
+            Self::Cancel => "cancel",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// The application roles of which a token needs one.
+    pub(super) const fn roles(self) -> &'static [&'static str] {
+        match self {
+            Self::Alerts => &["Alert.Read.All", "Alert.ReadWrite.All"],
+            Self::Machines | Self::MachineActions => &["Machine.Read.All", "Machine.ReadWrite.All"],
+            Self::Restrict | Self::Release => &["Machine.RestrictExecution"],
+            Self::Cancel => &[
+                "Machine.CollectForensics",
+                "Machine.Isolate",
+                "Machine.RestrictExecution",
+                "Machine.Scan",
+                "Machine.Offboard",
+                "Machine.StopAndQuarantine",
+                "Machine.LiveResponse",
+            ],
+            Self::Token | Self::Unknown => &[],
+        }
+    }
+}
+
+impl Serialize for Api {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+/// What a call asks for; ids are as the caller wrote them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Operation {
+    Token { tenant: String },
+    ListAlerts,
+    GetAlert(String),
+    ListMachines,
+    GetMachine(String),
+    ListMachineActions,
+    GetMachineAction(String),
+    Act { machine: String, action: ActionType },
+    Cancel(String),
+}
+
+impl Operation {
+    pub(super) const fn api(&self) -> Api {
+        match self {
+            Self::Token { .. } => Api::Token,
+            Self::ListAlerts | Self::GetAlert(_) => Api::Alerts,
+            Self::ListMachines | Self::GetMachine(_) => Api::Machines,
+            Self::ListMachineActions | Self::GetMachineAction(_) => Api::MachineActions,
+            Self::Act { action: ActionType::Restrict, .. } => Api::Restrict,
+            Self::Act { action: ActionType::Release, .. } => Api::Release,
+            Self::Cancel(_) => Api::Cancel,
+        }
+    }
+}
+
+/// The operation behind `method` and `path`.
+///
+/// # Errors
+/// 404 for a path that the service does not have, 405 for a method that the path does not take.
+pub(super) fn route(method: &str, path: &str) -> Result<Operation, Refusal> {
+    let segments: Vec<&str> = path.strip_prefix('/').unwrap_or(path).split('/').collect();
+    let (operation, wanted) = match segments.as_slice() {
+        [tenant, "oauth2", "v2.0", "token"] => (Operation::Token { tenant: (*tenant).to_owned() }, "POST"),
+        ["api", "v1.0", rest @ ..] | ["api", rest @ ..] => resource(rest).ok_or_else(|| unknown(path))?,
+        _ => return Err(unknown(path)),
+    };
+    if method != wanted {
+        let message = format!("The requested resource does not support http method '{method}'.");
+        return Err(Refusal::new(405, "MethodNotAllowed", message));
+    }
+    Ok(operation)
+}
+
+fn resource(segments: &[&str]) -> Option<(Operation, &'static str)> {
+    if segments.contains(&"") {
+        return None;
+    }
+    let found = match segments {
+        ["alerts"] => (Operation::ListAlerts, "GET"),
+        ["alerts", id] => (Operation::GetAlert((*id).to_owned()), "GET"),
+        ["machines"] => (Operation::ListMachines, "GET"),
+        ["machines", id] => (Operation::GetMachine((*id).to_owned()), "GET"),
+        ["machines", id, name] => {
+            let action = ActionType::ALL.into_iter().find(|action| action.path() == *name)?;
+            (Operation::Act { machine: (*id).to_owned(), action }, "POST")
+        }
+        ["machineactions"] => (Operation::ListMachineActions, "GET"),
+        ["machineactions", id] => (Operation::GetMachineAction((*id).to_owned()), "GET"),
+        ["machineactions", id, "cancel"] => (Operation::Cancel((*id).to_owned()), "POST"),
+        _ => return None,
+    };
+    Some(found)
+}
+
+fn unknown(path: &str) -> Refusal {
+    let shown: String = path.chars().take(200).collect();
+    Refusal::new(404, "NotFound", format!("No HTTP resource was found that matches the request path {shown}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_path_of_the_api_has_its_operation() {
+        let id = "1e5bc9d7e413ddd7902c2932e418702b84d0cc07";
+        let cases = [
+            ("POST", "/11111111-1111-4111-8111-111111111111/oauth2/v2.0/token".to_owned(), Api::Token),
+            ("GET", "/api/alerts".to_owned(), Api::Alerts),
+            ("GET", "/api/v1.0/alerts/da1_-2".to_owned(), Api::Alerts),
+            ("GET", "/api/machines".to_owned(), Api::Machines),
+            ("GET", format!("/api/machines/{id}"), Api::Machines),
+            ("POST", format!("/api/machines/{id}/restrictCodeExecution"), Api::Restrict),
+            ("POST", format!("/api/v1.0/machines/{id}/unrestrictCodeExecution"), Api::Release),
+            ("GET", "/api/machineactions".to_owned(), Api::MachineActions),
+            ("GET", "/api/machineactions/x".to_owned(), Api::MachineActions),
+            ("POST", "/api/machineactions/x/cancel".to_owned(), Api::Cancel),
+        ];
+        for (method, path, api) in cases {
+            assert_eq!(route(method, &path).unwrap().api(), api, "{path}");
+            let other = if method == "GET" { "POST" } else { "GET" };
+            assert_eq!(route(other, &path).unwrap_err().status, 405, "{other} {path}");
+        }
+    }
+
+    #[test]
+    fn other_paths_are_not_found() {
+        for path in ["/", "/api", "/api/", "/api/alerts/", "/api/v2.0/alerts", "/api/machines/x/RestrictCodeExecution"]
+        {
+            assert_eq!(route("GET", path).unwrap_err().status, 404, "{path}");
+        }
+    }
+}
