@@ -1,1 +1,34 @@
-//! Placeholder, filled by the next commit.
+//! Rules: Sigma rules with a `response`, from their files to what they say of an alert on a device.
+//!
+//! ```text
+//! read ──▶ document ──▶ load (header, detection, always, response) ──▶ RuleSet ──▶ evaluate
+//! ```
+//!
+//! Reading is the only I/O; all else is a pure function of the bytes, the event and the day, so that
+//! `check` and the daemon can never disagree. Loading is all or nothing, since half a set could lack its
+//! protections. Absent: guards, modes of the daemon, the time now. Only [`load`] and [`evaluate`] name the
+//! Sigma library. Next: `guards`, which judges what [`RuleSet::evaluate`] says.
+
+mod digest;
+mod document;
+mod evaluate;
+mod event;
+mod inline_test;
+mod load;
+mod read;
+mod report;
+mod response;
+mod rule;
+mod template;
+
+pub use evaluate::{Evaluation, Hit, Protection, RuleSet};
+pub use event::Event;
+pub use inline_test::InlineTest;
+pub use load::{LoadContext, Loaded};
+pub use read::RuleFile;
+pub use response::{DeviceLimit, Response, ResponseAction};
+pub use rule::{Rule, Status};
+pub use template::Template;
+
+#[cfg(test)]
+mod tests;

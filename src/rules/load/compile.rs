@@ -1,0 +1,144 @@
+//! A rule through the Sigma library, and the place of what the library refuses.
+
+use rsigma_eval::compile_rule;
+use rsigma_parser::{Detection, DetectionItem, Modifier, SigmaRule, SigmaValue, parse_sigma_yaml};
+use serde_yaml::{Mapping, Value};
+
+use crate::diagnostics::Step;
+use crate::rules::event::MACHINE;
+use crate::rules::report::{Report, below};
+
+/// The Sigma rule of a document that passed all checks of ours; `None` when the library refuses it, which
+/// the report then says.
+pub(super) fn rule(mapping: &Mapping, report: &mut Report<'_>) -> Option<SigmaRule> {
+    match parse_and_compile(report.document().text) {
+        Ok(rule) => Some(rule),
+        Err(whole) => {
+            // The library names no place, so each field is tried by itself.
+            let blamed = blame(mapping);
+            match blamed {
+                Some((path, why)) => report.error(&path, why),
+                None if whole.contains("related") => report.error(&["related".into()], whole),
+                None => report.error(&["detection".into()], whole),
+            }
+            None
+        }
+    }
+}
+
+fn parse_and_compile(text: &str) -> Result<SigmaRule, String> {
+    let collection = parse_sigma_yaml(text).map_err(|error| one_line(&error.to_string()))?;
+    // These were told already, each at its place.
+    let told = ["invalid level", "invalid status", "invalid sigma-version"];
+    if let Some(error) = collection.errors.iter().find(|error| !told.iter().any(|told| error.starts_with(told))) {
+        return Err(one_line(error));
+    }
+    let mut rules = collection.rules;
+    let rule = rules.pop().filter(|_| rules.is_empty()).ok_or("the document is not one rule")?;
+    compile_rule(&rule).map_err(|error| one_line(&error.to_string()))?;
+    Ok(rule)
+}
+
+/// The first field or selection that the library refuses by itself.
+fn blame(mapping: &Mapping) -> Option<(Vec<Step>, String)> {
+    let version = mapping.get("sigma-version");
+    let detection = mapping.get("detection")?.as_mapping()?;
+    let selections = detection.iter().filter_map(|(key, value)| Some((key.as_str()?, value)));
+    selections.filter(|(name, _)| *name != "condition").find_map(|(name, value)| {
+        let path = ["detection".into(), name.into()];
+        let mut field = None;
+        let whole = alone(value, version).err()?;
+        each_field(value, &path, &mut |path, key, value| {
+            let one = Value::Mapping(Mapping::from_iter([(Value::from(key), value.clone())]));
+            if field.is_none() {
+                field = alone(&one, version).err().map(|why| (path.to_vec(), why));
+            }
+        });
+        field.or_else(|| Some((path.to_vec(), whole)))
+    })
+}
+
+/// Each field of a selection, those in lists of mappings too.
+fn each_field(value: &Value, path: &[Step], visit: &mut dyn FnMut(&[Step], &str, &Value)) {
+    match value {
+        Value::Mapping(fields) => {
+            for (key, value) in fields {
+                if let Some(key) = key.as_str() {
+                    visit(&below(path, key), key, value);
+                }
+            }
+        }
+        Value::Sequence(list) => {
+            for (index, member) in list.iter().enumerate() {
+                each_field(member, &below(path, index), visit);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// A rule of nothing but one selection.
+fn alone(selection: &Value, version: Option<&Value>) -> Result<SigmaRule, String> {
+    let detection = Mapping::from_iter([
+        (Value::from("selection"), selection.clone()),
+        (Value::from("condition"), Value::from("selection")),
+    ]);
+    let mut rule = Mapping::from_iter([
+        (Value::from("title"), Value::from("one selection")),
+        (Value::from("detection"), Value::Mapping(detection)),
+    ]);
+    if let Some(version) = version {
+        rule.insert(Value::from("sigma-version"), version.clone());
+    }
+    parse_and_compile(&serde_yaml::to_string(&rule).map_err(|error| error.to_string())?)
+}
+
+/// The library's messages may draw a picture over several lines; its last one says what is wrong.
+fn one_line(message: &str) -> String {
+    let mut lines = message.lines().map(str::trim).filter(|line| !line.is_empty());
+    let first = lines.next().unwrap_or("is refused by the Sigma library").trim_end_matches(':');
+    match lines.next_back() {
+        Some(last) => format!("{first}: {}", last.trim_start_matches("error: ")),
+        None => first.to_owned(),
+    }
+}
+
+/// Whether a detection reads `machine` or anything in it.
+pub(super) fn reads_machine(rule: &SigmaRule) -> bool {
+    rule.detection.named.values().any(|detection| detection_reads_machine(detection, false))
+}
+
+fn detection_reads_machine(detection: &Detection, in_block: bool) -> bool {
+    match detection {
+        Detection::AllOf(items) => items.iter().any(|item| item_reads_machine(item, in_block)),
+        Detection::AnyOf(parts) | Detection::And(parts) => {
+            parts.iter().any(|part| detection_reads_machine(part, in_block))
+        }
+        Detection::ArrayMatch { field, body, .. } => {
+            (!in_block && is_machine(field)) || detection_reads_machine(body, true)
+        }
+        Detection::Conditional { named, .. } => named.values().any(|part| detection_reads_machine(part, in_block)),
+        Detection::Keywords(_) => false,
+    }
+}
+
+fn item_reads_machine(item: &DetectionItem, in_block: bool) -> bool {
+    // In a block, names are those of the list's member; what a value refers to is of the event all the same.
+    let by_name = !in_block && item.field.name.as_deref().is_some_and(is_machine);
+    let texts = || item.values.iter().filter_map(text);
+    let by_reference = item.field.has_modifier(Modifier::FieldRef) && texts().any(is_machine);
+    let by_placeholder = item.field.has_modifier(Modifier::Expand)
+        && texts().any(|text| text.split('%').skip(1).step_by(2).any(is_machine));
+    by_name || by_reference || by_placeholder
+}
+
+fn text(value: &SigmaValue) -> Option<&str> {
+    match value {
+        SigmaValue::String(text) => Some(&text.original),
+        _ => None,
+    }
+}
+
+fn is_machine(field: &str) -> bool {
+    field.split(['.', '[']).next() == Some(MACHINE)
+}

@@ -1,0 +1,139 @@
+//! The top-level keys of a rule, and those that say which rule it is.
+
+use rsigma_parser::version::{SPEC_VERSION_SUPPORTED, is_unsupported, major_from_value};
+use serde_yaml::{Mapping, Value};
+
+use crate::diagnostics::{Place, Step};
+use crate::model::{Level, RuleId};
+use crate::rules::report::Report;
+use crate::rules::response::{describe, refuse_unknown_keys};
+use crate::rules::rule::Status;
+
+/// Sigma's keys, and ours.
+const KEYS: [&str; 22] = [
+    "title",
+    "id",
+    "name",
+    "related",
+    "taxonomy",
+    "status",
+    "description",
+    "license",
+    "author",
+    "references",
+    "date",
+    "modified",
+    "logsource",
+    "detection",
+    "fields",
+    "falsepositives",
+    "level",
+    "tags",
+    "scope",
+    "sigma-version",
+    "response",
+    "tests",
+];
+
+/// Which rule it is.
+pub(super) struct Header {
+    pub(super) id: RuleId,
+    pub(super) id_place: Place,
+    pub(super) title: String,
+    pub(super) level: Level,
+    pub(super) status: Status,
+}
+
+/// Refuses what Sigma knows beside rules; whether it did.
+pub(super) fn refuse_other_kinds(mapping: &Mapping, report: &mut Report<'_>) -> bool {
+    let kinds = [
+        ("correlation", "correlations are not built yet"),
+        ("filter", "filters are not built yet"),
+        ("action", "collections ('action: global', 'repeat', 'reset') are not built yet: write each rule whole"),
+    ];
+    let found = kinds.into_iter().find(|(key, _)| mapping.contains_key(key));
+    if let Some((key, why)) = found {
+        report.error(&[key.into()], why);
+    }
+    found.is_some()
+}
+
+/// Reads the header; `None` when anything in it is wrong, which the report then says.
+pub(super) fn check(mapping: &Mapping, report: &mut Report<'_>) -> Option<Header> {
+    let before = report.count();
+    refuse_unknown_keys(mapping, &[], "key", &KEYS, report);
+    let title = title(mapping, report);
+    let id = id(mapping, title.as_deref(), report);
+    let level = word(mapping, "level", &Level::ALL.map(Level::as_str), report)
+        .and_then(|word| Level::ALL.into_iter().find(|level| level.as_str() == word));
+    let status = word(mapping, "status", &Status::ALL.map(Status::as_str), report).and_then(Status::from_name);
+    sigma_version(mapping, report);
+    if let Some(logsource) = mapping.get("logsource").filter(|logsource| !logsource.is_mapping()) {
+        report.error(&["logsource".into()], format!("logsource must be a mapping, not {}", describe(logsource)));
+    }
+    if report.count() > before {
+        return None;
+    }
+    let (id, id_place) = id?;
+    let status = status.unwrap_or(Status::Stable);
+    Some(Header { id, id_place, title: title?, level: level.unwrap_or_default(), status })
+}
+
+fn title(mapping: &Mapping, report: &mut Report<'_>) -> Option<String> {
+    match mapping.get("title") {
+        Some(Value::String(title)) if !title.trim().is_empty() => Some(title.trim().to_owned()),
+        Some(other) => {
+            report.error(&["title".into()], format!("title must be text, not {}", describe(other)));
+            None
+        }
+        None => {
+            report.error(&[], "the rule lacks 'title'");
+            None
+        }
+    }
+}
+
+fn id(mapping: &Mapping, title: Option<&str>, report: &mut Report<'_>) -> Option<(RuleId, Place)> {
+    let (key, text) = match mapping.get("id") {
+        Some(Value::String(id)) => ("id", id.trim()),
+        Some(other) => {
+            report.error(&["id".into()], format!("id must be text, not {}", describe(other)));
+            return None;
+        }
+        None => ("title", title?),
+    };
+    let path: [Step; 1] = [key.into()];
+    match RuleId::new(text) {
+        Ok(id) => Some((id, report.document().place(&path))),
+        Err(error) => {
+            report.error(&path, error.to_string());
+            None
+        }
+    }
+}
+
+/// The word at `key`, when it is one of `known`.
+fn word<'k>(mapping: &Mapping, key: &str, known: &[&'k str], report: &mut Report<'_>) -> Option<&'k str> {
+    let value = mapping.get(key)?;
+    let word = value.as_str().map_or_else(|| describe(value), str::to_owned);
+    let found = known.iter().copied().find(|known| value.as_str() == Some(known));
+    if found.is_none() {
+        report.unknown(&[key.into()], key, &word, known);
+    }
+    found
+}
+
+fn sigma_version(mapping: &Mapping, report: &mut Report<'_>) {
+    let Some(value) = mapping.get("sigma-version") else { return };
+    let path: [Step; 1] = ["sigma-version".into()];
+    match major_from_value(value) {
+        None => report.error(&path, format!("sigma-version must be a version as 3, not {}", describe(value))),
+        Some(major) if is_unsupported(Some(major)) => {
+            report.error(
+                &path,
+                format!("sigma-version {major} is newer than {SPEC_VERSION_SUPPORTED}, the newest known"),
+            );
+        }
+        Some(_) => {}
+    }
+}
