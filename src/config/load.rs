@@ -16,6 +16,7 @@ use super::overrides::Overrides;
 use super::read::read;
 use super::report::Report;
 use super::resolve::{Surroundings, resolve};
+use super::size::is_too_large;
 use crate::diagnostics::{Diagnostic, Place, Problems};
 
 /// A configuration of a thousand tenants is smaller.
@@ -94,6 +95,9 @@ pub fn parse(file: &Path, text: &str, environment: &BTreeMap<String, String>) ->
 fn yaml(text: &str) -> Result<Value, (Place, String)> {
     if text.len() > MOST_BYTES {
         return Err((Place::START, format!("the configuration is longer than {} KiB", MOST_BYTES / 1024)));
+    }
+    if is_too_large(text) {
+        return Err((Place::START, "the anchors of the configuration stand for too many values".to_owned()));
     }
     serde_yaml::from_str(text).map_err(|error| {
         let message = error.to_string();

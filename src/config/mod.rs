@@ -11,6 +11,7 @@ mod read;
 mod report;
 mod resolve;
 mod secret;
+mod size;
 #[cfg(test)]
 mod tests;
 

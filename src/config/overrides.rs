@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde_yaml::{Mapping, Value};
 
 use super::key_path::{KeyPath, Part};
+use super::size::is_too_large;
 
 const PREFIX: &str = "STANCH_";
 
@@ -59,15 +60,19 @@ impl Overrides {
         let mut refused = Vec::new();
         for (at, name) in &self.0 {
             let text = environment.get(name).map_or("", String::as_str);
-            let outcome = serde_yaml::from_str(text)
-                .map_err(|_| "is not YAML: put quotes around a text with special characters".to_owned())
-                .and_then(|value| set(document, at.parts(), value));
-            if let Err(message) = outcome {
+            if let Err(message) = yaml(text).and_then(|value| set(document, at.parts(), value)) {
                 refused.push(Refused { at: at.clone(), message });
             }
         }
         refused
     }
+}
+
+fn yaml(text: &str) -> Result<Value, String> {
+    if is_too_large(text) {
+        return Err("the anchors in it stand for too many values".to_owned());
+    }
+    serde_yaml::from_str(text).map_err(|_| "is not YAML: put quotes around a text with special characters".to_owned())
 }
 
 fn path_of(name: &str) -> Option<KeyPath> {

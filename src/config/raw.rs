@@ -1,6 +1,6 @@
 //! The configuration as it is written: every key is known here and nothing is checked but its type.
 //!
-//! Every value may be absent, so that one mistake never hides the next; [`super::load`] knows what is
+//! Every value may be absent, so that one mistake never hides the next; [`mod@super::load`] knows what is
 //! needed. Keys whose effect is not built yet are known too, so that they can be refused by name.
 //! Absent: defaults (see `defaults.yaml`) and meaning (see `resolve`).
 

@@ -42,3 +42,19 @@ proptest! {
         let _ = parse(Path::new("/nonexistent/stanch.yaml"), LEAST, &variables(&[(&name, &value)]));
     }
 }
+
+#[test]
+fn a_short_text_cannot_stand_for_more_than_memory_holds() {
+    let nested = (1..40).fold("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned(), |text, level| {
+        let below = vec![format!("*a{}", level - 1); 10].join(", ");
+        format!("{text}a{level}: &a{level} [{below}]\n")
+    });
+    let wide = format!("a: &a {}\nb: [{}]\n", "x".repeat(100_000), vec!["*a"; 30_000].join(", "));
+    for text in [nested, wide] {
+        let problems = parse(Path::new("stanch.yaml"), &text, &variables(&[])).unwrap_err().to_string();
+        assert_eq!(problems, "stanch.yaml:1:1: the anchors of the configuration stand for too many values");
+        let problems = parse(Path::new("stanch.yaml"), LEAST, &variables(&[("STANCH_NOTIFY", &text)])).unwrap_err();
+        let expected = "notify (from STANCH_NOTIFY): the anchors in it stand for too many values";
+        assert!(problems.0.iter().any(|problem| problem.message == expected), "{problems}");
+    }
+}
