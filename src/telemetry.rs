@@ -1,1 +1,73 @@
-//! Placeholder, filled by the next commit.
+//! The log of the program, on standard error: standard output is for data.
+//!
+//! `STANCH_LOG`, else `RUST_LOG`, says how much is logged, in the words of `tracing`'s filters. Absent:
+//! metrics (see [`crate::web`]).
+
+use std::io::IsTerminal as _;
+
+use tracing_subscriber::EnvFilter;
+
+use crate::config::LogFormat;
+
+const DEFAULT_FILTER: &str = "stanch=info,warn";
+
+/// Where a filter may stand, the first that is set counts.
+const VARIABLES: [&str; 2] = ["STANCH_LOG", "RUST_LOG"];
+
+/// Begins to log. Only the first call in a process has an effect.
+///
+/// Text has colour only on a terminal, and none where `NO_COLOR` is set. JSON is one object a line, with
+/// the fields of the event beside its time, level and message.
+pub fn init(format: LogFormat) {
+    let (filter, refused) = filter(|name| std::env::var(name).ok());
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let begun = match format {
+        LogFormat::Text => {
+            let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+            builder.with_ansi(colour).try_init()
+        }
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+    };
+    if let (Ok(()), Some(variable)) = (begun, refused) {
+        tracing::warn!(variable, "not a log filter, so {DEFAULT_FILTER} is used");
+    }
+}
+
+/// The filter, and the variable that holds something which is none.
+fn filter(environment: impl Fn(&str) -> Option<String>) -> (EnvFilter, Option<&'static str>) {
+    let written = VARIABLES
+        .into_iter()
+        .filter_map(|name| Some((name, environment(name)?)))
+        .find(|(_, filter)| !filter.trim().is_empty());
+    match written.map(|(name, filter)| (name, EnvFilter::try_new(filter))) {
+        Some((_, Ok(filter))) => (filter, None),
+        Some((name, Err(_))) => (EnvFilter::new(DEFAULT_FILTER), Some(name)),
+        None => (EnvFilter::new(DEFAULT_FILTER), None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(environment: &[(&str, &str)], expected: &str, refused: Option<&str>) {
+        let read = |name: &str| environment.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+        let (filter, variable) = filter(read);
+        assert_eq!(filter.to_string(), EnvFilter::new(expected).to_string());
+        assert_eq!(variable, refused);
+    }
+
+    #[test]
+    fn the_filter_comes_from_our_variable_then_from_the_usual_one() {
+        check(&[], DEFAULT_FILTER, None);
+        check(&[("STANCH_LOG", "stanch=debug"), ("RUST_LOG", "error")], "stanch=debug", None);
+        check(&[("STANCH_LOG", " "), ("RUST_LOG", "error")], "error", None);
+        check(&[("STANCH_LOG", "stanch=loud")], DEFAULT_FILTER, Some("STANCH_LOG"));
+    }
+
+    #[test]
+    fn beginning_twice_is_harmless() {
+        init(LogFormat::Text);
+        init(LogFormat::Json);
+    }
+}

@@ -1,1 +1,122 @@
-//! Placeholder
+//! From a file and the environment to a [`Config`], or to every problem in them.
+//!
+//! The way: YAML, defaults under it, overrides of the environment over it, types (`read`), meaning
+//! (`resolve`). Absent: the meaning of any key.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+
+use serde_yaml::Value;
+
+use super::Config;
+use super::defaults::Defaults;
+use super::overrides::Overrides;
+use super::read::read;
+use super::report::Report;
+use super::resolve::{Surroundings, resolve};
+use super::size::is_too_large;
+use crate::diagnostics::{Diagnostic, Place, Problems};
+
+/// A configuration of a thousand tenants is smaller.
+const MOST_BYTES: usize = 256 * 1024;
+
+/// A configuration that holds together, and what about it is likely not meant.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// What is meant.
+    pub config: Config,
+    /// What is legal but likely not meant, for the log and `check`.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// The environment of this process, less what is not UTF-8.
+#[must_use]
+pub fn environment() -> BTreeMap<String, String> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}
+
+/// The configuration in a file, with everything that it refers to read and checked.
+///
+/// # Errors
+/// Every problem at once, each with its place; one alone when the file cannot be read or is not YAML.
+pub fn load(path: &Path, environment: &BTreeMap<String, String>) -> Result<Loaded, Problems> {
+    let text = text_of(path).map_err(|problem| Problems(vec![problem]))?;
+    parse(path, &text, environment)
+}
+
+fn text_of(path: &Path) -> Result<String, Diagnostic> {
+    let mut bytes = Vec::new();
+    let most = MOST_BYTES as u64 + 1;
+    File::open(path).and_then(|file| file.take(most).read_to_end(&mut bytes)).map_err(|error| {
+        let message = format!("the configuration cannot be read: {error}");
+        Diagnostic::error(path, Place::START, message).with_hint("--config PATH names another file")
+    })?;
+    String::from_utf8(bytes).map_err(|error| {
+        let good = error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();
+        Diagnostic::error(path, place_after(&String::from_utf8_lossy(good)), "the configuration is not UTF-8 text")
+    })
+}
+
+fn place_after(text: &str) -> Place {
+    let last = text.rsplit('\n').next().unwrap_or_default();
+    Place { line: text.matches('\n').count() + 1, column: last.chars().count() + 1 }
+}
+
+/// The same as [`load`] of a file whose text is known already.
+///
+/// # Errors
+/// Every problem at once, each with its place in `file`.
+pub fn parse(file: &Path, text: &str, environment: &BTreeMap<String, String>) -> Result<Loaded, Problems> {
+    let overrides = Overrides::of(environment);
+    let mut document = match yaml(text) {
+        Ok(document) => document,
+        Err((place, message)) => return Err(Problems(vec![Diagnostic::error(file, place, message)])),
+    };
+    let defaults = Defaults::load();
+    defaults.lay_under(&mut document);
+    let refused = overrides.apply(environment, &mut document);
+    defaults.lay_under(&mut document);
+
+    let mut report = Report::new(file, text, overrides);
+    for refusal in refused {
+        report.error(&refusal.at, refusal.message);
+    }
+    let folder = file.parent().unwrap_or_else(|| Path::new(""));
+    let raw = read(document, &mut report);
+    let config = raw.and_then(|raw| resolve(raw, &Surroundings { folder, environment }, &mut report));
+    let (config, warnings) = report.finish(config)?;
+    Ok(Loaded { config, warnings })
+}
+
+fn yaml(text: &str) -> Result<Value, (Place, String)> {
+    if text.len() > MOST_BYTES {
+        return Err((Place::START, format!("the configuration is longer than {} KiB", MOST_BYTES / 1024)));
+    }
+    if is_too_large(text) {
+        return Err((Place::START, "the anchors of the configuration stand for too many values".to_owned()));
+    }
+    serde_yaml::from_str(text).map_err(|error| {
+        let message = error.to_string();
+        let Some(at) = error.location() else {
+            return (Place::START, in_plain_words(message));
+        };
+        let place = Place { line: at.line(), column: at.column() };
+        let tail = format!(" at line {} column {}", place.line, place.column);
+        (place, in_plain_words(message.replace(&tail, "")))
+    })
+}
+
+/// The messages of the parser that would puzzle or repeat a value, put otherwise.
+fn in_plain_words(message: String) -> String {
+    if let Some((key, _)) = message.split_once("invalid type: integer") {
+        return format!("{key}the number is too large");
+    }
+    if message.contains("more than one document") {
+        return "the file holds more than one YAML document: take out the line ---".to_owned();
+    }
+    format!("not YAML: {message}")
+}

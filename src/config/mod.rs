@@ -2,14 +2,27 @@
 //!
 //! Everything is read and checked before any port opens. Absent: any use of it.
 
+mod defaults;
+mod key_path;
 pub mod load;
+mod overrides;
 pub mod raw;
+mod read;
+mod report;
+mod resolve;
+mod secret;
+mod size;
+#[cfg(test)]
+mod tests;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use secrecy::SecretString;
 use url::Url;
+
+pub use load::{Loaded, environment, load, parse};
+pub use secret::{SecretError, read_secret};
 
 use crate::model::{SourceName, Span, TenantName, Window};
 

@@ -1,0 +1,118 @@
+//! Keys that the environment sets over the file, as `STANCH_SERVER__LISTEN=127.0.0.1:8787`.
+//!
+//! The parts of a name are divided by two underscores, members of a list are named by their index, and
+//! values are YAML. Absent: what a key means, and any reading of the process's environment.
+
+use std::collections::BTreeMap;
+
+use serde_yaml::{Mapping, Value};
+
+use super::key_path::{KeyPath, Part};
+use super::size::is_too_large;
+
+const PREFIX: &str = "STANCH_";
+
+/// The top-level keys: only a name that begins with one of them is an override, as `STANCH_TOKEN` and
+/// `STANCH_CONFIG` have meanings of their own.
+pub(super) const TOP: [&str; 12] = [
+    "tenants",
+    "sources",
+    "store",
+    "rules",
+    "inventory",
+    "guards",
+    "limits",
+    "tracking",
+    "server",
+    "notify",
+    "telemetry",
+    "retention",
+];
+
+/// The overrides of an environment, those of whole mappings before those inside of them.
+#[derive(Debug, Default)]
+pub(super) struct Overrides(Vec<(KeyPath, String)>);
+
+/// Why an override could not be laid over the file.
+pub(super) struct Refused {
+    /// The key that it names.
+    pub(super) at: KeyPath,
+    /// Why, in words.
+    pub(super) message: String,
+}
+
+impl Overrides {
+    /// The overrides among `environment`.
+    pub(super) fn of(environment: &BTreeMap<String, String>) -> Self {
+        let mut all: Vec<(KeyPath, String)> =
+            environment.keys().filter_map(|name| Some((path_of(name)?, name.clone()))).collect();
+        all.sort();
+        Self(all)
+    }
+
+    /// The variable that set this key, or a mapping or list around it.
+    pub(super) fn variable_of(&self, at: &KeyPath) -> Option<&str> {
+        self.0.iter().rev().find(|(path, _)| path.contains(at)).map(|(_, name)| name.as_str())
+    }
+
+    /// Sets each key to its variable's value, and gives those that could not be set.
+    pub(super) fn apply(&self, environment: &BTreeMap<String, String>, document: &mut Value) -> Vec<Refused> {
+        let mut refused = Vec::new();
+        for (at, name) in &self.0 {
+            let text = environment.get(name).map_or("", String::as_str);
+            if let Err(message) = yaml(text).and_then(|value| set(document, at.parts(), value)) {
+                refused.push(Refused { at: at.clone(), message });
+            }
+        }
+        refused
+    }
+}
+
+fn yaml(text: &str) -> Result<Value, String> {
+    if is_too_large(text) {
+        return Err("the anchors in it stand for too many values".to_owned());
+    }
+    serde_yaml::from_str(text).map_err(|_| "is not YAML: put quotes around a text with special characters".to_owned())
+}
+
+fn path_of(name: &str) -> Option<KeyPath> {
+    let parts: Vec<&str> = name.strip_prefix(PREFIX)?.split("__").collect();
+    let first = parts.first()?.to_lowercase();
+    TOP.contains(&first.as_str()).then(|| parts.into_iter().map(part_of).collect())
+}
+
+/// No key of ours is made of digits, so digits are an index.
+fn part_of(text: &str) -> Part {
+    text.parse().map_or_else(|_| Part::Key(text.to_lowercase()), Part::Index)
+}
+
+/// Sets what stands at the end of `way`, making the mappings and lists on the way that are absent.
+fn set(here: &mut Value, way: &[Part], value: Value) -> Result<(), String> {
+    let Some((step, rest)) = way.split_first() else {
+        *here = value;
+        return Ok(());
+    };
+    if here.is_null() {
+        *here = match step {
+            Part::Key(_) => Value::Mapping(Mapping::new()),
+            Part::Index(_) => Value::Sequence(Vec::new()),
+        };
+    }
+    match (step, here) {
+        (Part::Key(key), Value::Mapping(mapping)) => {
+            set(mapping.entry(Value::String(key.clone())).or_insert(Value::Null), rest, value)
+        }
+        (Part::Index(index), Value::Sequence(list)) => {
+            if *index == list.len() {
+                list.push(Value::Null);
+            }
+            let length = list.len();
+            let member = list.get_mut(*index).ok_or_else(|| {
+                format!("names member {index} of a list of {length}: members are counted from 0 and added one by one")
+            })?;
+            set(member, rest, value)
+        }
+        (Part::Key(key), _) => Err(format!("names the key {key} of what is no mapping")),
+        (Part::Index(index), _) => Err(format!("names member {index} of what is no list")),
+    }
+}

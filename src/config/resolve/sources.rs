@@ -1,0 +1,217 @@
+//! `sources`: where alerts come from.
+
+use std::collections::BTreeSet;
+
+use super::super::key_path::{KeyPath, shown};
+use super::super::raw::{Format, RawAuth, RawSource, SourceType};
+use super::super::report::Report;
+use super::Surroundings;
+use crate::config::{DefenderSource, Source, Start, WebhookAuth, WebhookSource};
+use crate::diagnostics::nearest;
+use crate::model::{SourceName, TenantName};
+
+pub(super) fn sources(
+    report: &mut Report<'_>,
+    around: &Surroundings<'_>,
+    raw: Option<Vec<RawSource>>,
+    tenants: &[TenantName],
+) -> Option<Vec<Source>> {
+    let at = KeyPath::top("sources");
+    let raw = report.need(&at, raw)?;
+    if raw.is_empty() {
+        report.error(&at, "needs at least one source");
+        return None;
+    }
+    let mut taken = BTreeSet::new();
+    let sources: Vec<Option<Source>> = raw
+        .into_iter()
+        .enumerate()
+        .map(|(index, raw)| source(report, around, &at.index(index), raw, tenants, &mut taken))
+        .collect();
+    warn_of_double_polling(report, &at, &sources);
+    sources.into_iter().collect()
+}
+
+fn source(
+    report: &mut Report<'_>,
+    around: &Surroundings<'_>,
+    at: &KeyPath,
+    mut raw: RawSource,
+    tenants: &[TenantName],
+    taken: &mut BTreeSet<SourceName>,
+) -> Option<Source> {
+    let kind_at = at.key("type");
+    let kind = report.need(&kind_at, raw.kind)?;
+    let word = match kind {
+        SourceType::Defender => "defender",
+        SourceType::Webhook => "webhook",
+        SourceType::Graph => {
+            report.error_with_hint(&kind_at, "graph is not built yet", "write defender");
+            return None;
+        }
+    };
+    let name = name(report, &at.key("name"), raw.name.take().unwrap_or_else(|| word.to_owned()), taken);
+    let tenant_at = at.key("tenant");
+    let tenant = raw.tenant.take().map(|text| tenant(report, &tenant_at, &text, tenants));
+    if kind == SourceType::Defender {
+        let tenants = match tenant {
+            None => Some(tenants.to_vec()),
+            Some(tenant) => tenant.map(|tenant| vec![tenant]),
+        };
+        return defender(report, at, raw, name, tenants).map(Source::Defender);
+    }
+    if tenant.is_none() && !report.has(&tenant_at) {
+        let hint = tenants.first().map_or_else(String::new, |first| format!("write tenant: {first}"));
+        report.error_with_hint(&tenant_at, "is needed by a webhook, and missing", hint);
+    }
+    webhook(report, around, at, raw, name, tenant.flatten()).map(Source::Webhook)
+}
+
+fn name(report: &mut Report<'_>, at: &KeyPath, text: String, taken: &mut BTreeSet<SourceName>) -> Option<SourceName> {
+    match SourceName::new(text) {
+        Ok(name) if !taken.insert(name.clone()) => {
+            let hint = "names are unique, and a source without one is called by its type";
+            report.error_with_hint(at, format!("a second source {name}"), hint);
+            None
+        }
+        Ok(name) => Some(name),
+        Err(error) => {
+            report.error(at, error.to_string());
+            None
+        }
+    }
+}
+
+fn tenant(report: &mut Report<'_>, at: &KeyPath, text: &str, tenants: &[TenantName]) -> Option<TenantName> {
+    let found = tenants.iter().find(|tenant| tenant.as_str() == text).cloned();
+    if found.is_some() {
+        return found;
+    }
+    let message = format!("there is no tenant {:?}", shown(text));
+    match nearest(text, tenants.iter().map(TenantName::as_str)) {
+        Some(near) => report.error_with_hint(at, message, format!("did you mean {near}?")),
+        None => report.error(at, message),
+    }
+    None
+}
+
+fn defender(
+    report: &mut Report<'_>,
+    at: &KeyPath,
+    raw: RawSource,
+    name: Option<SourceName>,
+    tenants: Option<Vec<TenantName>>,
+) -> Option<DefenderSource> {
+    foreign(report, at, SourceType::Webhook, &raw);
+    let sweep_at = at.key("sweep");
+    let sweep = raw.sweep.unwrap_or_default();
+    let every = report.long_span(&at.key("every"), raw.every);
+    let overlap = report.span(&at.key("overlap"), raw.overlap);
+    let sweep_every = report.long_span(&sweep_at.key("every"), sweep.every);
+    let sweep_back = report.span(&sweep_at.key("back"), sweep.back);
+    let start = start(report, &at.key("start"), raw.start);
+    Some(DefenderSource {
+        name: name?,
+        tenants: tenants?,
+        every: every?,
+        overlap: overlap?,
+        sweep_every: sweep_every?,
+        sweep_back: sweep_back?,
+        start: start?,
+    })
+}
+
+fn start(report: &mut Report<'_>, at: &KeyPath, raw: Option<String>) -> Option<Start> {
+    let text = report.need(at, raw)?;
+    if text == "now" {
+        return Some(Start::Now);
+    }
+    match text.parse() {
+        Ok(back) => Some(Start::Back(back)),
+        Err(error) => {
+            report.error(at, format!("is neither now nor a duration back: {error}"));
+            None
+        }
+    }
+}
+
+fn webhook(
+    report: &mut Report<'_>,
+    around: &Surroundings<'_>,
+    at: &KeyPath,
+    raw: RawSource,
+    name: Option<SourceName>,
+    tenant: Option<TenantName>,
+) -> Option<WebhookSource> {
+    foreign(report, at, SourceType::Defender, &raw);
+    report.not_built(&at.key("map"), raw.map.as_ref());
+    let format_at = at.key("format");
+    let format = report.need(&format_at, raw.format);
+    if matches!(format, Some(Format::Graph | Format::Map)) {
+        report.error_with_hint(&format_at, "formats other than mde are not built yet", "write mde, or remove it");
+    }
+    let auth = auth(report, around, &at.key("auth"), raw.auth);
+    Some(WebhookSource { name: name?, tenant: tenant?, auth: auth? })
+}
+
+fn auth(report: &mut Report<'_>, around: &Surroundings<'_>, at: &KeyPath, raw: Option<RawAuth>) -> Option<WebhookAuth> {
+    let raw = report.need(at, raw)?;
+    match (raw.bearer_file, raw.hmac_file) {
+        (Some(path), None) => {
+            around.secret(report, &at.key("bearer_file"), path).map(|(_, secret)| WebhookAuth::Bearer(secret))
+        }
+        (None, Some(path)) => {
+            around.secret(report, &at.key("hmac_file"), path).map(|(_, secret)| WebhookAuth::Hmac(secret))
+        }
+        (Some(_), Some(_)) => {
+            report.error(at, "has bearer_file and hmac_file, and takes one of them");
+            None
+        }
+        (None, None) => {
+            if !report.has_below(at) {
+                report.error(at, "needs bearer_file or hmac_file");
+            }
+            None
+        }
+    }
+}
+
+/// Refuses the keys that only sources of the type `owner` have.
+fn foreign(report: &mut Report<'_>, at: &KeyPath, owner: SourceType, raw: &RawSource) {
+    let (owner, keys) = match owner {
+        SourceType::Webhook => (
+            "webhook",
+            vec![("auth", raw.auth.is_some()), ("format", raw.format.is_some()), ("map", raw.map.is_some())],
+        ),
+        SourceType::Defender | SourceType::Graph => (
+            "defender",
+            vec![
+                ("every", raw.every.is_some()),
+                ("overlap", raw.overlap.is_some()),
+                ("sweep", raw.sweep.is_some()),
+                ("start", raw.start.is_some()),
+            ],
+        ),
+    };
+    for (key, written) in keys {
+        if written {
+            report.error_with_hint(&at.key(key), format!("is a key of {owner} sources only"), "remove it");
+        }
+    }
+}
+
+/// Two sources that poll one tenant are legal, but each alert is read twice.
+fn warn_of_double_polling(report: &mut Report<'_>, at: &KeyPath, sources: &[Option<Source>]) {
+    let mut polled: BTreeSet<&TenantName> = BTreeSet::new();
+    for (index, source) in sources.iter().enumerate() {
+        let Some(Source::Defender(source)) = source else {
+            continue;
+        };
+        for tenant in &source.tenants {
+            if !polled.insert(tenant) {
+                let message = format!("tenant {tenant} is polled by an earlier source too");
+                report.warn(&at.index(index), &message, "each poll draws on the same quota");
+            }
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! Secrets that stand in files: read with a bound, and never shown.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+
+use secrecy::SecretString;
+
+/// No secret that this program uses is longer.
+const MOST_BYTES: u64 = 64 * 1024;
+
+/// Why a file gives no secret.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretError {
+    /// The file cannot be read.
+    #[error("the secret file cannot be read")]
+    Unreadable(#[source] std::io::Error),
+    /// Nothing stands in it but line breaks.
+    #[error("the secret file is empty")]
+    Empty,
+    /// It is longer than any secret.
+    #[error("the secret file is longer than 64 KiB")]
+    TooLong,
+    /// It is not text.
+    #[error("the secret file is not UTF-8 text")]
+    NotText,
+}
+
+/// The secret in a file, without the line breaks at its end.
+///
+/// # Errors
+/// [`SecretError`] when the file gives none; no message repeats anything of the contents.
+pub fn read_secret(path: &Path) -> Result<SecretString, SecretError> {
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(SecretError::Unreadable)?;
+    file.take(MOST_BYTES + 1).read_to_end(&mut bytes).map_err(SecretError::Unreadable)?;
+    if bytes.len() as u64 > MOST_BYTES {
+        return Err(SecretError::TooLong);
+    }
+    let text = String::from_utf8(bytes).map_err(|_| SecretError::NotText)?;
+    without_line_breaks(&text).ok_or(SecretError::Empty)
+}
+
+/// A text as a secret, without the line breaks at its end; none when nothing is left.
+pub(super) fn without_line_breaks(text: &str) -> Option<SecretString> {
+    let text = text.trim_end_matches(['\r', '\n']);
+    (!text.is_empty()).then(|| SecretString::from(text))
+}

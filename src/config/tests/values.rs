@@ -1,0 +1,246 @@
+//! What a good configuration means.
+
+use std::path::Path;
+
+use secrecy::ExposeSecret as _;
+
+use super::{LEAST, Scratch};
+use crate::config::{Config, Credential, DefenderSource, LogFormat, Mode, Source, Start, WebhookAuth};
+use crate::model::Window;
+
+fn config(text: &str, environment: &[(&str, &str)]) -> Config {
+    Scratch::new().load(text, environment).unwrap_or_else(|problems| panic!("{problems}")).config
+}
+
+fn windows(windows: &[Window]) -> Vec<(u32, &str)> {
+    windows.iter().map(|window| (window.calls, window.per.as_str())).collect()
+}
+
+fn defender(config: &Config) -> &DefenderSource {
+    match &config.sources[0] {
+        Source::Defender(source) => source,
+        Source::Webhook(_) => panic!("a webhook"),
+    }
+}
+
+#[test]
+fn the_least_configuration_has_the_defaults_of_the_contract() {
+    let config = config(LEAST, &[]);
+
+    let source = defender(&config);
+    assert_eq!(source.name.as_str(), "defender");
+    assert_eq!(source.tenants, [config.tenants[0].name.clone()]);
+    assert_eq!((source.every.as_str(), source.overlap.as_str()), ("10s", "15m"));
+    assert_eq!((source.sweep_every.as_str(), source.sweep_back.as_str()), ("10m", "24h"));
+    assert_eq!(source.start, Start::Now);
+
+    assert!(config.rules.watch);
+    assert_eq!((config.inventory.every.as_str(), config.inventory.max_age.as_str()), ("10m", "1h"));
+
+    let guards = &config.guards;
+    assert_eq!(guards.mode, Mode::Enforce);
+    assert_eq!((guards.blast_devices, guards.blast_per.as_str(), guards.fleet_percent), (50, "1h", 5));
+    assert_eq!((guards.max_alert_age.as_str(), guards.max_action_age.as_str()), ("24h", "24h"));
+    assert_eq!((guards.approval_timeout.as_str(), guards.machine_timeout.as_str()), ("4h", "10m"));
+
+    let limits = &config.limits;
+    for lane in [&limits.restrict, &limits.release, &limits.read] {
+        assert_eq!(windows(lane), [(100, "60s"), (1500, "1h")]);
+    }
+    assert_eq!((limits.reserve_percent, limits.concurrency), (1, 8));
+    assert_eq!((limits.request_timeout.as_str(), limits.reconcile_grace.as_str()), ("30s", "10s"));
+
+    assert_eq!((config.tracking.every.as_str(), config.tracking.give_up_after.as_str()), ("10s", "4d"));
+
+    assert_eq!(config.server.listen, None);
+    assert_eq!(config.server.socket, Path::new("/run/stanch/stanch.sock"));
+    assert_eq!(config.server.inbox, 100_000);
+    assert_eq!(config.log, LogFormat::Text);
+
+    let tenant = &config.tenants[0];
+    assert_eq!(tenant.api_url.as_str(), "https://api.securitycenter.microsoft.com/");
+    assert_eq!(tenant.login_url.as_str(), "https://login.microsoftonline.com/");
+    assert_eq!(tenant.scope, "https://api.securitycenter.microsoft.com/.default");
+}
+
+#[test]
+fn store_and_rules_have_defaults_too_once_they_are_written() {
+    let config = config(LEAST, &[("STANCH_STORE", "{}"), ("STANCH_RULES", "{ watch: false }")]);
+    assert_eq!(config.store, Path::new("/var/lib/stanch/stanch.db"));
+    assert!(config.rules.dir.ends_with("rules"));
+    assert!(!config.rules.watch);
+}
+
+#[test]
+fn a_mapping_in_part_keeps_the_other_defaults_and_a_list_replaces_its_default() {
+    let more = "guards: { blast_radius: { devices: 3 } }\nlimits: { restrict: [{ calls: 10, per: 2s }] }\nserver:\n";
+    let config = config(&format!("{LEAST}{more}"), &[]);
+    assert_eq!((config.guards.blast_devices, config.guards.blast_per.as_str()), (3, "1h"));
+    assert_eq!(config.guards.max_alert_age.as_str(), "24h");
+    assert_eq!(windows(&config.limits.restrict), [(10, "2s")]);
+    assert_eq!(windows(&config.limits.release), [(100, "60s"), (1500, "1h")]);
+}
+
+#[test]
+fn relative_paths_start_from_the_folder_of_the_file() {
+    let scratch = Scratch::new();
+    let config = scratch.load(&format!("{LEAST}server: {{ socket: run/s.sock }}\n"), &[]).unwrap().config;
+    assert_eq!(config.store, scratch.path("stanch.db"));
+    assert_eq!(config.rules.dir, scratch.path("rules"));
+    assert_eq!(config.server.socket, scratch.path("run/s.sock"));
+    assert!(
+        matches!(&config.tenants[0].credential, Credential::SecretFile(path) if *path == scratch.path("secret")),
+        "{:?}",
+        config.tenants
+    );
+}
+
+#[test]
+fn a_store_is_named_in_every_way_that_sqlite_urls_have() {
+    let scratch = Scratch::new();
+    let cases = [
+        ("sqlite:///srv/a.db", "/srv/a.db".into()),
+        ("sqlite:/srv/a.db", "/srv/a.db".into()),
+        ("sqlite://a.db", scratch.path("a.db")),
+        ("sqlite:a.db", scratch.path("a.db")),
+        ("sqlite://deep/er/a.db", scratch.path("deep/er/a.db")),
+    ];
+    for (url, expected) in cases {
+        let config = scratch.load(LEAST, &[("STANCH_STORE__URL", url)]).unwrap().config;
+        assert_eq!(config.store, expected, "{url}");
+    }
+}
+
+#[test]
+fn regions_and_origins_replace_the_hosts() {
+    for region in ["us", "eu", "uk", "au", "swa", "ina", "aea"] {
+        let config = config(LEAST, &[("STANCH_TENANTS__0__REGION", region)]);
+        let expected = format!("https://{region}.api.security.microsoft.com/");
+        assert_eq!(config.tenants[0].api_url.as_str(), expected);
+        assert_eq!(config.tenants[0].scope, "https://api.securitycenter.microsoft.com/.default");
+    }
+    let cases = [
+        ("http://127.0.0.1:9000", "http://127.0.0.1:9000/"),
+        ("http://127.8.8.8:9000/", "http://127.8.8.8:9000/"),
+        ("http://localhost:9000/mde/", "http://localhost:9000/mde"),
+        ("\"http://[::1]:9000/a/b//\"", "http://[::1]:9000/a/b"),
+        ("https://proxy.example/mde", "https://proxy.example/mde"),
+    ];
+    for (written, expected) in cases {
+        let both = [("STANCH_TENANTS__0__API_URL", written), ("STANCH_TENANTS__0__LOGIN_URL", written)];
+        let config = config(LEAST, &both);
+        assert_eq!(config.tenants[0].api_url.as_str(), expected);
+        assert_eq!(config.tenants[0].login_url.as_str(), expected);
+        assert_eq!(config.tenants[0].scope, "https://api.securitycenter.microsoft.com/.default");
+    }
+}
+
+#[test]
+fn a_webhook_takes_its_secret_without_the_line_breaks_at_its_end() {
+    let scratch = Scratch::new();
+    scratch.secret("key", "  k e y \r\n\n");
+    for (form, is_hmac) in [("bearer_file", false), ("hmac_file", true)] {
+        let hook = format!("{{ type: webhook, name: sentinel, tenant: contoso, auth: {{ {form}: key }} }}");
+        let environment = [("STANCH_SOURCES__1", hook.as_str()), ("STANCH_SERVER__LISTEN", "127.0.0.1:0")];
+        let config = scratch.load(LEAST, &environment).unwrap().config;
+        let Source::Webhook(hook) = &config.sources[1] else { panic!("{:?}", config.sources) };
+        assert_eq!(hook.tenant.as_str(), "contoso");
+        let (secret, hmac) = match &hook.auth {
+            WebhookAuth::Bearer(secret) => (secret, false),
+            WebhookAuth::Hmac(secret) => (secret, true),
+        };
+        assert_eq!((secret.expose_secret(), hmac), ("  k e y ", is_hmac));
+    }
+}
+
+#[test]
+fn a_secret_can_come_from_a_variable() {
+    let credential = ("STANCH_TENANTS__0__CREDENTIAL", "{ secret_env: CONTOSO }");
+    let config = config(LEAST, &[credential, ("CONTOSO", "s3cret\n")]);
+    let Credential::Secret(secret) = &config.tenants[0].credential else { panic!("{:?}", config.tenants) };
+    assert_eq!(secret.expose_secret(), "s3cret");
+    assert!(!format!("{config:?}").contains("s3cret"));
+}
+
+#[test]
+fn a_source_serves_every_tenant_or_the_one_that_it_names() {
+    let second = "{ name: fabrikam, tenant_id: t-2, client_id: c-2, credential: { secret_file: secret } }";
+    let both = config(LEAST, &[("STANCH_TENANTS__1", second)]);
+    let names = |config: &Config| defender(config).tenants.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(names(&both), ["contoso", "fabrikam"]);
+    let one = config(LEAST, &[("STANCH_TENANTS__1", second), ("STANCH_SOURCES__0__TENANT", "fabrikam")]);
+    assert_eq!(names(&one), ["fabrikam"]);
+}
+
+#[test]
+fn the_environment_sets_any_key_over_the_file() {
+    let environment = [
+        ("STANCH_SERVER__LISTEN", "127.0.0.1:8787"),
+        ("STANCH_LIMITS__RESTRICT", "[{ calls: 10, per: 2s }]"),
+        ("STANCH_LIMITS__RELEASE__1__CALLS", "7"),
+        ("STANCH_LIMITS__RELEASE__2", "{ calls: 9000, per: 1d }"),
+        ("STANCH_GUARDS", "{ mode: shadow }"),
+        ("STANCH_GUARDS__BLAST_RADIUS__DEVICES", "0"),
+        ("STANCH_TENANTS__0__CLIENT_ID", "c-9"),
+        ("STANCH_SOURCES__0__START", "7d"),
+        ("STANCH_TELEMETRY__LOG", "json"),
+        ("STANCH_INVENTORY__EVERY", ""),
+        ("STANCH_TOKEN", "not a key of ours"),
+        ("STANCH_CONFIG", "/nor/this"),
+        ("STANCH_LOG", "stanch=debug"),
+        ("STANCH_", "["),
+        ("SERVER__LISTEN", "["),
+    ];
+    let config = config(&format!("{LEAST}guards: {{ machine_timeout: 1m }}\n"), &environment);
+    assert_eq!(config.server.listen, Some("127.0.0.1:8787".parse().unwrap()));
+    assert_eq!(windows(&config.limits.restrict), [(10, "2s")]);
+    assert_eq!(windows(&config.limits.release), [(100, "60s"), (7, "1h"), (9000, "1d")]);
+    assert_eq!((config.guards.mode, config.guards.blast_devices), (Mode::Shadow, 0));
+    assert_eq!(config.guards.machine_timeout.as_str(), "10m");
+    assert_eq!(config.tenants[0].client_id, "c-9");
+    assert_eq!(defender(&config).start, Start::Back("7d".parse().unwrap()));
+    assert_eq!(config.log, LogFormat::Json);
+    assert_eq!(config.inventory.every.as_str(), "10m");
+}
+
+#[test]
+fn the_environment_alone_can_be_the_whole_configuration() {
+    let environment = [
+        ("STANCH_TENANTS__0__NAME", "contoso"),
+        ("STANCH_TENANTS__0__TENANT_ID", "t-1"),
+        ("STANCH_TENANTS__0__CLIENT_ID", "c-1"),
+        ("STANCH_TENANTS__0__CREDENTIAL__SECRET_FILE", "secret"),
+        ("STANCH_SOURCES__0__TYPE", "defender"),
+        ("STANCH_STORE__URL", "sqlite://stanch.db"),
+        ("STANCH_RULES__DIR", "rules"),
+    ];
+    assert_eq!(format!("{:?}", config("", &environment).log), "Text");
+    assert_eq!(defender(&config("# nothing\n", &environment)).every.as_str(), "10s");
+}
+
+#[test]
+fn beyond_loopback_there_must_be_a_proxy() {
+    let cases = [("127.0.0.1:1", false), ("127.9.9.9:1", false), ("\"[::1]:1\"", false), ("0.0.0.0:1", true)];
+    for (address, insecure) in cases {
+        let insecure = insecure.to_string();
+        let environment = [("STANCH_SERVER__LISTEN", address), ("STANCH_SERVER__INSECURE", insecure.as_str())];
+        assert!(config(LEAST, &environment).server.listen.is_some(), "{address}");
+    }
+}
+
+#[test]
+fn what_is_legal_but_likely_not_meant_is_a_warning() {
+    let scratch = Scratch::new();
+    scratch.write("secret", "s3cret", 0o644);
+    let loaded = scratch.load(LEAST, &[("STANCH_SOURCES__1", "{ type: defender, name: again }")]).unwrap();
+    let folder = format!("{}/", scratch.folder.path().display());
+    let warnings: Vec<String> =
+        loaded.warnings.iter().map(|warning| warning.to_string().replace(&folder, "")).collect();
+    let expected = [
+        "stanch.yaml:2:68: tenants[0].credential.secret_file: every user of this machine can read this secret \
+         (chmod o-r secret)",
+        "stanch.yaml:3:1: sources[1] (from STANCH_SOURCES__1): tenant contoso is polled by an earlier source too \
+         (each poll draws on the same quota)",
+    ];
+    assert_eq!(warnings, expected);
+}
