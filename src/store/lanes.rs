@@ -26,6 +26,8 @@ pub struct CallSlot {
     pub lane: Lane,
     /// Whether the call probes a lane that was paused.
     pub probe: bool,
+    /// Whether the lane was paused by a 401 or 403: the probe is to go on a fresh token.
+    pub refused: bool,
 }
 
 /// Whether a slot was to be had.
@@ -271,7 +273,9 @@ pub(super) async fn take(
         state.probe_until = Some(silent_until);
         write_state(tx, tenant, lane, &state).await?;
     }
-    Ok(Took::Slot(CallSlot { id, tenant: tenant.clone(), lane, probe }))
+    let refused =
+        probe && state.reason.as_ref().is_some_and(|reason| reason.starts_with("401") || reason.starts_with("403"));
+    Ok(Took::Slot(CallSlot { id, tenant: tenant.clone(), lane, probe, refused }))
 }
 
 /// Gives a slot back inside a transaction.

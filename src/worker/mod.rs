@@ -1,1 +1,270 @@
-//! Placeholder, filled by the next commit.
+//! The loops: each does what the store says is due, then waits for a signal (to be fast) or a timer (to be
+//! certain).
+//!
+//! There is no start-up path: a loop finds what a dead process left as it finds everything else. Absent:
+//! SQL (see [`crate::store`]), HTTP (see [`crate::defender`] and [`crate::web`]) and the judging itself (see
+//! [`crate::rules`] and [`crate::guards`]). [`crate::app`] builds a [`Work`] and runs every loop over it.
+
+pub mod board;
+pub mod cancel;
+pub mod decide;
+pub mod inventory;
+pub mod look;
+pub mod poll;
+pub mod rules;
+pub mod send;
+pub mod sign_in;
+pub mod timers;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::defender::{Client, ReadError};
+use crate::metrics::Metrics;
+use crate::model::{Lane, TenantName};
+use crate::rules::RuleSet;
+use crate::store::{Answered, CallSlot, LaneTrouble, Store, StoreError, Took};
+use board::Board;
+
+/// Everything that the loops work with.
+#[derive(Debug)]
+pub struct Work {
+    /// The configuration.
+    pub config: Config,
+    /// The store.
+    pub store: Store,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// Each tenant's client and signals.
+    pub tenants: BTreeMap<TenantName, TenantWork>,
+    /// The rule set in force; only the rules loop changes it.
+    pub rules: watch::Sender<Arc<RuleSet>>,
+    /// What each loop and tenant is like.
+    pub board: Board,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Wakes the decide loop.
+    pub decide: Notify,
+    /// Wakes the timers loop.
+    pub timers: Notify,
+    /// Asks for the rules to be read again, as SIGHUP does.
+    pub reload: Notify,
+    /// Ends intake and claiming; what is on the wire is finished.
+    pub stop: CancellationToken,
+}
+
+/// A tenant's client and signals.
+#[derive(Debug)]
+pub struct TenantWork {
+    /// The client of its API.
+    pub client: Client,
+    /// Wakes its send loop.
+    pub send: Notify,
+    /// Wakes its look loop.
+    pub look: Notify,
+    /// Wakes its inventory loop.
+    pub inventory: Notify,
+    /// Wakes its sign-in loop: a call could not sign in.
+    pub sign_in: Notify,
+    /// Whether it has signed in once.
+    pub signed_in: watch::Sender<bool>,
+    /// Whether its machine-action list was read completely by this process. Nothing is sent before.
+    pub looked: AtomicBool,
+}
+
+impl TenantWork {
+    /// A tenant that has not signed in yet.
+    #[must_use]
+    pub fn new(client: Client) -> Self {
+        Self {
+            client,
+            send: Notify::new(),
+            look: Notify::new(),
+            inventory: Notify::new(),
+            sign_in: Notify::new(),
+            signed_in: watch::Sender::new(false),
+            looked: AtomicBool::new(false),
+        }
+    }
+}
+
+/// However quiet it is, a loop looks again after so long.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+
+impl Work {
+    /// The time now.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// The day now, in UTC.
+    #[must_use]
+    pub fn today(&self) -> Date {
+        TimeZone::UTC.to_datetime(self.now()).date()
+    }
+
+    /// The rule set in force.
+    #[must_use]
+    pub fn rule_set(&self) -> Arc<RuleSet> {
+        self.rules.borrow().clone()
+    }
+
+    /// Wakes what may have something to send.
+    pub fn wake_send(&self, tenant: &TenantName) {
+        if let Some(tenant) = self.tenants.get(tenant) {
+            tenant.send.notify_one();
+        }
+    }
+
+    /// Wakes every tenant's send loop.
+    pub fn wake_all_send(&self) {
+        for tenant in self.tenants.values() {
+            tenant.send.notify_one();
+        }
+    }
+
+    /// Waits for a signal, until a moment, or for the stop; false when it is time to stop.
+    pub(crate) async fn wait(&self, signal: &Notify, until: Option<Timestamp>) -> bool {
+        let pause = until.map_or(LONGEST_WAIT, |until| {
+            Duration::try_from(until.duration_since(self.now())).unwrap_or_default().min(LONGEST_WAIT)
+        });
+        tokio::select! {
+            () = self.stop.cancelled() => false,
+            () = signal.notified() => true,
+            () = tokio::time::sleep(pause) => true,
+        }
+    }
+
+    /// Waits for a while, or for the stop; false when it is time to stop.
+    pub(crate) async fn pause(&self, pause: Duration) -> bool {
+        tokio::select! {
+            () = self.stop.cancelled() => false,
+            () = tokio::time::sleep(pause) => true,
+        }
+    }
+
+    /// Waits until the tenant has signed in once; false when it is time to stop.
+    pub(crate) async fn signed_in(&self, tenant: &TenantWork) -> bool {
+        let mut signed_in = tenant.signed_in.subscribe();
+        tokio::select! {
+            () = self.stop.cancelled() => false,
+            result = signed_in.wait_for(|signed_in| *signed_in) => result.is_ok(),
+        }
+    }
+
+    /// Whether the tenant's machine-action list was read completely by this process.
+    pub(crate) fn has_looked(&self, tenant: &TenantName) -> bool {
+        self.tenants.get(tenant).is_some_and(|tenant| tenant.looked.load(Ordering::Acquire))
+    }
+
+    /// A slot of a lane, waited for; `None` when it is time to stop. A call that probes a lane which was
+    /// refused does so on a fresh token.
+    pub(crate) async fn slot(
+        &self,
+        name: &TenantName,
+        tenant: &TenantWork,
+        lane: Lane,
+    ) -> Result<Option<CallSlot>, StoreError> {
+        loop {
+            match self.store.take_slot(name, lane, &self.config.limits, self.now()).await? {
+                Took::Slot(slot) => {
+                    if slot.refused {
+                        tenant.client.give_up_token();
+                    }
+                    return Ok(Some(slot));
+                }
+                Took::Wait(until) => {
+                    let pause = Duration::try_from(until.duration_since(self.now())).unwrap_or_default();
+                    if !self.pause(pause.clamp(Duration::from_millis(5), LONGEST_WAIT)).await {
+                        return Ok(None);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Gives back the slot of a read, by what came of it.
+    pub(crate) async fn answer<T>(&self, slot: &CallSlot, result: &Result<T, ReadError>) -> Result<(), StoreError> {
+        let (answered, trouble) = heard(result);
+        self.store.answer_slot(slot, answered, &trouble, self.now(), draw()).await
+    }
+}
+
+/// What came of a read, for its slot and its lane.
+fn heard<T>(result: &Result<T, ReadError>) -> (Answered, LaneTrouble) {
+    let Err(error) = result else {
+        return (Answered::Now, LaneTrouble::None);
+    };
+    let answered = if !error.was_sent() {
+        Answered::NeverSent
+    } else if error.was_answered() {
+        Answered::Now
+    } else {
+        Answered::Silent
+    };
+    let trouble = match error {
+        ReadError::Throttled { after, .. } => LaneTrouble::Throttled(*after),
+        ReadError::Unauthorized { message, again } => {
+            LaneTrouble::Unauthorized { again: *again, message: message.clone() }
+        }
+        ReadError::Forbidden { message, missing_roles } => {
+            LaneTrouble::Forbidden { missing_roles: *missing_roles, device: None, message: message.clone() }
+        }
+        ReadError::Unanswered { message, .. } | ReadError::Unreadable { message } => {
+            LaneTrouble::Unanswered(message.clone())
+        }
+        ReadError::Refused { .. } | ReadError::TooLarge { .. } | ReadError::TooManyPages { .. } => LaneTrouble::None,
+        ReadError::NotSent { .. } | ReadError::Auth(_) => LaneTrouble::NeverSent,
+    };
+    (answered, trouble)
+}
+
+/// A number drawn evenly from 0 up to 1.
+pub(crate) fn draw() -> f64 {
+    let mut bytes = [0u8; 4];
+    match aws_lc_rs::rand::fill(&mut bytes) {
+        Ok(()) => f64::from(u32::from_le_bytes(bytes)) / (f64::from(u32::MAX) + 1.0),
+        Err(_) => 0.5,
+    }
+}
+
+/// Why a loop's run failed.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The store could not.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Microsoft could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The daemon stops.
+    #[error("the daemon is stopping")]
+    Stopping,
+}
+
+/// An error with its causes, on one line.
+#[must_use]
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        let words = next.to_string();
+        if !text.ends_with(&words) {
+            text.push_str(": ");
+            text.push_str(&words);
+        }
+        cause = next.source();
+    }
+    text
+}

@@ -1,0 +1,131 @@
+//! The board: each loop's last run, each tenant's and source's health, and the state of the rule folder.
+//!
+//! In memory only: it says what this process has seen. Absent: anything that a decision depends on.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use jiff::Timestamp;
+
+use crate::model::view::{LoopView, TenantView};
+use crate::model::{SourceName, TenantName};
+
+/// What this process has seen.
+#[derive(Debug, Default)]
+pub struct Board {
+    seen: Mutex<Seen>,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    loops: BTreeMap<String, (Timestamp, String)>,
+    tenants: BTreeMap<TenantName, Option<Result<(), String>>>,
+    sources: BTreeMap<(TenantName, SourceName), Option<Result<Timestamp, String>>>,
+    rules: RulesState,
+}
+
+/// The state of the rule folder.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RulesState {
+    /// Whether it holds something newer that can not be loaded, and why.
+    pub error: Option<String>,
+}
+
+impl Board {
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        // What a panicking thread left is still what it had seen.
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Names the tenants and polling sources that are to be waited for.
+    pub fn expect(&self, tenants: BTreeSet<TenantName>, sources: BTreeSet<(TenantName, SourceName)>) {
+        let mut seen = self.seen();
+        seen.tenants = tenants.into_iter().map(|tenant| (tenant, None)).collect();
+        seen.sources = sources.into_iter().map(|source| (source, None)).collect();
+    }
+
+    /// A loop has run to its end.
+    pub fn ran(&self, name: impl Into<String>, now: Timestamp, said: impl Into<String>) {
+        self.seen().loops.insert(name.into(), (now, said.into()));
+    }
+
+    /// A tenant can be worked with, or why not. True when that is news.
+    pub fn tenant(&self, tenant: &TenantName, health: Result<(), String>) -> bool {
+        self.seen().tenants.insert(tenant.clone(), Some(health.clone())) != Some(Some(health))
+    }
+
+    /// A source's poll has ended: when, or why it failed. True when that is news.
+    pub fn polled(&self, tenant: &TenantName, source: &SourceName, end: Result<Timestamp, String>) -> bool {
+        let key = (tenant.clone(), source.clone());
+        let before = self.seen().sources.insert(key, Some(end.clone()));
+        !matches!((before, end), (Some(Some(Ok(_))), Ok(_)))
+    }
+
+    /// The state of the rule folder.
+    pub fn rules(&self, state: RulesState) {
+        self.seen().rules = state;
+    }
+
+    /// The state of the rule folder.
+    #[must_use]
+    pub fn rules_state(&self) -> RulesState {
+        self.seen().rules.clone()
+    }
+
+    /// Each loop's last run.
+    #[must_use]
+    pub fn loops(&self) -> Vec<LoopView> {
+        let seen = self.seen();
+        seen.loops
+            .iter()
+            .map(|(name, (last_run, said))| LoopView { name: name.clone(), last_run: *last_run, said: said.clone() })
+            .collect()
+    }
+
+    /// Each tenant's health.
+    #[must_use]
+    pub fn tenants(&self) -> Vec<TenantView> {
+        let seen = self.seen();
+        seen.tenants
+            .iter()
+            .map(|(name, health)| TenantView {
+                name: name.clone(),
+                ready: matches!(health, Some(Ok(()))),
+                error: match health {
+                    Some(Ok(())) => None,
+                    Some(Err(error)) => Some(error.clone()),
+                    None => Some("it has not signed in yet".to_owned()),
+                },
+            })
+            .collect()
+    }
+
+    /// Why a source's last poll failed, if it did.
+    #[must_use]
+    pub fn source_error(&self, tenant: &TenantName, source: &SourceName) -> Option<String> {
+        match self.seen().sources.get(&(tenant.clone(), source.clone())) {
+            Some(Some(Err(error))) => Some(error.clone()),
+            _ => None,
+        }
+    }
+
+    /// What is still waited for before the daemon can be ready: first logins and first polls, in words.
+    #[must_use]
+    pub fn waited_for(&self) -> Vec<String> {
+        let seen = self.seen();
+        let tenants = seen.tenants.iter().filter(|(_, health)| health.is_none());
+        let sources = seen.sources.iter().filter(|(_, end)| end.is_none());
+        tenants
+            .map(|(tenant, _)| format!("the first login of tenant {tenant}"))
+            .chain(
+                sources.map(|((tenant, source), _)| format!("the first poll of source {source} for tenant {tenant}")),
+            )
+            .collect()
+    }
+
+    /// Whether any tenant works.
+    #[must_use]
+    pub fn any_tenant_works(&self) -> bool {
+        self.seen().tenants.values().any(|health| matches!(health, Some(Ok(()))))
+    }
+}
