@@ -94,6 +94,7 @@ CREATE TABLE actions (
     adopted            INTEGER NOT NULL DEFAULT 0,
     cancel_asked_by    TEXT,
     cancel_why         TEXT,
+    cancel_due_at      INTEGER,
     cancel_sent_at     INTEGER,
     error_code         TEXT,
     error_message      TEXT,

@@ -116,9 +116,6 @@ impl Store {
         now: Timestamp,
     ) -> Result<Claim> {
         let mut claim = Claim::default();
-        if !self.may_have_due(tenant, kind).await? {
-            return Ok(claim);
-        }
         let mut tx = self.begin().await?;
         if is_braked(&mut tx).await? {
             return Ok(claim);
@@ -155,8 +152,12 @@ impl Store {
         Ok(claim)
     }
 
-    /// Asked of a reader, so that an idle loop does not take the writer.
-    async fn may_have_due(&self, tenant: &TenantName, kind: Kind) -> Result<bool> {
+    /// Whether an action of a kind waits to be sent; asked of a reader, so that an idle loop does not take the
+    /// writer.
+    ///
+    /// # Errors
+    /// [`super::StoreError`].
+    pub async fn has_queued(&self, tenant: &TenantName, kind: Kind) -> Result<bool> {
         Ok(sqlx::query_scalar(
             "SELECT EXISTS (SELECT 1 FROM actions WHERE tenant = ?1 AND kind = ?2 AND state = 'queued')",
         )

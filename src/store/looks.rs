@@ -170,15 +170,17 @@ impl Store {
 
     /// Records that a look from `plan.since` on, begun at `began`, was complete and successful; `date` is
     /// Microsoft's clock at its first answer. Uncertain actions that it did not show are one look nearer to
-    /// being sent again. `draw`, from 0 up to 1, spreads the waits.
+    /// being sent again, unless the list was not read `whole`. `draw`, from 0 up to 1, spreads the waits.
     ///
     /// # Errors
     /// [`super::StoreError`].
+    #[allow(clippy::too_many_arguments)] // each is a fact about the look
     pub async fn finish_look(
         &self,
         tenant: &TenantName,
         date: AlertTime,
         began: Timestamp,
+        whole: bool,
         grace: Duration,
         now: Timestamp,
         draw: f64,
@@ -204,10 +206,11 @@ impl Store {
         let mut end = LookEnd::default();
         let rows = sqlx::query(
             "SELECT id, machine_id, kind, looks, busy, answered_at, wanted, backoff FROM actions
-             WHERE tenant = ?1 AND state = 'uncertain' AND uncertain_at <= ?2",
+             WHERE tenant = ?1 AND state = 'uncertain' AND uncertain_at <= ?2 AND ?3",
         )
         .bind(tenant.as_str())
         .bind(millis(began))
+        .bind(whole)
         .fetch_all(&mut *tx)
         .await?;
         for row in &rows {

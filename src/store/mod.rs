@@ -7,6 +7,7 @@
 
 mod accept;
 mod apply;
+mod cancel;
 mod claim;
 mod decide;
 mod devices;
@@ -30,7 +31,8 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePo
 use sqlx::{Sqlite, Transaction};
 
 pub use accept::{Accepted, Incoming};
-pub use claim::{Claim, ClaimedAction, GateContext};
+pub use cancel::{CancelDue, CancelEnd};
+pub use claim::{Claim, ClaimedAction, GateAlert, GateContext};
 pub use decide::{Choice, DecidedPair, Deciding, Made};
 pub use devices::{MachineKnowledge, PassEnd};
 pub use lanes::{Answered, CallSlot, LaneTrouble, Took};

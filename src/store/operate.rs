@@ -185,11 +185,12 @@ impl Store {
             }
             State::Submitted => {
                 sqlx::query(
-                    "UPDATE actions SET cancel_asked_by = ?2, cancel_why = ?3, cancel_sent_at = NULL WHERE id = ?1",
+                    "UPDATE actions SET cancel_asked_by = ?2, cancel_why = ?3, cancel_due_at = ?4 WHERE id = ?1",
                 )
                 .bind(id.to_string())
                 .bind(by.to_string())
                 .bind(why)
+                .bind(millis(now))
                 .execute(&mut *tx)
                 .await?;
             }

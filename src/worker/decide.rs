@@ -1,1 +1,203 @@
-//! Filled below.
+//! Deciding: for every (alert, device) pair, what the rules chose and what the guards say of it.
+//!
+//! The facts are gathered first, then judged and carried out in one transaction of the store. Absent: I/O
+//! with Microsoft; a machine that is not known is asked for by the inventory loop, and the alert waits.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Map, Value};
+
+use crate::model::{AlertTime, Machine, MachineId, Outcome, TenantName};
+use crate::rules::{Event, Hit, RuleSet};
+use crate::store::{Choice, DecidedPair, Deciding, Made, StoreError, Undecided};
+
+use super::{Work, chain};
+
+/// Alerts decided in one transaction.
+const BATCH: u32 = 200;
+/// The longest wait between two looks at an alert that waits for facts.
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// Decides until the stop.
+pub async fn run(work: &Work) {
+    loop {
+        let (decided, next) = match batch(work).await {
+            Ok(done) => done,
+            Err(error) => {
+                tracing::error!(error = chain(&error), "alerts can not be decided, which is tried again");
+                work.board.ran("decide", work.now(), chain(&error));
+                if !work.pause(Duration::from_secs(1)).await {
+                    return;
+                }
+                continue;
+            }
+        };
+        if work.stop.is_cancelled() {
+            return;
+        }
+        if decided > 0 {
+            work.board.ran("decide", work.now(), format!("{decided} alerts"));
+            continue;
+        }
+        if !work.wait(&work.decide, next).await {
+            return;
+        }
+    }
+}
+
+/// Looks at the alerts that are due; gives how many there were, and when the next is due.
+async fn batch(work: &Work) -> Result<(usize, Option<Timestamp>), StoreError> {
+    let now = work.now();
+    let alerts = work.store.undecided(now, BATCH).await?;
+    if alerts.is_empty() {
+        return Ok((0, work.store.next_undecided().await?));
+    }
+    let rules = work.rule_set();
+    let mut deciding = Vec::with_capacity(alerts.len());
+    let mut wanted = Vec::new();
+    for alert in &alerts {
+        let gathered = gather(work, &rules, alert, now).await?;
+        wanted.extend(gathered.waiting.iter().map(|machine| (alert.tenant.clone(), machine.clone())));
+        deciding.push(gathered);
+    }
+    work.store.request_machines(&unknown(work, wanted).await?, now).await?;
+    let made = work.store.decide(&deciding, rules.hash(), &work.config.guards, now).await?;
+    tell(work, &made, now);
+    Ok((alerts.len(), None))
+}
+
+/// Of the machines that alerts wait for, those that the inventory does not know: before the first complete
+/// one, all will come with it.
+async fn unknown(
+    work: &Work,
+    wanted: Vec<(TenantName, MachineId)>,
+) -> Result<Vec<(TenantName, MachineId)>, StoreError> {
+    let mut unknown = Vec::new();
+    for (tenant, machine) in wanted {
+        if work.store.inventory_at(&tenant).await?.is_none() {
+            continue;
+        }
+        if let Some(tenant) = work.tenants.get(&tenant) {
+            tenant.inventory.notify_one();
+        }
+        unknown.push((tenant, machine));
+    }
+    Ok(unknown)
+}
+
+/// What the rules say of each device of an alert that there are facts about.
+async fn gather(work: &Work, rules: &RuleSet, alert: &Undecided, now: Timestamp) -> Result<Deciding, StoreError> {
+    let waited = now.duration_since(alert.received_at).unsigned_abs();
+    let overdue = waited >= work.config.guards.machine_timeout.duration();
+    let ready = overdue || (work.has_looked(&alert.tenant) && work.store.inventory_at(&alert.tenant).await?.is_some());
+    let mut deciding = Deciding {
+        seq: alert.seq,
+        tenant: alert.tenant.clone(),
+        alert_id: alert.alert_id.clone(),
+        last_update: alert.last_update,
+        status: text(&alert.body, "status"),
+        last_event: text(&alert.body, "lastEventTime").and_then(|time| AlertTime::parse(&time).ok()),
+        received_at: alert.received_at,
+        pairs: Vec::new(),
+        waiting: Vec::new(),
+        due_at: next_look(alert, now, work.config.guards.machine_timeout.duration()),
+    };
+    for machine in &alert.pending {
+        if !ready {
+            deciding.waiting.push(machine.clone());
+            continue;
+        }
+        let max_age = work.config.inventory.max_age.duration();
+        let known = work.store.machine_knowledge(&alert.tenant, machine, max_age, now).await?;
+        let usable = known.machine.is_some() && known.fresh;
+        if !usable && !overdue {
+            deciding.waiting.push(known.machine_id);
+            continue;
+        }
+        if deciding.pairs.iter().any(|pair| pair.machine_id == known.machine_id) {
+            continue;
+        }
+        if known.machine.is_none() && rules.reads_machine(work.today(), &alert.tenant) {
+            tracing::warn!(tenant = %alert.tenant, alert_id = %alert.alert_id, machine_id = %known.machine_id, "no machine record came in time, so rules that read machine.* could not be asked");
+        }
+        deciding.pairs.push(pair(work, rules, alert, known.machine_id, known.machine));
+    }
+    Ok(deciding)
+}
+
+/// Within seconds at first, then ever more slowly, and surely when the wait for facts is over.
+fn next_look(alert: &Undecided, now: Timestamp, timeout: Duration) -> Timestamp {
+    let wait = Duration::from_secs(1 << alert.tries.min(6)).min(LONGEST);
+    let after = |from: Timestamp, wait: Duration| {
+        SignedDuration::try_from(wait).ok().and_then(|wait| from.checked_add(wait).ok()).unwrap_or(Timestamp::MAX)
+    };
+    after(now, wait).min(after(alert.received_at, timeout)).max(after(now, Duration::from_millis(1)))
+}
+
+fn text(body: &Map<String, Value>, key: &str) -> Option<String> {
+    body.get(key)?.as_str().map(str::to_owned)
+}
+
+/// What the rules say of one device.
+fn pair(
+    work: &Work,
+    rules: &RuleSet,
+    alert: &Undecided,
+    machine_id: MachineId,
+    machine: Option<Machine>,
+) -> DecidedPair {
+    let event =
+        Event::new(&alert.body, machine.as_ref().map(Machine::record), &alert.tenant, &alert.source, alert.received_at);
+    let evaluation = rules.evaluate(&event, work.today());
+    let protected = evaluation.protected_by.map(|protection| protection.reason);
+    let choices = evaluation.hits.into_iter().map(|hit| choice(&event, hit, protected.clone())).collect();
+    DecidedPair { machine_id, machine, choices }
+}
+
+fn choice(event: &Event<'_>, hit: Hit, protected: Option<String>) -> Choice {
+    let rule = hit.rule;
+    // A comment that can not be rendered never disarms a rule.
+    let (comment, note) = match rule.comment(event) {
+        Ok(comment) => (comment, None),
+        Err(error) => {
+            tracing::warn!(rule_id = %rule.id, alert_id = event.alert_id(), error, "the rule's comment can not be rendered, so the plain one is used");
+            (rule.default_comment(event.alert_id()), Some(format!("the rule's comment could not be rendered: {error}")))
+        }
+    };
+    Choice {
+        rule_id: rule.id.clone(),
+        rule_hash: rule.hash.clone(),
+        level: rule.level,
+        shadow: rule.is_shadow(),
+        needs_approval: rule.response.approval,
+        cooldown: rule.response.cooldown.clone(),
+        limit: rule.response.limit.as_ref().map(|limit| (limit.devices, limit.per.clone())),
+        expires_after: rule.response.expires_after.clone(),
+        protected,
+        matched: hit.matched,
+        comment,
+        note,
+    }
+}
+
+/// Says what was decided, counts it, and wakes what has something to send.
+fn tell(work: &Work, made: &[Made], now: Timestamp) {
+    for decision in made {
+        work.metrics.decided(&decision.tenant, &decision.rule_id, decision.outcome, now);
+        let Made { tenant, alert_id, machine_id, rule_id, outcome, reason, action_id } = decision;
+        let action_id = action_id.map(|id| id.to_string()).unwrap_or_default();
+        match outcome {
+            Outcome::Held => {
+                tracing::warn!(%tenant, %alert_id, %machine_id, %rule_id, action_id, reason, "a restrict is held for a human");
+            }
+            Outcome::Acted => {
+                tracing::info!(%tenant, %alert_id, %machine_id, %rule_id, action_id, reason, "a restrict is queued");
+                work.wake_send(tenant);
+            }
+            _ => {
+                tracing::debug!(%tenant, %alert_id, %machine_id, %rule_id, action_id, reason, outcome = outcome.as_str(), "decided");
+            }
+        }
+    }
+}

@@ -1,1 +1,127 @@
-//! Filled below.
+//! Looking: reading Microsoft's machine-action list, which follows every action to its end and settles what
+//! is uncertain.
+//!
+//! One list serves all actions of a tenant, so the calls depend on time and on pages, never on how many
+//! actions there are. A look that fails proves nothing.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::defender::ReadError;
+use crate::model::{AlertTime, Lane, TenantName};
+use crate::store::{LookEnd, LookPlan};
+
+use super::{RunError, TenantWork, Work, chain, draw};
+
+/// The wait after a look that failed, unless `tracking.every` is shorter.
+const AFTER_FAILURE: Duration = Duration::from_secs(5);
+
+/// Looks until the stop.
+pub async fn run(work: &Work, name: &TenantName, tenant: &TenantWork) {
+    if !work.signed_in(tenant).await {
+        return;
+    }
+    let every = work.config.tracking.every.duration();
+    let grace = work.config.limits.reconcile_grace.duration();
+    let mut last = None;
+    loop {
+        let until = match turn(work, name, tenant, &mut last, every, grace).await {
+            Ok(until) => until,
+            Err(RunError::Stopping) => return,
+            Err(error) => {
+                tracing::warn!(tenant = %name, error = chain(&error), "the machine-action list can not be read");
+                work.board.ran(format!("look {name}"), work.now(), chain(&error));
+                if !work.pause(every.min(AFTER_FAILURE)).await {
+                    return;
+                }
+                continue;
+            }
+        };
+        if !work.wait(&tenant.look, Some(until)).await {
+            return;
+        }
+    }
+}
+
+/// One look if it is due; gives when the next is.
+async fn turn(
+    work: &Work,
+    name: &TenantName,
+    tenant: &TenantWork,
+    last: &mut Option<Timestamp>,
+    every: Duration,
+    grace: Duration,
+) -> Result<Timestamp, RunError> {
+    let orphans = work.store.adopt_orphans(work.now()).await?;
+    if orphans > 0 {
+        tracing::warn!(
+            orphans,
+            "actions were being sent by a process that is gone: they are looked up before anything is sent again"
+        );
+    }
+    let now = work.now();
+    let plan = work.store.plan_look(name, *last, every, grace, now).await?;
+    if plan.due_at > now {
+        return Ok(plan.due_at);
+    }
+    let (rows, end) = look(work, name, tenant, plan, now, grace).await?;
+    *last = Some(now);
+    work.board.ran(format!("look {name}"), work.now(), format!("{rows} machine actions"));
+    say(name, &end);
+    if !tenant.looked.swap(true, Ordering::AcqRel) {
+        work.store.wake_waiting(name, work.now()).await?;
+        work.decide.notify_one();
+    }
+    tenant.send.notify_one();
+    Ok(now + SignedDuration::from_millis(1))
+}
+
+/// Reads every page of the list and records it; gives how many rows there were.
+async fn look(
+    work: &Work,
+    name: &TenantName,
+    tenant: &TenantWork,
+    plan: LookPlan,
+    began: Timestamp,
+    grace: Duration,
+) -> Result<(usize, LookEnd), RunError> {
+    let (mut next, mut date, mut rows, mut unreadable) = (None, None, 0, 0);
+    loop {
+        tenant.client.ensure_token().await.map_err(|error| {
+            tenant.sign_in.notify_one();
+            ReadError::Auth(error)
+        })?;
+        let slot = work.slot(name, tenant, Lane::MachineActions).await?.ok_or(RunError::Stopping)?;
+        let result = tenant.client.machine_actions(plan.since, next.as_ref()).await;
+        work.answer(&slot, &result).await?;
+        let page = result?;
+        date = date.or(page.date);
+        rows += page.rows.len();
+        unreadable += page.unreadable;
+        work.store.apply_look(name, &page.rows, work.now()).await?;
+        match page.next {
+            Some(token) => next = Some(token),
+            None => break,
+        }
+    }
+    if unreadable > 0 {
+        tracing::warn!(tenant = %name, unreadable, "rows of the machine-action list can not be read, so this look proves nothing of what it did not show");
+    }
+    let date = date.unwrap_or_else(|| AlertTime::from_timestamp(began));
+    let end = work.store.finish_look(name, date, began, unreadable == 0, grace, work.now(), draw()).await?;
+    Ok((rows, end))
+}
+
+fn say(name: &TenantName, end: &LookEnd) {
+    for action_id in &end.requeued {
+        tracing::warn!(tenant = %name, %action_id, "two looks did not show the action, so it is queued again");
+    }
+    for action_id in &end.adopted {
+        tracing::info!(tenant = %name, %action_id, "the action follows a machine action that was pending already");
+    }
+    for action_id in &end.cancelled {
+        tracing::info!(tenant = %name, %action_id, "two looks did not show the action, and it is no longer wanted");
+    }
+}

@@ -1,1 +1,291 @@
-//! Filled below.
+//! Sending: claim the most urgent due action and its slot, POST, settle what came of it.
+//!
+//! One POST for each claim. What may have happened is never sent again from here: the look loop settles it.
+//! Absent: what an answer means (see [`crate::defender::classify()`]).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::task::JoinSet;
+
+use crate::defender::{Outcome, Posted};
+use crate::guards::{GateFacts, GateVerdict, Want, gate};
+use crate::model::{Kind, Machine, SourceName, State, TenantName};
+use crate::rules::{Event, RuleSet};
+use crate::store::{Answered, ClaimedAction, GateContext, LaneTrouble, Settlement};
+
+use super::{RunError, TenantWork, Work, cancel, chain, draw};
+
+/// How long a loop rests after the store or the sign-in failed.
+const AFTER_FAILURE: Duration = Duration::from_secs(1);
+
+/// Sends a tenant's actions until the stop, then finishes what is on the wire.
+pub async fn run(work: &Arc<Work>, name: &TenantName) {
+    let Some(tenant) = work.tenants.get(name) else { return };
+    let mut posts = JoinSet::new();
+    loop {
+        while posts.try_join_next().is_some() {}
+        let next = match fill(work, name, tenant, &mut posts).await {
+            Ok(next) => next,
+            Err(error) => {
+                tracing::error!(tenant = %name, error = chain(&error), "nothing can be sent, which is tried again");
+                work.board.ran(format!("send {name}"), work.now(), chain(&error));
+                Some(work.now() + SignedDuration::try_from(AFTER_FAILURE).unwrap_or_default())
+            }
+        };
+        tokio::select! {
+            go_on = work.wait(&tenant.send, next) => if !go_on { break },
+            Some(_) = posts.join_next() => {}
+        }
+    }
+    while posts.join_next().await.is_some() {}
+}
+
+/// Claims and sends as long as there is a place on the wire; gives when there may be something to claim.
+async fn fill(
+    work: &Arc<Work>,
+    name: &TenantName,
+    tenant: &TenantWork,
+    posts: &mut JoinSet<()>,
+) -> Result<Option<Timestamp>, RunError> {
+    if !work.has_looked(name) {
+        return Ok(None);
+    }
+    cancel::ask(work, name, tenant).await?;
+    let mut next: Option<Timestamp> = None;
+    while posts.len() < work.config.limits.concurrency && !work.stop.is_cancelled() {
+        let Some(claimed) = claim(work, name, tenant, &mut next).await? else {
+            return Ok(next);
+        };
+        let work = Arc::clone(work);
+        posts.spawn(async move { post(&work, claimed).await });
+    }
+    Ok(next)
+}
+
+/// The next action to send, releases before restricts.
+async fn claim(
+    work: &Work,
+    name: &TenantName,
+    tenant: &TenantWork,
+    next: &mut Option<Timestamp>,
+) -> Result<Option<ClaimedAction>, RunError> {
+    let rules = work.rule_set();
+    let judge = |context: &GateContext| judge(work, &rules, context);
+    for kind in [Kind::Release, Kind::Restrict] {
+        if !work.store.has_queued(name, kind).await? {
+            continue;
+        }
+        if let Err(error) = tenant.client.ensure_token().await {
+            tenant.sign_in.notify_one();
+            return Err(crate::defender::ReadError::Auth(error).into());
+        }
+        let claim = work.store.claim(name, kind, &work.config.limits, &judge, work.now()).await?;
+        for (action_id, machine_id, verdict) in &claim.gated {
+            tracing::warn!(tenant = %name, %action_id, %machine_id, ?verdict, "the gate did not let an action pass");
+        }
+        if let Some(claimed) = claim.claimed {
+            work.board.ran(format!("send {name}"), work.now(), format!("claimed {}", claimed.id));
+            return Ok(Some(claimed));
+        }
+        *next = match (*next, claim.next) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        };
+    }
+    Ok(None)
+}
+
+/// The gate's word on an action, from the rules and the facts as they are now.
+fn judge(work: &Work, rules: &RuleSet, context: &GateContext) -> GateVerdict {
+    let protected = protection(work, rules, context);
+    let facts = GateFacts {
+        machine: context.machine.as_ref(),
+        protected,
+        want: (!context.by_human).then(|| want(work, rules, context)),
+        all_resolved: !context.alerts.is_empty()
+            && context.alerts.iter().all(|alert| alert.body.get("status").is_some_and(|status| status == "Resolved")),
+        override_at: context.override_at.clone(),
+        decided_at: context.decided_at,
+        restricted: context.restricted,
+    };
+    gate(&facts, &work.config.guards)
+}
+
+fn protection(work: &Work, rules: &RuleSet, context: &GateContext) -> Option<String> {
+    let record = context.machine.as_ref().map(Machine::record);
+    let today = work.today();
+    if context.alerts.is_empty() {
+        return operator_protection(rules, record, &context.tenant, today);
+    }
+    context.alerts.iter().find_map(|alert| {
+        let event = Event::new(&alert.body, record, &context.tenant, &alert.source, alert.received_at);
+        rules.protection(&event, today).map(|protection| protection.reason)
+    })
+}
+
+/// Why the rules forbid what an operator asks for: there is no alert, only a device.
+pub fn operator_protection(
+    rules: &RuleSet,
+    record: Option<&serde_json::Map<String, serde_json::Value>>,
+    tenant: &TenantName,
+    today: jiff::civil::Date,
+) -> Option<String> {
+    let source = SourceName::new("operator").ok()?;
+    let alert = serde_json::Map::new();
+    let event = Event::new(&alert, record, tenant, &source, Timestamp::UNIX_EPOCH);
+    rules.protection(&event, today).map(|protection| protection.reason)
+}
+
+/// Whether a rule that chose the device still does. The rule that it was queued under speaks first; then
+/// any other that joined.
+fn want(work: &Work, rules: &RuleSet, context: &GateContext) -> Want {
+    let today = work.today();
+    let unchanged = context.rules_hash.as_deref() == Some(rules.hash());
+    let mut why = None;
+    for alert in &context.alerts {
+        for id in &alert.rules {
+            let reason = match rules.rule(id).filter(|rule| rule.response.is_restrict()) {
+                None => format!("the rule {id} is gone"),
+                Some(rule) if !rule.in_force(today, &context.tenant) => {
+                    format!("the rule {id} is no longer in force")
+                }
+                Some(rule) if rule.is_shadow() => format!("the rule {id} is in shadow now"),
+                Some(_) if unchanged => return Want::Yes,
+                Some(_) => {
+                    let record = context.machine.as_ref().map(Machine::record);
+                    let event = Event::new(&alert.body, record, &context.tenant, &alert.source, alert.received_at);
+                    if rules.matches(id, &event) {
+                        return Want::Yes;
+                    }
+                    format!("the rule {id} has changed and no longer matches")
+                }
+            };
+            if why.is_none() || context.rule_id.as_ref() == Some(id) {
+                why = Some(reason);
+            }
+        }
+    }
+    Want::No(why.unwrap_or_else(|| "no alert asks for it any more".to_owned()))
+}
+
+/// One POST and its settlement.
+async fn post(work: &Work, claimed: ClaimedAction) {
+    let Some(tenant) = work.tenants.get(&claimed.tenant) else { return };
+    if claimed.slot.refused {
+        tenant.client.give_up_token();
+    }
+    let posted = tenant.client.post_action(claimed.kind, &claimed.machine_id, &claimed.comment).await;
+    let now = work.now();
+    let (settlement, trouble) = meaning(&claimed, &posted);
+    let settlement = merged(work, &claimed, settlement).await;
+    let answered = answered(&posted);
+    let state = loop {
+        match work.store.settle(&claimed, &settlement, answered, &trouble, now, draw()).await {
+            Ok(state) => break state,
+            // The outcome is known and must be kept: nothing else knows it.
+            Err(error) => {
+                tracing::error!(action_id = %claimed.id, error = chain(&error), "an outcome can not be recorded, which is tried again");
+                tokio::time::sleep(AFTER_FAILURE).await;
+            }
+        }
+    };
+    say(work, &claimed, &settlement, state, now);
+    tenant.send.notify_one();
+    tenant.look.notify_one();
+    work.timers.notify_one();
+    if matches!(posted.outcome, Outcome::NotSignedIn(_)) {
+        tenant.sign_in.notify_one();
+    }
+}
+
+pub(super) fn answered(posted: &Posted) -> Answered {
+    if !posted.was_sent() {
+        Answered::NeverSent
+    } else if posted.was_answered() {
+        Answered::Now
+    } else {
+        Answered::Silent
+    }
+}
+
+/// What a POST came to, for the action and for its lane.
+fn meaning(claimed: &ClaimedAction, posted: &Posted) -> (Settlement, LaneTrouble) {
+    let status = posted.status.map_or_else(|| "no_answer".to_owned(), |status| format!("http_{status}"));
+    match &posted.outcome {
+        Outcome::Accepted(row) => (Settlement::Accepted(row.clone()), LaneTrouble::None),
+        Outcome::Busy { message } => (Settlement::Busy { message: message.clone() }, LaneTrouble::None),
+        Outcome::Refused { code, message } => {
+            (Settlement::Refused { code: code.clone(), message: message.clone() }, LaneTrouble::None)
+        }
+        Outcome::Forbidden { code, message, missing_roles } => {
+            let (code, message) = (code.clone(), message.clone());
+            let trouble = LaneTrouble::Forbidden {
+                missing_roles: *missing_roles,
+                device: Some(claimed.machine_id.clone()),
+                message: message.clone(),
+            };
+            let settlement = if *missing_roles {
+                Settlement::NotTaken { code, message }
+            } else {
+                Settlement::Refused { code, message }
+            };
+            (settlement, trouble)
+        }
+        Outcome::Unauthorized { message, again } => (
+            Settlement::NotTaken { code: status, message: message.clone() },
+            LaneTrouble::Unauthorized { again: *again, message: message.clone() },
+        ),
+        Outcome::Throttled { retry_after, message } => (
+            Settlement::NotTaken { code: "TooManyRequests".to_owned(), message: message.clone() },
+            LaneTrouble::Throttled(*retry_after),
+        ),
+        Outcome::NotSignedIn(error) => (Settlement::NeverSent { message: chain(error) }, LaneTrouble::NeverSent),
+        Outcome::NotSent { message } => (Settlement::NeverSent { message: message.clone() }, LaneTrouble::NeverSent),
+        Outcome::Unanswered { message } => (
+            Settlement::Unanswered { code: status, message: message.clone() },
+            LaneTrouble::Unanswered(message.clone()),
+        ),
+    }
+}
+
+/// A machine that is gone because it was merged into another is said to be so.
+async fn merged(work: &Work, claimed: &ClaimedAction, settlement: Settlement) -> Settlement {
+    let Settlement::Refused { code, message } = &settlement else {
+        return settlement;
+    };
+    let gone = matches!(code.as_str(), "ResourceNotFound" | "NotFound" | "http_404");
+    if !gone {
+        return settlement;
+    }
+    let max_age = work.config.inventory.max_age.duration();
+    match work.store.machine_knowledge(&claimed.tenant, &claimed.machine_id, max_age, work.now()).await {
+        Ok(known) if known.machine_id != claimed.machine_id => Settlement::Refused {
+            code: "merged".to_owned(),
+            message: format!("the machine was merged into {}: {message}", known.machine_id),
+        },
+        _ => settlement,
+    }
+}
+
+#[allow(clippy::cast_precision_loss)] // milliseconds between two times stay far below 2^52
+fn say(work: &Work, claimed: &ClaimedAction, settlement: &Settlement, state: State, now: Timestamp) {
+    let ClaimedAction { id, tenant, machine_id, kind, .. } = claimed;
+    let device_name = claimed.device_name.as_deref().unwrap_or("");
+    match settlement {
+        Settlement::Accepted(row) => {
+            tracing::info!(%tenant, action_id = %id, %machine_id, device_name, %kind, machine_action_id = %row.id, "submitted");
+            if let Some(received) = claimed.alert_received_at {
+                let waited = now.duration_since(received).as_millis().max(0);
+                work.metrics.submitted(tenant, waited as f64 / 1_000.0);
+            }
+        }
+        Settlement::Refused { code, message } => {
+            tracing::error!(%tenant, action_id = %id, %machine_id, device_name, %kind, code, message, "refused for good");
+        }
+        other => {
+            tracing::warn!(%tenant, action_id = %id, %machine_id, device_name, %kind, %state, outcome = ?other, "not submitted");
+        }
+    }
+}
