@@ -9,11 +9,13 @@ mod alerts;
 mod arguments;
 mod brake;
 mod client;
+mod demo;
 mod devices;
 mod exit;
 mod health;
 mod listing;
 mod output;
+mod run;
 mod session;
 mod socket;
 mod status;
@@ -23,6 +25,7 @@ mod test_daemon;
 
 use std::ffi::OsString;
 use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -50,6 +53,10 @@ const EXIT_CODES: &str = "Exit codes: 0 done, 1 the answer is no, 2 could not ru
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run the daemon until SIGTERM
+    Run,
+    /// Watch an outbreak being contained, against a simulator on this machine
+    Demo(demo::Demo),
     /// Show the daemon on one screen
     Status,
     /// Look at alerts and what was decided
@@ -98,6 +105,8 @@ fn obey(arguments: impl IntoIterator<Item = OsString>, around: &mut Surroundings
 
 fn dispatch(Arguments { global, command }: Arguments, around: &mut Surroundings<'_>) -> anyhow::Result<Exit> {
     match command {
+        Command::Run => run::run(global.config.as_deref().unwrap_or(Path::new(socket::DEFAULT_CONFIG))),
+        Command::Demo(demo) => demo::run(&demo, &global, around),
         Command::Status => with_daemon(&global, around, async |session| status::run(session).await),
         Command::Alerts(command) => with_daemon(&global, around, async |session| alerts::run(command, session).await),
         Command::Actions(command) => with_daemon(&global, around, async |session| actions::run(command, session).await),

@@ -29,6 +29,8 @@ enum Part {
     Clean,
     /// A workstation that is switched off.
     Offline,
+    /// A till, which carries a tag that protects it where the rules know it.
+    Till,
     /// A workstation of a build that takes no restrictions.
     Old,
     Server2022,
@@ -43,8 +45,8 @@ enum Part {
 }
 
 use Part::{
-    Clean, DomainController, MacOs, Merged, NotOnboarded, Offline, Old, Server2016, Server2019, Server2022, Ubuntu,
-    Windows10, Windows11,
+    Clean, DomainController, MacOs, Merged, NotOnboarded, Offline, Old, Server2016, Server2019, Server2022, Till,
+    Ubuntu, Windows10, Windows11,
 };
 
 /// Device by device; a larger fleet goes through it again. What is rare stands early, so that a small fleet
@@ -63,7 +65,7 @@ const PARTS: [Part; 25] = [
     MacOs,
     Server2019,
     Old,
-    Windows11,
+    Till,
     Windows11,
     Windows10,
     Windows11,
@@ -142,6 +144,10 @@ fn machine(part: Part, index: usize, first: Option<&Value>) -> Value {
         Windows10 => json!({
             "computerDnsName": name("pc"), "osPlatform": "Windows10", "version": "22H2", "osBuild": 19_045,
             "agentVersion": "10.8760.19041.4169",
+        }),
+        Till => json!({
+            "computerDnsName": name("till"), "osPlatform": "Windows10", "version": "22H2", "osBuild": 19_045,
+            "rbacGroupName": "Shops", "rbacGroupId": 52, "machineTags": ["till", "stanch-protect"],
         }),
         Old => json!({
             "computerDnsName": name("kiosk"), "osPlatform": "Windows10", "version": "1703", "osBuild": 15_063,

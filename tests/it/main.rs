@@ -1,0 +1,15 @@
+//! Everything that is tested with its real parts: the store's file, the simulator over loopback, the
+//! daemon as a whole, and the real binary.
+
+// Tests say what they expect by failing.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::disallowed_methods)]
+#![allow(missing_docs, unreachable_pub)]
+
+mod caps;
+mod crash;
+mod reconcile;
+mod release;
+mod rules;
+mod street;
+mod support;
+mod windows;
