@@ -8,6 +8,7 @@ mod actions;
 mod alerts;
 mod arguments;
 mod brake;
+mod check;
 mod client;
 mod devices;
 mod exit;
@@ -50,6 +51,8 @@ const EXIT_CODES: &str = "Exit codes: 0 done, 1 the answer is no, 2 could not ru
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Check the config and the rules, without a daemon: every problem with its place and its mend
+    Check(check::Targets),
     /// Show the daemon on one screen
     Status,
     /// Look at alerts and what was decided
@@ -98,6 +101,7 @@ fn obey(arguments: impl IntoIterator<Item = OsString>, around: &mut Surroundings
 
 fn dispatch(Arguments { global, command }: Arguments, around: &mut Surroundings<'_>) -> anyhow::Result<Exit> {
     match command {
+        Command::Check(targets) => check::run(&targets, &global, around),
         Command::Status => with_daemon(&global, around, async |session| status::run(session).await),
         Command::Alerts(command) => with_daemon(&global, around, async |session| alerts::run(command, session).await),
         Command::Actions(command) => with_daemon(&global, around, async |session| actions::run(command, session).await),

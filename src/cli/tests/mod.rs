@@ -2,6 +2,7 @@
 
 mod arguments;
 mod changes;
+mod check;
 mod lists;
 mod screens;
 mod transport;
