@@ -11,6 +11,7 @@ mod brake;
 mod check;
 mod client;
 mod devices;
+mod doctor;
 mod exit;
 mod health;
 mod listing;
@@ -53,6 +54,9 @@ const EXIT_CODES: &str = "Exit codes: 0 done, 1 the answer is no, 2 could not ru
 enum Command {
     /// Check the config and the rules, without a daemon: every problem with its place and its mend
     Check(check::Targets),
+    /// Look for what would keep a daemon from working: config, rules, store, clock, and each tenant's login,
+    /// roles and API
+    Doctor,
     /// Show the daemon on one screen
     Status,
     /// Look at alerts and what was decided
@@ -102,6 +106,7 @@ fn obey(arguments: impl IntoIterator<Item = OsString>, around: &mut Surroundings
 fn dispatch(Arguments { global, command }: Arguments, around: &mut Surroundings<'_>) -> anyhow::Result<Exit> {
     match command {
         Command::Check(targets) => check::run(&targets, &global, around),
+        Command::Doctor => doctor::run(&global, around),
         Command::Status => with_daemon(&global, around, async |session| status::run(session).await),
         Command::Alerts(command) => with_daemon(&global, around, async |session| alerts::run(command, session).await),
         Command::Actions(command) => with_daemon(&global, around, async |session| actions::run(command, session).await),

@@ -3,6 +3,7 @@
 mod arguments;
 mod changes;
 mod check;
+mod doctor;
 mod lists;
 mod screens;
 mod transport;
