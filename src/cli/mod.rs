@@ -17,6 +17,7 @@ mod health;
 mod listing;
 mod output;
 mod session;
+mod simulate;
 mod socket;
 mod status;
 mod surroundings;
@@ -57,6 +58,8 @@ enum Command {
     /// Look for what would keep a daemon from working: config, rules, store, clock, and each tenant's login,
     /// roles and API
     Doctor,
+    /// Stand in for Microsoft's API on this machine, to try rules on before there is a tenant
+    Simulate(simulate::Setup),
     /// Show the daemon on one screen
     Status,
     /// Look at alerts and what was decided
@@ -107,6 +110,7 @@ fn dispatch(Arguments { global, command }: Arguments, around: &mut Surroundings<
     match command {
         Command::Check(targets) => check::run(&targets, &global, around),
         Command::Doctor => doctor::run(&global, around),
+        Command::Simulate(setup) => simulate::run(&setup, &global, around),
         Command::Status => with_daemon(&global, around, async |session| status::run(session).await),
         Command::Alerts(command) => with_daemon(&global, around, async |session| alerts::run(command, session).await),
         Command::Actions(command) => with_daemon(&global, around, async |session| actions::run(command, session).await),
