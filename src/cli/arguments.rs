@@ -1,7 +1,7 @@
 //! Arguments that several commands share, and how their values are read.
 
 use std::num::NonZeroU64;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use clap::Args;
@@ -9,6 +9,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use jiff::Timestamp;
 use url::Url;
 
+use super::socket::DEFAULT_CONFIG;
 use crate::model::{AlertTime, RuleId, Span, TenantName};
 
 /// Options that stand before or after the command.
@@ -23,6 +24,13 @@ pub(super) struct Global {
     /// Speak to the daemon at this address, with the token in STANCH_TOKEN, instead of over its socket
     #[arg(long, global = true, value_name = "URL", value_parser = address, help_heading = "Global options")]
     pub url: Option<Url>,
+}
+
+impl Global {
+    /// The config file: the one that was named, or the default one.
+    pub(super) fn config_file(&self) -> &Path {
+        self.config.as_deref().unwrap_or_else(|| Path::new(DEFAULT_CONFIG))
+    }
 }
 
 fn address(text: &str) -> Result<Url, String> {

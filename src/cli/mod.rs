@@ -8,15 +8,18 @@ mod actions;
 mod alerts;
 mod arguments;
 mod brake;
+mod check;
 mod client;
 mod demo;
 mod devices;
+mod doctor;
 mod exit;
 mod health;
 mod listing;
 mod output;
 mod run;
 mod session;
+mod simulate;
 mod socket;
 mod status;
 mod surroundings;
@@ -25,7 +28,6 @@ mod test_daemon;
 
 use std::ffi::OsString;
 use std::io::Write;
-use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -57,6 +59,13 @@ enum Command {
     Run,
     /// Watch an outbreak being contained, against a simulator on this machine
     Demo(demo::Demo),
+    /// Check the config and the rules, without a daemon: every problem with its place and its mend
+    Check(check::Targets),
+    /// Look for what would keep a daemon from working: config, rules, store, clock, and each tenant's login,
+    /// roles and API
+    Doctor,
+    /// Stand in for Microsoft's API on this machine, to try rules on before there is a tenant
+    Simulate(simulate::Setup),
     /// Show the daemon on one screen
     Status,
     /// Look at alerts and what was decided
@@ -105,8 +114,11 @@ fn obey(arguments: impl IntoIterator<Item = OsString>, around: &mut Surroundings
 
 fn dispatch(Arguments { global, command }: Arguments, around: &mut Surroundings<'_>) -> anyhow::Result<Exit> {
     match command {
-        Command::Run => run::run(global.config.as_deref().unwrap_or(Path::new(socket::DEFAULT_CONFIG))),
+        Command::Run => run::run(global.config_file()),
         Command::Demo(demo) => demo::run(&demo, &global, around),
+        Command::Check(targets) => check::run(&targets, &global, around),
+        Command::Doctor => doctor::run(&global, around),
+        Command::Simulate(setup) => simulate::run(&setup, &global, around),
         Command::Status => with_daemon(&global, around, async |session| status::run(session).await),
         Command::Alerts(command) => with_daemon(&global, around, async |session| alerts::run(command, session).await),
         Command::Actions(command) => with_daemon(&global, around, async |session| actions::run(command, session).await),

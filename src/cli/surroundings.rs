@@ -2,10 +2,12 @@
 //!
 //! Tests hand in their own, and so see exactly what a person would. Absent: the arguments.
 
+use std::collections::BTreeMap;
 use std::io::{self, IsTerminal as _, Write};
 
 use super::output;
 use crate::clock::{Clock, SystemClock};
+use crate::config;
 
 /// What a command has around it.
 pub struct Surroundings<'a> {
@@ -19,6 +21,8 @@ pub struct Surroundings<'a> {
     pub err_terminal: Option<Terminal>,
     /// The value of an environment variable that is set and is text.
     pub environment: &'a dyn Fn(&str) -> Option<String>,
+    /// All environment variables that are set and are text: a configuration looks for its keys among them.
+    pub variables: &'a dyn Fn() -> BTreeMap<String, String>,
     /// The time.
     pub clock: &'a dyn Clock,
 }
@@ -91,6 +95,7 @@ pub(super) fn of_this_process<T>(command: impl FnOnce(&mut Surroundings<'_>) -> 
         out_terminal,
         err_terminal,
         environment: &environment,
+        variables: &config::environment,
         clock: &SystemClock,
     })
 }

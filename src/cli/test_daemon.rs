@@ -1,6 +1,7 @@
 //! For tests: a daemon's API on a real unix socket, with answers to order, and the program run as a
 //! person would run it.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
@@ -53,6 +54,7 @@ impl Ran {
     }
 }
 
+#[derive(Debug)]
 struct FixedClock;
 
 impl Clock for FixedClock {
@@ -146,6 +148,7 @@ pub(super) fn run_with(
             out_terminal: terminal_width.map(|width| Terminal { width, colour: false }),
             err_terminal: None,
             environment,
+            variables: &BTreeMap::new,
             clock: &FixedClock,
         },
     );

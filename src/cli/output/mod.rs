@@ -4,6 +4,7 @@
 //! Absent: what is printed (each command's file) and where it goes ([`super::surroundings`]).
 
 mod sanitise;
+mod snippet;
 mod table;
 pub(super) mod time;
 mod tone;
@@ -15,6 +16,8 @@ use std::io::{self, Write};
 pub(super) use table::{Column, Table, flowing, whole};
 pub(super) use tone::Tone;
 pub(super) use width::terminal_width;
+
+use crate::diagnostics::Diagnostic;
 
 /// A piece of a line in one tone.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,6 +91,15 @@ impl<'a> Screen<'a> {
             return Ok(());
         }
         table.lines(self.width).iter().try_for_each(|line| self.line(line))
+    }
+
+    /// Prints the line of a file that a problem is on, with a mark under its place. Nothing where that line
+    /// can not be shown.
+    pub(super) fn snippet(&mut self, diagnostic: &Diagnostic) -> io::Result<()> {
+        match snippet::of(diagnostic, self.colour, self.width) {
+            Some(drawn) => writeln!(self.out, "{}", drawn.trim_end()),
+            None => Ok(()),
+        }
     }
 
     /// Prints a JSON document on a line of its own. A line break in JSON is never part of a value.

@@ -187,6 +187,7 @@ fn a_reader_that_has_enough_ends_it_quietly() {
                 out_terminal: None,
                 err_terminal: None,
                 environment: &|_| None,
+                variables: &std::collections::BTreeMap::new,
                 clock: &SystemClock,
             },
         );

@@ -2,6 +2,8 @@
 
 mod arguments;
 mod changes;
+mod check;
+mod doctor;
 mod lists;
 mod screens;
 mod transport;

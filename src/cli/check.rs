@@ -1,0 +1,210 @@
+//! `check`: the config and the rules, judged by the loaders that the daemon uses.
+//!
+//! Absent: the judging itself (see [`crate::config`] and [`crate::rules`]), and whatever asks the network
+//! or the store, which is `doctor`.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use clap::Args;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use serde::Serialize;
+
+use super::arguments::Global;
+use super::exit::Exit;
+use super::output::{Screen, Tone, part, plain};
+use super::screen;
+use super::surroundings::Surroundings;
+use crate::config;
+use crate::diagnostics::{Diagnostic, Place};
+use crate::model::TenantName;
+use crate::rules::{LoadContext, RuleFile, RuleSet};
+
+/// What is checked.
+#[derive(Debug, Args)]
+pub(super) struct Targets {
+    /// Rule files or folders of them: only these, and no config unless --config names one
+    /// [default: the config and the folder of its rules]
+    #[arg(value_name = "PATH")]
+    paths: Vec<PathBuf>,
+}
+
+/// Exit 0 when there is no problem, 1 when there is one. A config that is not there is no answer: 2.
+pub(super) fn run(targets: &Targets, global: &Global, around: &mut Surroundings<'_>) -> anyhow::Result<Exit> {
+    let named = global.config.as_deref();
+    let config = named.or_else(|| targets.paths.is_empty().then(|| global.config_file()));
+    let mut found = Found::default();
+    let mut tenants = None;
+    let mut paths = targets.paths.clone();
+    if let Some(file) = config {
+        readable(file)?;
+        found.subjects.push(format!("the config {}", file.display()));
+        match config::load(file, &(around.variables)()) {
+            Ok(loaded) => {
+                found.warnings.extend(loaded.warnings);
+                tenants = Some(loaded.config.tenants.into_iter().map(|tenant| tenant.name).collect::<Vec<_>>());
+                if paths.is_empty() {
+                    paths.push(loaded.config.rules.dir);
+                }
+            }
+            Err(problems) => found.problems.extend(problems.0),
+        }
+    }
+    if paths.is_empty() {
+        found.subjects.push("not the rules, as only a good config says where they are".to_owned());
+    } else {
+        found.rules(rules(&paths, tenants.as_deref(), around.clock.now()));
+    }
+    found.tell(global.json, around)
+}
+
+/// A config that can not be opened was not judged at all.
+///
+/// # Errors
+/// When it can not be opened.
+pub(super) fn readable(config: &Path) -> anyhow::Result<()> {
+    let told = || format!("can not read the config file {}: name another with --config", config.display());
+    File::open(config).map(drop).with_context(told)
+}
+
+/// What the rules at some places come to.
+#[derive(Debug)]
+pub(super) struct Rules {
+    /// The set, when nothing is wrong with it.
+    pub set: Option<RuleSet>,
+    /// How many files it is made of.
+    pub files: usize,
+    /// What is wrong.
+    pub problems: Vec<Diagnostic>,
+    /// What is likely not meant.
+    pub warnings: Vec<Diagnostic>,
+}
+
+impl Rules {
+    /// `14 rules in 3 files`, or only the files when something is wrong with them.
+    pub(super) fn counted(&self) -> String {
+        match &self.set {
+            Some(set) => format!("{} in {}", many(set.rules().len(), "rule"), many(self.files, "file")),
+            None => many(self.files, "rule file"),
+        }
+    }
+}
+
+/// `1 rule`, `2 rules`.
+pub(super) fn many(count: usize, noun: &str) -> String {
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+}
+
+/// Loads the rules at `paths`, files or folders, as one set. Without `tenants` the names that rules give
+/// are taken as they are.
+pub(super) fn rules(paths: &[PathBuf], tenants: Option<&[TenantName]>, now: Timestamp) -> Rules {
+    let mut files: Vec<RuleFile> = Vec::new();
+    let (mut problems, mut warnings) = (Vec::new(), Vec::new());
+    let mut seen = HashSet::new();
+    for path in paths {
+        match RuleSet::read(path) {
+            Ok(read) if read.is_empty() => {
+                let empty = Diagnostic::warning(path, Place::START, "the folder holds no rule file");
+                warnings.push(empty.with_hint("rules are the .yml and .yaml files that are not hidden"));
+            }
+            // A file that was named twice would be a duplicate of itself.
+            Ok(read) => files.extend(read.into_iter().filter(|file| seen.insert(real(&file.path)))),
+            Err(unreadable) => problems.extend(unreadable.0),
+        }
+    }
+    let context = LoadContext { tenants, today: TimeZone::UTC.to_datetime(now).date() };
+    let set = match RuleSet::load(&files, &context) {
+        Ok(loaded) => {
+            warnings.extend(loaded.warnings);
+            Some(loaded.set).filter(|_| problems.is_empty())
+        }
+        Err(wrong) => {
+            problems.extend(wrong.0);
+            None
+        }
+    };
+    Rules { set, files: files.len(), problems, warnings }
+}
+
+fn real(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_owned())
+}
+
+/// What was looked at, and what was found.
+#[derive(Debug, Default)]
+struct Found {
+    subjects: Vec<String>,
+    problems: Vec<Diagnostic>,
+    warnings: Vec<Diagnostic>,
+}
+
+/// A problem as `--json` gives it.
+#[derive(Serialize)]
+struct Row<'a> {
+    file: Cow<'a, str>,
+    line: usize,
+    column: usize,
+    message: &'a str,
+    hint: Option<&'a str>,
+}
+
+impl Found {
+    fn rules(&mut self, rules: Rules) {
+        self.subjects.push(rules.counted());
+        self.problems.extend(rules.problems);
+        self.warnings.extend(rules.warnings);
+    }
+
+    /// Problems are the data; how it went is a remark.
+    fn tell(mut self, json: bool, around: &mut Surroundings<'_>) -> anyhow::Result<Exit> {
+        sort(&mut self.problems);
+        sort(&mut self.warnings);
+        let mut out = screen(around.out, around.out_terminal);
+        let mut notes = screen(around.err, around.err_terminal);
+        if json {
+            let rows: Vec<Row<'_>> = self.problems.iter().map(Row::of).collect();
+            out.json(&serde_json::to_string(&rows)?)?;
+        } else {
+            print(&mut out, None, &self.problems)?;
+        }
+        print(if json { &mut notes } else { &mut out }, Some("warning: "), &self.warnings)?;
+        let subjects = plain(format_args!(": {}", self.subjects.join(", ")));
+        let (exit, verdict) = match self.problems.len() {
+            0 => (Exit::Done, part(Tone::Good, "no problem")),
+            count => (Exit::No, part(Tone::Bad, many(count, "problem"))),
+        };
+        notes.line(&[verdict, subjects])?;
+        Ok(exit)
+    }
+}
+
+impl<'a> Row<'a> {
+    fn of(problem: &'a Diagnostic) -> Self {
+        Self {
+            file: problem.file.to_string_lossy(),
+            line: problem.line,
+            column: problem.column,
+            message: &problem.message,
+            hint: problem.hint.as_deref(),
+        }
+    }
+}
+
+fn sort(diagnostics: &mut [Diagnostic]) {
+    diagnostics.sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));
+}
+
+/// A line for each, which scripts read; at a terminal the place is shown as well.
+fn print(to: &mut Screen<'_>, label: Option<&str>, diagnostics: &[Diagnostic]) -> std::io::Result<()> {
+    for diagnostic in diagnostics {
+        to.line(&[part(Tone::Warn, label.unwrap_or_default()), plain(diagnostic)])?;
+        if to.is_terminal() {
+            to.snippet(diagnostic)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,175 @@
+//! One tenant: its login, the roles of its token, and each API read once.
+//!
+//! Every call is bounded by `limits.request_timeout`. Absent: any call that changes a device, so that
+//! restricting itself is judged by its role alone.
+
+use std::io;
+use std::sync::Arc;
+
+use super::clock::Skew;
+use super::polls_alerts;
+use super::report::{Check, Report};
+use crate::clock::SystemClock;
+use crate::config::{Config, Tenant};
+use crate::defender::{AuthError, AuthErrorKind, Client, Page, ReadError, SignedIn};
+use crate::model::AlertTime;
+
+/// How far back machine actions are read.
+const BACK: std::time::Duration = std::time::Duration::from_secs(3_600);
+
+pub(super) async fn examine(
+    tenant: &Tenant,
+    config: &Config,
+    skew: &mut Skew<'_>,
+    report: &mut Report<'_>,
+) -> io::Result<()> {
+    let timeout = config.limits.request_timeout.duration();
+    // The time in it only tells when a token ends, which is long after this.
+    let client = match Client::new(tenant, timeout, Arc::new(SystemClock), Arc::new(|_| {})) {
+        Ok(client) => client,
+        Err(error) => return report.add(Check::finding("login", crate::worker::chain(&error)).of(&tenant.name)),
+    };
+    let signed_in = match client.sign_in().await {
+        Ok(signed_in) => signed_in,
+        Err(error) => {
+            report.add(no_login(tenant, &error))?;
+            let unasked = "roles and APIs were not looked at, as that takes a token";
+            return report.add(Check::note("api", unasked).of(&tenant.name));
+        }
+    };
+    report.add(Check::well("login", format!("signed in as application {}", tenant.client_id)).of(&tenant.name))?;
+    let polls = polls_alerts(config, &tenant.name);
+    for check in [token(&signed_in), roles(tenant, &signed_in, polls)] {
+        report.add(check.of(&tenant.name))?;
+    }
+    let mut apis = Apis { tenant, skew, report };
+    if polls {
+        apis.alerts(&client).await?;
+    }
+    apis.machines(&client).await?;
+    apis.machine_actions(&client).await
+}
+
+fn no_login(tenant: &Tenant, error: &AuthError) -> Check {
+    let text = error.to_string();
+    let known = error.mend();
+    let bare = known.and_then(|mend| text.strip_suffix(&format!(" ({mend})"))).unwrap_or(&text);
+    let mend = match (known, error.kind) {
+        (Some(mend), _) => mend.to_owned(),
+        (None, AuthErrorKind::Secret) => "check the credential of this tenant and who may read its file".to_owned(),
+        (None, AuthErrorKind::Refused) => {
+            "check tenant_id, client_id and credential against the app registration in Entra".to_owned()
+        }
+        (None, AuthErrorKind::Throttled) => "wait, then run doctor again".to_owned(),
+        (None, AuthErrorKind::Unreachable) => {
+            format!("check DNS, firewall and proxy from here to {}", tenant.login_url)
+        }
+        (None, AuthErrorKind::Unanswered) => {
+            format!("run doctor again; if it stays so, check the way to {}", tenant.login_url)
+        }
+        (None, AuthErrorKind::Unreadable) => {
+            format!("check login_url: what answers at {} is no login service", tenant.login_url)
+        }
+    };
+    Check::finding("login", bare).mend(mend).of(&tenant.name)
+}
+
+fn token(signed_in: &SignedIn) -> Check {
+    match signed_in.roles.as_deref() {
+        None => Check::note("token", "opaque: its roles can not be seen from here"),
+        Some([]) => Check::well("token", "carries no role"),
+        Some(roles) => Check::well("token", format!("carries {}", roles.join(", "))),
+    }
+}
+
+fn roles(tenant: &Tenant, signed_in: &SignedIn, polls: bool) -> Check {
+    let missing = signed_in.missing_roles(polls);
+    match (&signed_in.roles, missing.as_slice()) {
+        (None, _) => Check::note("roles", "not known, as the token is opaque: restricting may still be refused"),
+        (Some(_), []) => Check::well("roles", "all that are needed"),
+        (Some(_), missing) => {
+            let detail = format!("the application lacks the role {}", missing.join(" and the role "));
+            Check::finding("roles", detail).mend(format!("{GRANT} {}", tenant.client_id))
+        }
+    }
+}
+
+const GRANT: &str = "grant it in Entra (API permissions of WindowsDefenderATP, application permission, admin consent) \
+                     to the app registration";
+
+/// Each API of a tenant, read once.
+struct Apis<'r, 'a, 'o> {
+    tenant: &'r Tenant,
+    skew: &'r mut Skew<'a>,
+    report: &'r mut Report<'o>,
+}
+
+impl Apis<'_, '_, '_> {
+    async fn alerts(&mut self, client: &Client) -> io::Result<()> {
+        let since = AlertTime::from_timestamp(self.skew.now());
+        self.read("alerts", client.alerts(since, None, 1), |_| Check::well("alerts", "can be read")).await
+    }
+
+    async fn machines(&mut self, client: &Client) -> io::Result<()> {
+        self.read("machines", client.machines(None), |page| match (page.rows.len(), &page.next) {
+            (0, _) => Check::note("machines", "can be read, and there are none")
+                .mend("check that devices are onboarded, and that this is their tenant"),
+            (count, None) => Check::well("machines", format!("can be read: {count}")),
+            (count, Some(_)) => Check::well("machines", format!("can be read: {count} on the first page")),
+        })
+        .await
+    }
+
+    async fn machine_actions(&mut self, client: &Client) -> io::Result<()> {
+        let since = AlertTime::from_timestamp(self.skew.now()).saturating_sub(BACK);
+        self.read("machine_actions", client.machine_actions(Some(since), None), |page| {
+            Check::well("machine_actions", format!("can be read: {} in the last hour", page.rows.len()))
+        })
+        .await
+    }
+
+    /// Makes one call and tells what came of it.
+    async fn read<T>(
+        &mut self,
+        name: &'static str,
+        call: impl Future<Output = Result<Page<T>, ReadError>>,
+        told: impl FnOnce(&Page<T>) -> Check,
+    ) -> io::Result<()> {
+        let before = self.skew.now();
+        match call.await {
+            Ok(page) => {
+                self.skew.learn(before, page.date, self.report)?;
+                let check = match page.unreadable {
+                    0 => told(&page),
+                    count => Check::note(name, format!("can be read, but for {count} rows that are not as documented")),
+                };
+                self.report.add(check.of(&self.tenant.name))
+            }
+            Err(error) => {
+                let check = Check::finding(name, crate::worker::chain(&error)).of(&self.tenant.name);
+                self.report.add(check.mend(mend(self.tenant, &error)))
+            }
+        }
+    }
+}
+
+/// What to do when a read fails.
+fn mend(tenant: &Tenant, error: &ReadError) -> String {
+    match error {
+        ReadError::Forbidden { missing_roles: true, .. } => format!("{GRANT} {}", tenant.client_id),
+        ReadError::Unauthorized { .. } | ReadError::Forbidden { .. } | ReadError::Refused { .. } => {
+            "check api_url, and that this tenant has an active licence of Defender for Endpoint".to_owned()
+        }
+        ReadError::Throttled { .. } => {
+            "wait, then run doctor again; other software with this client_id shares the quota".to_owned()
+        }
+        ReadError::NotSent { .. } => format!("check DNS, firewall and proxy from here to {}", tenant.api_url),
+        ReadError::Unanswered { .. } | ReadError::TooLarge { .. } | ReadError::TooManyPages { .. } => {
+            format!("run doctor again; if it stays so, check the way to {}", tenant.api_url)
+        }
+        ReadError::Unreadable { .. } => {
+            format!("check api_url: what answers at {} is not the API, or a proxy changes it", tenant.api_url)
+        }
+        ReadError::Auth(_) => "run doctor again: the login worked a moment ago".to_owned(),
+    }
+}

@@ -1,0 +1,167 @@
+//! `check` on real files: exact lines, exit codes, JSON.
+
+use serde_json::{Value, json};
+
+use super::super::test_daemon::{Ran, run_with};
+
+const CONFIG: &str = "\
+tenants:
+  - { name: contoso, tenant_id: t-1, client_id: c-1, credential: { secret_file: secret } }
+sources: [{ type: defender }]
+store: { url: \"sqlite://stanch.db\" }
+rules: { dir: rules }
+";
+
+const RULE: &str = "\
+title: Contain ransomware
+detection:
+  ransomware:
+    category: Ransomware
+  condition: ransomware
+response: { action: restrict, tenants: [contoso] }
+";
+
+/// A folder with a config, its secret and its rules.
+struct Scratch(tempfile::TempDir);
+
+impl Scratch {
+    fn new(config: &str, rules: &[(&str, &str)]) -> Self {
+        let scratch = Self(tempfile::tempdir().unwrap());
+        std::fs::create_dir(scratch.0.path().join("rules")).unwrap();
+        scratch.write("secret", "s3cret");
+        scratch.write("stanch.yaml", config);
+        rules.iter().for_each(|(name, text)| scratch.write(&format!("rules/{name}"), text));
+        scratch
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        use std::os::unix::fs::PermissionsExt as _;
+        let path = self.0.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    }
+
+    /// Runs `stanch check`; `{}` in the words and in what comes of it stands for the folder.
+    fn check(&self, words: &str, terminal_width: Option<u16>) -> Ran {
+        let folder = self.0.path().display().to_string();
+        let ran = run_with(&format!("check {}", words.replace("{}", &folder)), terminal_width, &|_| None);
+        Ran { out: ran.out.replace(&folder, "{}"), err: ran.err.replace(&folder, "{}"), ..ran }
+    }
+}
+
+/// Checks the exit code, stdout and stderr.
+#[track_caller]
+fn expect(ran: &Ran, code: u8, out: &[&str], err: &[&str]) {
+    assert_eq!(
+        (ran.out.lines().collect::<Vec<_>>(), ran.err.lines().collect::<Vec<_>>()),
+        (out.to_vec(), err.to_vec())
+    );
+    assert_eq!(ran.code(), code);
+}
+
+#[test]
+fn a_good_config_with_good_rules_has_no_problem() {
+    let scratch = Scratch::new(CONFIG, &[("a.yml", RULE)]);
+    let ran = scratch.check("--config {}/stanch.yaml", None);
+    expect(&ran, 0, &[], &["no problem: the config {}/stanch.yaml, 1 rule in 1 file"]);
+}
+
+#[test]
+fn every_problem_of_a_config_is_a_line() {
+    let scratch = Scratch::new(&CONFIG.replace("rules:", "ruels:"), &[("a.yml", RULE)]);
+    let ran = scratch.check("--config {}/stanch.yaml", None);
+    expect(
+        &ran,
+        1,
+        &["{}/stanch.yaml:5:1: ruels: unknown key (did you mean rules?)"],
+        &["1 problem: the config {}/stanch.yaml, not the rules, as only a good config says where they are"],
+    );
+}
+
+#[test]
+fn every_problem_of_the_rules_is_a_line_in_the_order_of_files_and_places() {
+    let rules = [("b.yml", RULE.replace("restrict", "restrct")), ("a.yml", RULE.replace("contoso", "fabrikam"))];
+    let scratch = Scratch::new(CONFIG, &rules.each_ref().map(|(name, text)| (*name, text.as_str())));
+    let ran = scratch.check("--config {}/stanch.yaml", None);
+    insta::assert_snapshot!(ran.out, @r#"
+    {}/rules/a.yml:6:41: unknown tenant "fabrikam" (known: contoso)
+    {}/rules/b.yml:6:13: unknown action "restrct" (did you mean "restrict"?)
+    "#);
+    assert_eq!(ran.code(), 1);
+}
+
+#[test]
+fn paths_are_checked_without_a_config_unless_one_is_named() {
+    let scratch = Scratch::new("nonsense", &[("a.yml", &RULE.replace("contoso", "fabrikam"))]);
+    let alone = scratch.check("{}/rules/a.yml {}/rules", None);
+    expect(&alone, 0, &[], &["no problem: 1 rule in 1 file"]);
+
+    scratch.write("stanch.yaml", CONFIG);
+    let both = scratch.check("--config {}/stanch.yaml {}/rules", None);
+    assert_eq!(both.code(), 1, "the config knows no tenant fabrikam");
+    assert!(both.out.starts_with("{}/rules/a.yml:6:41: "), "{}", both.out);
+}
+
+#[test]
+fn what_is_wrong_with_the_config_hides_nothing_of_the_paths() {
+    let scratch = Scratch::new("nonsense", &[("a.yml", "title: A rule\n")]);
+    let ran = scratch.check("--config {}/stanch.yaml {}/rules", None);
+    assert_eq!(ran.code(), 1);
+    let starts: Vec<_> = ran.out.lines().map(|line| line.split(": ").next().unwrap()).collect();
+    assert!(starts.contains(&"{}/stanch.yaml:1:1") && starts.contains(&"{}/rules/a.yml:1:1"), "{}", ran.out);
+}
+
+#[test]
+fn a_path_that_leads_nowhere_is_a_problem_and_a_config_that_is_not_there_no_answer() {
+    let scratch = Scratch::new(CONFIG, &[]);
+    let rule = scratch.check("{}/rules/gone.yml", None);
+    expect(
+        &rule,
+        1,
+        &["{}/rules/gone.yml:1:1: can not be read: No such file or directory (os error 2)"],
+        &["1 problem: 0 rule files"],
+    );
+    let config = scratch.check("--config {}/gone.yaml", None);
+    expect(
+        &config,
+        2,
+        &[],
+        &[
+            "error: can not read the config file {}/gone.yaml: name another with --config",
+            "  because: No such file or directory (os error 2)",
+        ],
+    );
+}
+
+#[test]
+fn warnings_change_no_exit_code() {
+    let scratch = Scratch::new(CONFIG, &[]);
+    let warned = "warning: {}/rules:1:1: the folder holds no rule file \
+                  (rules are the .yml and .yaml files that are not hidden)";
+    let remark = "no problem: the config {}/stanch.yaml, 0 rules in 0 files";
+    expect(&scratch.check("--config {}/stanch.yaml", None), 0, &[warned], &[remark]);
+    expect(&scratch.check("--json --config {}/stanch.yaml", None), 0, &["[]"], &[warned, remark]);
+}
+
+#[test]
+fn json_is_one_list_of_problems() {
+    let scratch = Scratch::new(&CONFIG.replace("rules:", "ruels:"), &[]);
+    let ran = scratch.check("--json --config {}/stanch.yaml", None);
+    assert_eq!(ran.code(), 1);
+    let expected = json!([{
+        "file": "{}/stanch.yaml", "line": 5, "column": 1, "message": "ruels: unknown key",
+        "hint": "did you mean rules?"
+    }]);
+    assert_eq!(serde_json::from_str::<Value>(&ran.out).unwrap(), expected);
+}
+
+#[test]
+fn at_a_terminal_the_place_is_shown() {
+    let scratch = Scratch::new(CONFIG, &[("a.yml", &RULE.replace("restrict", "restrct"))]);
+    insta::assert_snapshot!(scratch.check("{}/rules", Some(100)).out, @r#"
+    {}/rules/a.yml:6:13: unknown action "restrct" (did you mean "restrict"?)
+      |
+    6 | response: { action: restrct, tenants: [contoso] }
+      |             ^
+    "#);
+}
