@@ -53,9 +53,8 @@ async fn the_most_urgent_goes_first_and_an_operator_before_all() {
     app.decided("low-2").await;
     app.send(&[ransomware("critical", 2)]).await;
     app.decided("critical").await;
-    let (tenant, by) = (TestApp::tenant(), TestApp::operator());
-    let asked = app.store().restrict_device(&tenant, &machine_id(3), &by, "seen by eye", &|_| None, TestApp::now());
-    asked.await.unwrap();
+    let (tenant, by, device) = (TestApp::tenant(), TestApp::operator(), machine_id(3));
+    app.store().restrict_device(&tenant, &device, &by, "seen by eye", &|_| None, TestApp::now()).await.unwrap();
     app.store().resume(&by, "go", TestApp::now()).await.unwrap();
     app.work().wake_all_send();
     app.settled().await;
