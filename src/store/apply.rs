@@ -218,7 +218,8 @@ async fn device_after(tx: &mut SqliteConnection, tenant: &TenantName, machine: &
         // What was restricted before is no longer, whoever released it.
         sqlx::query(
             "UPDATE actions SET ended_at = ?3, released_at = ?3 WHERE tenant = ?1 AND machine_id = ?2
-             AND kind = 'restrict' AND state IN ('succeeded', 'timed_out', 'cancelled') AND attempts > 0
+             AND kind = 'restrict' AND state IN ('succeeded', 'timed_out', 'cancelled')
+             AND (attempts > 0 OR machine_action_id IS NOT NULL)
              AND sent_at < ?3 AND released_at IS NULL",
         )
         .bind(tenant.as_str())

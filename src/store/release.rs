@@ -1,6 +1,8 @@
 //! What time does to actions: restrictions expire into releases, holds and unsent restricts expire, and a
 //! machine action that never ends is given up.
 
+use std::collections::HashSet;
+
 use jiff::Timestamp;
 use sqlx::{Row, SqliteConnection};
 
@@ -148,15 +150,25 @@ async fn expire_restrictions(tx: &mut SqliteConnection, now: Timestamp, timed: &
          AND NOT EXISTS (SELECT 1 FROM actions r WHERE r.undoes = a.id AND r.state <> 'cancelled')
          AND NOT EXISTS (SELECT 1 FROM actions r WHERE r.tenant = a.tenant AND r.machine_id = a.machine_id
              AND r.kind = 'release' AND r.state IN ('held', 'queued', 'sending', 'uncertain', 'submitted'))
-         LIMIT 500",
+         AND NOT EXISTS (SELECT 1 FROM actions n WHERE n.tenant = a.tenant AND n.machine_id = a.machine_id
+             AND n.kind = 'restrict' AND n.created_at > a.created_at AND n.released_at IS NULL
+             AND (n.state IN ('queued', 'sending', 'uncertain', 'submitted')
+                  OR (n.state = 'succeeded' AND (n.expires_at IS NULL OR n.expires_at > ?1))))
+         ORDER BY created_at DESC LIMIT 500",
     )
     .bind(millis(now))
     .fetch_all(&mut *tx)
     .await?;
+    // One release undoes every restriction of its device.
+    let mut releasing = HashSet::new();
     for row in &rows {
+        let tenant: TenantName = parsed(row, "tenant")?;
         let machine_id: MachineId = parsed(row, "machine_id")?;
+        if !releasing.insert((tenant.clone(), machine_id.clone())) {
+            continue;
+        }
         let release = NewAction {
-            tenant: &parsed(row, "tenant")?,
+            tenant: &tenant,
             machine_id: &machine_id,
             kind: Kind::Release,
             level: super::row::level(row)?,

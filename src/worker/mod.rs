@@ -248,6 +248,9 @@ pub enum RunError {
     /// Microsoft could not be read.
     #[error(transparent)]
     Read(#[from] ReadError),
+    /// Too many alerts wait to be decided.
+    #[error("{0} alerts wait to be decided (server.inbox), so no more are asked for")]
+    InboxFull(u64),
     /// The daemon stops.
     #[error("the daemon is stopping")]
     Stopping,

@@ -103,9 +103,7 @@ impl<'a> Poll<'a> {
     async fn pass(&self, floor: AlertTime, sweep: bool) -> Result<u64, RunError> {
         let undecided = self.work.store.undecided_count().await?;
         if undecided >= self.work.config.server.inbox {
-            let said = format!("{undecided} alerts wait to be decided (server.inbox), so no more are asked for");
-            tracing::warn!(tenant = %self.name, source = %self.source.name, said);
-            return Ok(0);
+            return Err(RunError::InboxFull(undecided));
         }
         let (watermark, _) = self.work.store.source_position(self.name, &self.source.name, floor).await?;
         let mut since = watermark.saturating_sub(self.source.overlap.duration());
