@@ -115,3 +115,25 @@ fn panicked(cause: Box<dyn Any + Send + 'static>) -> Response {
     tracing::error!(panic = said, "a request met a defect of stanch");
     Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "this is a defect of stanch: its log says more").into_response()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::panic::resume_unwind;
+
+    use super::testing::{Log, TestDaemon, serve_other};
+    use super::*;
+
+    #[tokio::test]
+    async fn a_defect_is_a_500_without_words_and_the_next_request_is_answered() {
+        let daemon = TestDaemon::start().await;
+        let routes = open_routes().route("/defect", get(async || -> String { resume_unwind(Box::new("a secret")) }));
+        let (address, _server) = serve_other(finished(routes, Web::new(Arc::clone(&daemon.work)))).await;
+        let (log, _guard) = Log::collect();
+        let told = reqwest::get(format!("http://{address}/defect")).await.unwrap();
+        assert_eq!(told.status(), 500);
+        let text = told.text().await.unwrap();
+        assert!(text.contains("defect of stanch") && !text.contains("secret"), "{text}");
+        assert!(log.text().contains("a secret"), "{}", log.text());
+        assert_eq!(reqwest::get(format!("http://{address}/healthz")).await.unwrap().status(), 200);
+    }
+}

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use axum::routing::{MethodRouter, post};
 
 use super::ask::{Id, InTenant, Listed, Many, Why, one_of};
 use super::{Problem, Web, action, changed};
@@ -30,83 +31,53 @@ pub(super) async fn show(State(web): State<Arc<Web>>, Id(id): Id<ActionId>, InTe
     Ok(Json(of_tenant(&web.work, id, tenant.as_ref()).await?))
 }
 
-pub(super) async fn approve(
+/// What a person may do to one action.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Verb {
+    Approve,
+    Reject,
+    Cancel,
+    Retry,
+}
+
+/// The route of a verb.
+pub(super) fn change(verb: Verb) -> MethodRouter<Arc<Web>> {
+    post(move |web, id, tenant, person, why| carry_out(verb, web, id, tenant, person, why))
+}
+
+async fn carry_out(
+    verb: Verb,
     State(web): State<Arc<Web>>,
     Id(id): Id<ActionId>,
     InTenant(tenant): InTenant,
     Person(by): Person,
     Why(why): Why,
 ) -> Answer {
-    let work = &web.work;
+    let (work, store, now) = (&web.work, &web.work.store, web.work.now());
     of_tenant(work, id, tenant.as_ref()).await?;
-    work.store.approve(id, &by, &why, work.now()).await?;
-    Ok(Json(changed(work, id).await?))
+    let result = match verb {
+        Verb::Approve => store.approve(id, &by, &why, now).await.map(|()| id)?,
+        Verb::Reject => store.reject(id, &by, &why, now).await.map(|()| id)?,
+        Verb::Cancel => store.cancel(id, &by, &why, now).await.map(|()| id)?,
+        Verb::Retry => store.retry(id, &by, &why, now).await?,
+    };
+    Ok(Json(changed(work, result).await?))
 }
 
-pub(super) async fn reject(
-    State(web): State<Arc<Web>>,
-    Id(id): Id<ActionId>,
-    InTenant(tenant): InTenant,
-    Person(by): Person,
-    Why(why): Why,
-) -> Answer {
-    let work = &web.work;
-    of_tenant(work, id, tenant.as_ref()).await?;
-    work.store.reject(id, &by, &why, work.now()).await?;
-    Ok(Json(changed(work, id).await?))
-}
-
-pub(super) async fn cancel(
-    State(web): State<Arc<Web>>,
-    Id(id): Id<ActionId>,
-    InTenant(tenant): InTenant,
-    Person(by): Person,
-    Why(why): Why,
-) -> Answer {
-    let work = &web.work;
-    of_tenant(work, id, tenant.as_ref()).await?;
-    work.store.cancel(id, &by, &why, work.now()).await?;
-    Ok(Json(changed(work, id).await?))
-}
-
-pub(super) async fn retry(
-    State(web): State<Arc<Web>>,
-    Id(id): Id<ActionId>,
-    InTenant(tenant): InTenant,
-    Person(by): Person,
-    Why(why): Why,
-) -> Answer {
-    let work = &web.work;
-    of_tenant(work, id, tenant.as_ref()).await?;
-    let new = work.store.retry(id, &by, &why, work.now()).await?;
-    Ok(Json(changed(work, new).await?))
-}
-
-pub(super) async fn approve_many(
-    State(web): State<Arc<Web>>,
-    person: Person,
-    many: Many,
-) -> Result<Json<Page<ActionView>>, Problem> {
-    answer_held(&web.work, true, person, many).await
-}
-
-pub(super) async fn reject_many(
-    State(web): State<Arc<Web>>,
-    person: Person,
-    many: Many,
-) -> Result<Json<Page<ActionView>>, Problem> {
-    answer_held(&web.work, false, person, many).await
+/// The route that approves what is held, or rejects it, many at once.
+pub(super) fn answer_many(approve_them: bool) -> MethodRouter<Arc<Web>> {
+    post(move |web, person, many| answer_held(approve_them, web, person, many))
 }
 
 async fn answer_held(
-    work: &Work,
     approve_them: bool,
+    State(web): State<Arc<Web>>,
     Person(by): Person,
-    many: Many,
+    Many { bulk, tenant, why }: Many,
 ) -> Result<Json<Page<ActionView>>, Problem> {
-    let Many { bulk, tenant, why } = many;
-    let ids = work.store.answer_held(approve_them, &bulk, tenant.as_ref(), &by, &why, work.now()).await?;
-    all_changed(work, &ids).await
+    let store = &web.work.store;
+    let ids = store.answer_held(approve_them, &bulk, tenant.as_ref(), &by, &why, web.work.now()).await?;
+    all_changed(&web.work, &ids).await
 }
 
 /// Every action that a change of many was about, as one page.

@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::State;
 
 use super::ask::{Id, InTenant, Listed, one_of};
-use super::{Problem, Web};
+use super::{Problem, Web, the_only_one};
 use crate::model::AlertId;
 use crate::model::view::{AlertState, AlertView, Page};
 use crate::store::AlertFilter;
@@ -31,13 +31,6 @@ pub(super) async fn show(
     Id(id): Id<AlertId>,
     InTenant(tenant): InTenant,
 ) -> Result<Json<AlertView>, Problem> {
-    let mut found = web.work.store.alert(&id, tenant.as_ref()).await?;
-    match (found.pop(), found.is_empty()) {
-        (Some(alert), true) => Ok(Json(alert)),
-        (Some(last), false) => {
-            let tenants: Vec<_> = found.into_iter().chain([last]).map(|alert| alert.tenant).collect();
-            Err(Problem::ambiguous(&format!("several tenants know alert {id}"), &tenants))
-        }
-        (None, _) => Err(Problem::not_found(format!("there is no alert {id}"))),
-    }
+    let found = web.work.store.alert(&id, tenant.as_ref()).await?;
+    the_only_one(found, |alert| &alert.tenant, &format!("alert {id}"))
 }

@@ -194,9 +194,15 @@ impl<S: Send + Sync> FromRequest<S> for Many {
     }
 }
 
-/// The JSON of a body, whatever its content type says. What is wrong with it is told without its words.
+/// The JSON object of a body, whatever its content type says. What is wrong with it is told without its
+/// words.
 async fn body<T: DeserializeOwned>(request: Request, shape: &str) -> Result<T, Problem> {
     let bytes: Bytes = request.extract().await?;
+    // An array would be taken for the values of the keys in their order.
+    let begins = bytes.iter().find(|byte| !byte.is_ascii_whitespace());
+    if begins != Some(&b'{') {
+        return Err(Problem::bad_request(format!("the body is to be {shape}")));
+    }
     serde_json::from_slice(&bytes).map_err(|error| {
         let place = format!("line {} column {}", error.line(), error.column());
         Problem::bad_request(format!("the body is to be {shape}: it is not at {place}"))

@@ -9,7 +9,7 @@ use serde_json::Map;
 
 use super::actions::all_changed;
 use super::ask::{Id, InTenant, Listed, Many, Why, one_of};
-use super::{Problem, Web, changed};
+use super::{Problem, Web, changed, the_only_one};
 use crate::model::view::{ActionView, DeviceView, Page, Restriction};
 use crate::model::{Machine, MachineId, SourceName, TenantName};
 use crate::rules::Event;
@@ -41,15 +41,8 @@ pub(super) async fn show(
     Id(id): Id<MachineId>,
     InTenant(tenant): InTenant,
 ) -> Result<Json<DeviceView>, Problem> {
-    let mut found = web.work.store.device(&id, tenant.as_ref()).await?;
-    match (found.pop(), found.is_empty()) {
-        (Some(device), true) => Ok(Json(device)),
-        (Some(last), false) => {
-            let tenants: Vec<_> = found.into_iter().chain([last]).map(|device| device.tenant).collect();
-            Err(known_to_several(&id, &tenants))
-        }
-        (None, _) => Err(Problem::not_found(format!("no device {id} is known"))),
-    }
+    let found = web.work.store.device(&id, tenant.as_ref()).await?;
+    the_only_one(found, |device| &device.tenant, &format!("device {id}"))
 }
 
 pub(super) async fn restrict(
@@ -101,9 +94,8 @@ pub(super) async fn release(
 pub(super) async fn release_many(
     State(web): State<Arc<Web>>,
     Person(by): Person,
-    many: Many,
+    Many { bulk, tenant, why }: Many,
 ) -> Result<Json<Page<ActionView>>, Problem> {
-    let Many { bulk, tenant, why } = many;
     let ids = web.work.store.release_many(&bulk, tenant.as_ref(), &by, &why, web.work.now()).await?;
     all_changed(&web.work, &ids).await
 }
@@ -123,10 +115,6 @@ async fn tenant_of(work: &Work, id: &MachineId, named: Option<TenantName>) -> Re
     match (know.as_slice(), configured.as_slice()) {
         ([one], _) | ([], [one]) => Ok(one.clone()),
         ([], several) => Err(Problem::ambiguous(&format!("no tenant knows device {id} yet"), several)),
-        (several, _) => Err(known_to_several(id, several)),
+        (several, _) => Err(Problem::ambiguous(&format!("several tenants know device {id}"), several)),
     }
-}
-
-fn known_to_several(id: &MachineId, tenants: &[TenantName]) -> Problem {
-    Problem::ambiguous(&format!("several tenants know device {id}"), tenants)
 }

@@ -13,15 +13,16 @@ mod tests;
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
+use axum::{Json, Router};
 
 use super::Web;
 use super::problem::Problem;
 use crate::model::view::ActionView;
 use crate::model::{ActionId, TenantName};
 use crate::worker::Work;
+use actions::Verb;
 
 /// The largest body, in bytes.
 const MOST_BODY_BYTES: usize = 64 * 1024;
@@ -34,13 +35,13 @@ pub(super) fn router() -> Router<Arc<Web>> {
         .route("/alerts", get(alerts::list))
         .route("/alerts/{id}", get(alerts::show))
         .route("/actions", get(actions::list))
-        .route("/actions/approve", post(actions::approve_many))
-        .route("/actions/reject", post(actions::reject_many))
+        .route("/actions/approve", actions::answer_many(true))
+        .route("/actions/reject", actions::answer_many(false))
         .route("/actions/{id}", get(actions::show))
-        .route("/actions/{id}/approve", post(actions::approve))
-        .route("/actions/{id}/reject", post(actions::reject))
-        .route("/actions/{id}/cancel", post(actions::cancel))
-        .route("/actions/{id}/retry", post(actions::retry))
+        .route("/actions/{id}/approve", actions::change(Verb::Approve))
+        .route("/actions/{id}/reject", actions::change(Verb::Reject))
+        .route("/actions/{id}/cancel", actions::change(Verb::Cancel))
+        .route("/actions/{id}/retry", actions::change(Verb::Retry))
         .route("/devices", get(devices::list))
         .route("/devices/release", post(devices::release_many))
         .route("/devices/{id}", get(devices::show))
@@ -65,4 +66,13 @@ async fn changed(work: &Work, id: ActionId) -> Result<ActionView, Problem> {
 fn wake(work: &Work, tenant: &TenantName) {
     work.wake_send(tenant);
     work.timers.notify_one();
+}
+
+/// The one thing of that id that was found, unless several tenants know one.
+fn the_only_one<T>(mut found: Vec<T>, tenant: fn(&T) -> &TenantName, what: &str) -> Result<Json<T>, Problem> {
+    if found.len() > 1 {
+        let tenants: Vec<TenantName> = found.iter().map(|one| tenant(one).clone()).collect();
+        return Err(Problem::ambiguous(&format!("several tenants know {what}"), &tenants));
+    }
+    found.pop().map(Json).ok_or_else(|| Problem::not_found(format!("nothing is known of {what}")))
 }

@@ -86,7 +86,9 @@ fn unreadable(row: &RawValue, error: &serde_json::Error) -> Malformed {
     struct Named {
         id: String,
     }
-    let named = serde_json::from_str(row.get()).ok();
+    // The members of an array would be taken for values of the keys in their order.
+    let object = Some(row.get()).filter(|text| text.starts_with('{'));
+    let named = object.and_then(|text| serde_json::from_str(text).ok());
     let id = named.and_then(|Named { id }| AlertId::new(id).ok());
     let body: Map<String, Value> = id.iter().map(|id| ("id".to_owned(), id.as_str().into())).collect();
     Malformed { id, reason: format!("it can not be read: {error}"), body }
@@ -104,12 +106,12 @@ mod tests {
     fn a_row_that_json_allows_and_memory_does_not_keeps_its_id() {
         let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
         for (value, reason) in [("1e999", "number out of range"), (deep.as_str(), "recursion limit")] {
-            let judged = judged(&format!(r#"[{{"id":"a"}},{{"x":{value},"id":"b"}},{value}]"#));
+            let judged = judged(&format!(r#"[{{"id":"a"}},{{"x":{value},"id":"b"}},{value},["b",{value}]]"#));
             assert_eq!(judged.ids, [AlertId::new("a").unwrap()]);
             let told: Vec<_> = judged.errors.iter().map(|error| (error.index, error.id.is_some())).collect();
-            assert_eq!(told, [(1, true), (2, false)]);
+            assert_eq!(told, [(1, true), (2, false), (3, false)]);
             assert!(judged.errors[0].reason.contains(reason), "{}", judged.errors[0].reason);
-            assert_eq!((judged.incoming.len(), judged.nameless()), (2, 1));
+            assert_eq!((judged.incoming.len(), judged.nameless()), (2, 2));
         }
     }
 
