@@ -131,7 +131,7 @@ impl Client {
         };
         match self.list(Lane::Machines, &query, page, record).await {
             Err(ReadError::Refused { status: 404, .. }) => {
-                Ok(Page { rows: Vec::new(), unreadable: 0, next: None, date: None })
+                Ok(Page { rows: Vec::new(), unreadable: 0, unreadable_tagged: 0, next: None, date: None })
             }
             other => other,
         }

@@ -17,6 +17,8 @@ pub struct Page<T> {
     pub rows: Vec<T>,
     /// How many rows could not be read and are left out.
     pub unreadable: usize,
+    /// How many of those have something like our tag in them: they may be about an action of ours.
+    pub unreadable_tagged: usize,
     /// The next page; `None` after the last.
     pub next: Option<PageToken>,
     /// The answer's `Date`: Microsoft's clock.
@@ -100,10 +102,17 @@ impl ListQuery {
         })?;
         let link = list.beside.get("@odata.nextLink").and_then(Value::as_str).filter(|link| !link.is_empty());
         let next = self.next(origin, page, list.rows.len(), link)?;
-        let count = list.rows.len();
-        let rows: Vec<T> = list.rows.into_iter().flatten().filter_map(read).collect();
-        let unreadable = count - rows.len();
-        Ok(Page { rows, unreadable, next, date: answer.date() })
+        let mut read_page = Page { rows: Vec::new(), unreadable: 0, unreadable_tagged: 0, next, date: answer.date() };
+        for (row, tagged) in list.rows.into_iter().zip(list.tagged) {
+            match row.and_then(&read) {
+                Some(row) => read_page.rows.push(row),
+                None => {
+                    read_page.unreadable += 1;
+                    read_page.unreadable_tagged += usize::from(tagged);
+                }
+            }
+        }
+        Ok(read_page)
     }
 
     fn next(

@@ -4,11 +4,15 @@
 
 use serde_json::{Map, Value};
 
+use crate::model::action::TAG_OPENING;
+
 /// A list answer: what stands beside the rows, and the rows, of which those that are no JSON are `None`.
 #[derive(Debug, PartialEq)]
 pub(super) struct List {
     pub(super) beside: Map<String, Value>,
     pub(super) rows: Vec<Option<Value>>,
+    /// Of each row, whether something like our tag stands in it.
+    pub(super) tagged: Vec<bool>,
 }
 
 /// The list in `text`: an object whose key `value` holds an array. `None` when it is anything else or is
@@ -22,7 +26,8 @@ pub(super) fn list(text: &str) -> Option<List> {
         return None;
     }
     let rows = array.rows.iter().map(|row| serde_json::from_str(row).ok()).collect();
-    Some(List { beside, rows })
+    let tagged = array.rows.iter().map(|row| row.contains(TAG_OPENING)).collect();
+    Some(List { beside, rows, tagged })
 }
 
 /// Where the array of `value` stands in the text (with its brackets) and what lies between its commas.

@@ -172,13 +172,13 @@ fn open(facts: &Facts<'_>) -> Option<Verdict> {
             let how = if in_force.done { "is already restricted" } else { "is already being restricted" };
             Verdict::coalesced(format!("open: the device {how} by {who}"), Effect::Join { action: in_force.action_id })
         }),
-        Some(release) if release.by_expiry && release.state == State::Queued => Some(Verdict::coalesced(
-            "open: the restriction was about to expire and is extended",
-            Effect::KeepRestricted {
-                release: release.id,
-                action: facts.in_force.and_then(|in_force| in_force.action_id),
-            },
-        )),
+        // Of a device that is not restricted, as after a time-out, nothing could be extended.
+        Some(release) if release.by_expiry && release.state == State::Queued => facts.in_force.map(|in_force| {
+            Verdict::coalesced(
+                "open: the restriction was about to expire and is extended",
+                Effect::KeepRestricted { release: release.id, action: in_force.action_id },
+            )
+        }),
         Some(_) => None,
     }
 }

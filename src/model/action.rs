@@ -423,7 +423,8 @@ pub struct Action {
 /// The longest comment that is sent, with the tag, in characters. Source: `design.md` of the project.
 pub const MAX_COMMENT_CHARS: usize = 1_000;
 
-const TAG_OPENING: &str = "[stanch:";
+/// How every tag of ours begins.
+pub const TAG_OPENING: &str = "[stanch:";
 
 /// The comment as it is sent: `text` without anything that looks like our tag, cut so that it fits with
 /// the tag ` [stanch:<action id>]` at its end.

@@ -50,8 +50,13 @@ impl Store {
                     accepted.new += u64::from(insert_alert(&mut tx, tenant, source, alert, now).await?);
                 }
                 Incoming::Malformed(id, malformed) => {
-                    let new = insert_malformed(&mut tx, tenant, source, id, malformed, now).await?;
-                    accepted.new_malformed += u64::from(new);
+                    let row = Undated {
+                        id,
+                        body: &malformed.body,
+                        machine_ids: "[]".to_owned(),
+                        malformed: Some(&malformed.reason),
+                    };
+                    accepted.new_malformed += u64::from(row.insert(&mut tx, tenant, source, now).await?);
                 }
             }
         }
@@ -124,15 +129,17 @@ async fn insert_alert(
     alert: &Alert,
     now: Timestamp,
 ) -> Result<bool> {
-    let undated_hash = if alert.last_update.is_none() { Some(hash_of(&alert.body)?) } else { None };
-    let last_update = alert.last_update.unwrap_or_else(|| AlertTime::from_timestamp(now));
-    let machine_ids = to_json(&alert.machine_ids)?;
+    let Some(last_update) = alert.last_update else {
+        let body =
+            Undated { id: &alert.id, body: &alert.body, machine_ids: to_json(&alert.machine_ids)?, malformed: None };
+        return body.insert(tx, tenant, source, now).await;
+    };
     // A version older than the newest known is stored and decided, with no decisions.
     let inserted = sqlx::query(
-        "INSERT INTO alerts (tenant, alert_id, last_update_ticks, source, received_at, body, undated_hash,
-                             machine_ids, pending, state, due_at)
-         SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8,
-                CASE WHEN older THEN '[]' ELSE ?8 END,
+        "INSERT INTO alerts (tenant, alert_id, last_update_ticks, source, received_at, body, machine_ids, pending,
+                             state, due_at)
+         SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7,
+                CASE WHEN older THEN '[]' ELSE ?7 END,
                 CASE WHEN older THEN 'decided' ELSE 'received' END, ?5
          FROM (SELECT EXISTS (SELECT 1 FROM alerts WHERE tenant = ?1 AND alert_id = ?2
                               AND malformed IS NULL AND last_update_ticks > ?3) AS older)
@@ -145,44 +152,53 @@ async fn insert_alert(
     .bind(source.as_str())
     .bind(millis(now))
     .bind(to_json(&alert.body)?)
-    .bind(undated_hash)
-    .bind(machine_ids)
+    .bind(to_json(&alert.machine_ids)?)
     .execute(tx)
     .await?
     .rows_affected();
     Ok(inserted == 1)
 }
 
-async fn insert_malformed(
-    tx: &mut SqliteConnection,
-    tenant: &TenantName,
-    source: &SourceName,
-    id: &AlertId,
-    malformed: &Malformed,
-    now: Timestamp,
-) -> Result<bool> {
-    // Its own time is not to be trusted, so it is kept beside the timeline of the good versions: by the
-    // time of its receipt, one tick later for as long as that is taken.
-    let inserted = sqlx::query(
-        "INSERT INTO alerts (tenant, alert_id, last_update_ticks, source, received_at, body, undated_hash, malformed,
-                             machine_ids, pending, state, due_at)
-         SELECT ?1, ?2,
-                MAX(?3, COALESCE((SELECT MAX(last_update_ticks) + 1 FROM alerts
-                                  WHERE tenant = ?1 AND alert_id = ?2 AND last_update_ticks >= ?3), ?3)),
-                ?4, ?5, ?6, ?7, ?8, '[]', '[]', 'decided', ?5
-         WHERE NOT EXISTS (SELECT 1 FROM alerts WHERE tenant = ?1 AND alert_id = ?2 AND undated_hash = ?7)
-         ON CONFLICT DO NOTHING",
-    )
-    .bind(tenant.as_str())
-    .bind(id.as_str())
-    .bind(AlertTime::from_timestamp(now).ticks())
-    .bind(source.as_str())
-    .bind(millis(now))
-    .bind(to_json(&malformed.body)?)
-    .bind(hash_of(&malformed.body)?)
-    .bind(&malformed.reason)
-    .execute(tx)
-    .await?
-    .rows_affected();
-    Ok(inserted == 1)
+/// A version that has no time of its own, or one that is not to be trusted: it is the same again when its
+/// body is, and it stands at the time of its receipt, one tick later for as long as that is taken.
+struct Undated<'a> {
+    id: &'a AlertId,
+    body: &'a Map<String, Value>,
+    machine_ids: String,
+    /// Why it is no alert: then it is decided, with no decisions.
+    malformed: Option<&'a str>,
+}
+
+impl Undated<'_> {
+    async fn insert(
+        &self,
+        tx: &mut SqliteConnection,
+        tenant: &TenantName,
+        source: &SourceName,
+        now: Timestamp,
+    ) -> Result<bool> {
+        let inserted = sqlx::query(
+            "INSERT INTO alerts (tenant, alert_id, last_update_ticks, source, received_at, body, undated_hash, malformed,
+                                 machine_ids, pending, state, due_at)
+             SELECT ?1, ?2,
+                    MAX(?3, COALESCE((SELECT MAX(last_update_ticks) + 1 FROM alerts
+                                      WHERE tenant = ?1 AND alert_id = ?2 AND last_update_ticks >= ?3), ?3)),
+                    ?4, ?5, ?6, ?7, ?8, ?9, ?9, CASE WHEN ?8 IS NULL THEN 'received' ELSE 'decided' END, ?5
+             WHERE NOT EXISTS (SELECT 1 FROM alerts WHERE tenant = ?1 AND alert_id = ?2 AND undated_hash = ?7)
+             ON CONFLICT DO NOTHING",
+        )
+        .bind(tenant.as_str())
+        .bind(self.id.as_str())
+        .bind(AlertTime::from_timestamp(now).ticks())
+        .bind(source.as_str())
+        .bind(millis(now))
+        .bind(to_json(self.body)?)
+        .bind(hash_of(self.body)?)
+        .bind(self.malformed)
+        .bind(&self.machine_ids)
+        .execute(tx)
+        .await?
+        .rows_affected();
+        Ok(inserted == 1)
+    }
 }

@@ -257,6 +257,12 @@ async fn carry_out(tx: &mut SqliteConnection, context: &Context<'_>, verdict: &V
             Ok(*action)
         }
         Effect::KeepRestricted { release, action } => {
+            // An alert that counted before extends nothing, so the release goes on.
+            if let Some(id) = action
+                && is_attached(tx, context, *id).await?
+            {
+                return Ok(*action);
+            }
             let detail = format!("alert {} extends the restriction", context.alert.alert_id);
             let change = Change {
                 id: *release,
@@ -342,6 +348,17 @@ async fn promote(tx: &mut SqliteConnection, context: &Context<'_>, id: ActionId,
     .execute(tx)
     .await?;
     Ok(())
+}
+
+async fn is_attached(tx: &mut SqliteConnection, context: &Context<'_>, id: ActionId) -> Result<bool> {
+    Ok(sqlx::query_scalar(
+        "SELECT EXISTS (SELECT 1 FROM action_alerts WHERE action_id = ?1 AND alert_id = ?2 AND rule_id = ?3)",
+    )
+    .bind(id.to_string())
+    .bind(context.alert.alert_id.as_str())
+    .bind(context.choice.rule_id.as_str())
+    .fetch_one(tx)
+    .await?)
 }
 
 /// Attaches the alert; false when this alert and rule were attached before.

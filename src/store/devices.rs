@@ -96,6 +96,21 @@ impl Store {
         Ok(())
     }
 
+    /// Forgets the record of a machine that Microsoft does not know any more.
+    ///
+    /// # Errors
+    /// [`super::StoreError`].
+    pub async fn forget_machine(&self, tenant: &TenantName, machine: &MachineId) -> Result<()> {
+        let mut tx = self.begin().await?;
+        sqlx::query("UPDATE devices SET record = NULL, fetched_at = NULL WHERE tenant = ?1 AND machine_id = ?2")
+            .bind(tenant.as_str())
+            .bind(machine.as_str())
+            .execute(&mut *tx)
+            .await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
     /// Records that the machine list was read completely.
     ///
     /// # Errors
@@ -208,6 +223,18 @@ impl Store {
         .bind(TRIES_FOR_AN_ACTION)
         .fetch_one(&mut *tx)
         .await?;
+        if found {
+            // What an operator asked for waits for the record, and only for that.
+            sqlx::query(
+                "UPDATE actions SET due_at = ?3 WHERE tenant = ?1 AND machine_id = ?2 AND state = 'queued'
+                 AND by_operator = 1 AND attempts = 0 AND backoff = 0 AND due_at > ?3",
+            )
+            .bind(tenant.as_str())
+            .bind(machine.as_str())
+            .bind(millis(now))
+            .execute(&mut *tx)
+            .await?;
+        }
         if found || !still_wanted {
             sqlx::query("DELETE FROM machine_requests WHERE tenant = ?1 AND machine_id = ?2")
                 .bind(tenant.as_str())

@@ -66,7 +66,7 @@ pub(super) async fn device_facts(
 }
 
 /// What others have started at Microsoft and is not done: a restrict counts as restricted, a release ends
-/// what was.
+/// what was. Our own are followed by our actions; one that was given up counts for nothing.
 async fn pending_at_microsoft(
     tx: &mut SqliteConnection,
     tenant: &TenantName,
@@ -74,10 +74,8 @@ async fn pending_at_microsoft(
     facts: &mut DeviceFacts,
 ) -> Result<()> {
     let rows = sqlx::query(
-        "SELECT m.kind, m.action_id, m.created_ticks FROM machine_actions m LEFT JOIN actions a ON a.id = m.action_id
-         WHERE m.tenant = ?1 AND m.machine_id = ?2 AND m.is_final = 0
-         AND (a.id IS NULL OR a.state NOT IN ('sending', 'uncertain', 'submitted'))
-         ORDER BY m.created_ticks",
+        "SELECT kind FROM machine_actions
+         WHERE tenant = ?1 AND machine_id = ?2 AND is_final = 0 AND action_id IS NULL ORDER BY created_ticks",
     )
     .bind(tenant.as_str())
     .bind(machine.as_str())
@@ -86,7 +84,7 @@ async fn pending_at_microsoft(
     for row in &rows {
         match kind(row)? {
             Kind::Restrict if facts.in_force.is_none() => {
-                facts.in_force = Some(InForce { action_id: parsed_opt(row, "action_id")?, done: false });
+                facts.in_force = Some(InForce { action_id: None, done: false });
             }
             Kind::Restrict => {}
             Kind::Release => facts.in_force = None,
@@ -216,7 +214,7 @@ pub(super) async fn device_name(
         .flatten())
 }
 
-/// The states in which an action of ours restricted a device or may have.
+/// The restrict of ours that restricts a device or may, and that no release has undone.
 pub(super) async fn restricting_action(
     tx: &mut SqliteConnection,
     tenant: &TenantName,
@@ -224,7 +222,7 @@ pub(super) async fn restricting_action(
 ) -> Result<Option<ActionId>> {
     let row = sqlx::query(
         "SELECT id FROM actions WHERE tenant = ?1 AND machine_id = ?2 AND kind = 'restrict' AND attempts > 0
-         AND state IN ('sending', 'uncertain', 'submitted', 'succeeded', 'timed_out', 'cancelled')
+         AND state IN ('sending', 'uncertain', 'submitted', 'succeeded', 'timed_out', 'cancelled') AND released_at IS NULL
          ORDER BY created_at DESC, id DESC LIMIT 1",
     )
     .bind(tenant.as_str())

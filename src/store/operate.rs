@@ -1,5 +1,7 @@
 //! What people change: approve, reject, cancel, retry, restrict, release, and the brake.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use sqlx::{Row, SqliteConnection};
 
@@ -7,6 +9,7 @@ use super::apply::override_device;
 use super::decide::FIRST_RANK;
 use super::devices::stored_machine;
 use super::facts::{DeviceFacts, device_facts, restricting_action};
+use super::lanes::later;
 use super::release::NewAction;
 use super::row::{action_id, kind, level, millis, parsed, parsed_opt, state, time};
 use super::transition::{Change, transition};
@@ -14,6 +17,9 @@ use super::{Result, Store, StoreError};
 use crate::guards::why_ineligible;
 use crate::model::view::PauseView;
 use crate::model::{ActionId, By, Event, HoldKind, Kind, Level, Machine, MachineId, RuleId, State, TenantName};
+
+/// How long an operator's restrict of a device without a record waits for one.
+const RECORD_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Why a change was not made.
 #[derive(Debug, thiserror::Error)]
@@ -199,9 +205,20 @@ impl Store {
             }
             state => return Err(action.refuse("cancelled", &format!("it is {state} already"))),
         }
-        if action.kind == Kind::Restrict {
-            override_device(&mut tx, &action.tenant, &action.machine_id, now, "an operator cancelled a restrict")
+        match action.kind {
+            Kind::Restrict => {
+                let what = "an operator cancelled a restrict";
+                override_device(&mut tx, &action.tenant, &action.machine_id, now, what).await?;
+            }
+            // Whoever cancels a release wants the restriction to stay: it has no expiry any more.
+            Kind::Release => {
+                sqlx::query(
+                    "UPDATE actions SET expires_at = NULL WHERE id = (SELECT undoes FROM actions WHERE id = ?1)",
+                )
+                .bind(id.to_string())
+                .execute(&mut *tx)
                 .await?;
+            }
         }
         Ok(tx.commit().await?)
     }
@@ -289,14 +306,7 @@ impl Store {
         };
         let id = new.insert(&mut tx, now).await?;
         if record.is_none() {
-            sqlx::query(
-                "INSERT INTO machine_requests (tenant, machine_id, due_at) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
-            )
-            .bind(tenant.as_str())
-            .bind(machine.as_str())
-            .bind(millis(now))
-            .execute(&mut *tx)
-            .await?;
+            ask_first(&mut tx, tenant, machine, id, now).await?;
         }
         tx.commit().await?;
         Ok(id)
@@ -469,6 +479,28 @@ async fn reject(
     Ok(())
 }
 
+/// A device without a record is asked for first; the gate looks at what there is after a while.
+async fn ask_first(
+    tx: &mut SqliteConnection,
+    tenant: &TenantName,
+    machine: &MachineId,
+    id: ActionId,
+    now: Timestamp,
+) -> Result<()> {
+    sqlx::query("INSERT INTO machine_requests (tenant, machine_id, due_at) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING")
+        .bind(tenant.as_str())
+        .bind(machine.as_str())
+        .bind(millis(now))
+        .execute(&mut *tx)
+        .await?;
+    sqlx::query("UPDATE actions SET due_at = ?2 WHERE id = ?1")
+        .bind(id.to_string())
+        .bind(millis(later(now, RECORD_PATIENCE)))
+        .execute(tx)
+        .await?;
+    Ok(())
+}
+
 async fn first_in_the_queue(tx: &mut SqliteConnection, id: ActionId) -> Result<()> {
     sqlx::query("UPDATE actions SET by_operator = 1, rank = ?2 WHERE id = ?1")
         .bind(id.to_string())
@@ -512,9 +544,12 @@ async fn release(
             State::Held | State::Queued => {
                 let detail = format!("released before it was sent: {why}");
                 restrict.change(tx, Event::Unwanted, by, &detail, now).await?;
-                if restrict.attempts == 0 && device.in_force.is_none() && device.open_release.is_none() {
+                let before = restricting_action(tx, tenant, machine).await?;
+                let nothing_else = before.is_none() && device.in_force.is_none() && device.open_release.is_none();
+                if restrict.attempts == 0 && nothing_else {
                     return Ok(restrict.id);
                 }
+                undoes = before;
             }
             // Settled first: if it turns out not to have been taken, it is not sent again.
             _ => {
@@ -522,9 +557,9 @@ async fn release(
                     .bind(restrict.id.to_string())
                     .execute(&mut *tx)
                     .await?;
+                undoes = Some(restrict.id);
             }
         }
-        undoes = Some(restrict.id);
     }
     if let Some(open) = device.open_release {
         return Ok(take_over(tx, open.id, by).await.map(|()| open.id)?);

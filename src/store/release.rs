@@ -142,7 +142,22 @@ async fn give_up(tx: &mut SqliteConnection, tracking: &Tracking, now: Timestamp,
     Ok(())
 }
 
+/// A device that a human has restricted since is theirs: our expiry does not undo it.
+async fn leave_to_humans(tx: &mut SqliteConnection, now: Timestamp) -> Result<()> {
+    sqlx::query(
+        "UPDATE actions AS a SET expires_at = NULL, ended_at = COALESCE(ended_at, ?1)
+         WHERE expires_at <= ?1 AND released_at IS NULL AND state IN ('succeeded', 'timed_out', 'cancelled')
+         AND EXISTS (SELECT 1 FROM devices d WHERE d.tenant = a.tenant AND d.machine_id = a.machine_id
+             AND d.restricted = 1 AND d.restricted_by IS NULL)",
+    )
+    .bind(millis(now))
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
 async fn expire_restrictions(tx: &mut SqliteConnection, now: Timestamp, timed: &mut Vec<Timed>) -> Result<()> {
+    leave_to_humans(tx, now).await?;
     let rows = sqlx::query(
         "SELECT id, tenant, machine_id, level FROM actions a
          WHERE expires_at <= ?1 AND released_at IS NULL AND kind = 'restrict'

@@ -3,6 +3,7 @@
 //! The facts are gathered first, then judged and carried out in one transaction of the store. Absent: I/O
 //! with Microsoft; a machine that is not known is asked for by the inventory loop, and the alert waits.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -12,7 +13,7 @@ use crate::model::{AlertTime, Machine, MachineId, Outcome, TenantName};
 use crate::rules::{Event, Hit, RuleSet};
 use crate::store::{Choice, DecidedPair, Deciding, Made, StoreError, Undecided};
 
-use super::{Work, chain};
+use super::{TenantWork, Work, chain};
 
 /// Alerts decided in one transaction.
 const BATCH: u32 = 200;
@@ -57,37 +58,42 @@ async fn batch(work: &Work) -> Result<(usize, Option<Timestamp>), StoreError> {
     let mut deciding = Vec::with_capacity(alerts.len());
     let mut wanted = Vec::new();
     for alert in &alerts {
-        let gathered = gather(work, &rules, alert, now).await?;
-        wanted.extend(gathered.waiting.iter().map(|machine| (alert.tenant.clone(), machine.clone())));
-        deciding.push(gathered);
+        deciding.push(gather(work, &rules, alert, &mut wanted, now).await?);
     }
-    work.store.request_machines(&unknown(work, wanted).await?, now).await?;
+    let wanted = unknown(work, wanted);
+    work.store.request_machines(&wanted, now).await?;
+    for (name, _) in &wanted {
+        if let Some(tenant) = work.tenants.get(name) {
+            tenant.inventory.notify_one();
+        }
+    }
     let made = work.store.decide(&deciding, rules.hash(), &work.config.guards, now).await?;
     tell(work, &made, now);
     Ok((alerts.len(), None))
 }
 
-/// Of the machines that alerts wait for, those that the inventory does not know: before the first complete
-/// one, all will come with it.
-async fn unknown(
-    work: &Work,
-    wanted: Vec<(TenantName, MachineId)>,
-) -> Result<Vec<(TenantName, MachineId)>, StoreError> {
+/// Of the machines that alerts wait for, those that are to be asked for by themselves: before this process
+/// has read the whole list, all will come with it.
+fn unknown(work: &Work, wanted: Vec<(TenantName, MachineId)>) -> Vec<(TenantName, MachineId)> {
     let mut unknown = Vec::new();
-    for (tenant, machine) in wanted {
-        if work.store.inventory_at(&tenant).await?.is_none() {
-            continue;
+    for (name, machine) in wanted {
+        let inventoried = |tenant: &TenantWork| tenant.inventoried.load(Ordering::Acquire);
+        if work.tenants.get(&name).is_some_and(inventoried) {
+            unknown.push((name, machine));
         }
-        if let Some(tenant) = work.tenants.get(&tenant) {
-            tenant.inventory.notify_one();
-        }
-        unknown.push((tenant, machine));
     }
-    Ok(unknown)
+    unknown
 }
 
-/// What the rules say of each device of an alert that there are facts about.
-async fn gather(work: &Work, rules: &RuleSet, alert: &Undecided, now: Timestamp) -> Result<Deciding, StoreError> {
+/// What the rules say of each device of an alert that there are facts about. `wanted` gets the machines that
+/// the inventory knows too little of.
+async fn gather(
+    work: &Work,
+    rules: &RuleSet,
+    alert: &Undecided,
+    wanted: &mut Vec<(TenantName, MachineId)>,
+    now: Timestamp,
+) -> Result<Deciding, StoreError> {
     let waited = now.duration_since(alert.received_at).unsigned_abs();
     let overdue = waited >= work.config.guards.machine_timeout.duration();
     let ready = overdue || (work.has_looked(&alert.tenant) && work.store.inventory_at(&alert.tenant).await?.is_some());
@@ -104,14 +110,13 @@ async fn gather(work: &Work, rules: &RuleSet, alert: &Undecided, now: Timestamp)
         due_at: next_look(alert, now, work.config.guards.machine_timeout.duration()),
     };
     for machine in &alert.pending {
-        if !ready {
-            deciding.waiting.push(machine.clone());
-            continue;
-        }
         let max_age = work.config.inventory.max_age.duration();
         let known = work.store.machine_knowledge(&alert.tenant, machine, max_age, now).await?;
         let usable = known.machine.is_some() && known.fresh;
-        if !usable && !overdue {
+        if !usable {
+            wanted.push((alert.tenant.clone(), known.machine_id.clone()));
+        }
+        if !ready || (!usable && !overdue) {
             deciding.waiting.push(known.machine_id);
             continue;
         }

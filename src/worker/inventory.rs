@@ -2,13 +2,13 @@
 //!
 //! An outbreak over known devices costs no read for each of them. Absent: what is decided from a record.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
 
 use crate::defender::ReadError;
-use crate::model::machine::Platform;
 use crate::model::{Lane, Machine, MachineId, TenantName};
 use crate::store::PassEnd;
 
@@ -17,7 +17,7 @@ use super::{RunError, TenantWork, Work, chain};
 /// Single machines asked for between two looks at whether the list is due.
 const SINGLES: u32 = 20;
 /// The wait after a failed reading, unless `inventory.every` is shorter.
-const AFTER_FAILURE: Duration = Duration::from_secs(15);
+const AFTER_FAILURE: Duration = Duration::from_secs(5);
 
 /// Reads the inventory until the stop.
 pub async fn run(work: &Work, name: &TenantName, tenant: &TenantWork) {
@@ -37,10 +37,12 @@ pub async fn run(work: &Work, name: &TenantName, tenant: &TenantWork) {
                 Err(RunError::Stopping) => return,
                 Err(error) => {
                     tracing::warn!(tenant = %name, error = chain(&error), "the machine list can not be read");
+                    work.decide.notify_one();
                     said(work, name, chain(&error));
                     every.min(AFTER_FAILURE)
                 }
             };
+            tenant.inventoried.store(true, Ordering::Release);
             list_due = began + SignedDuration::try_from(wait).unwrap_or(SignedDuration::from_secs(600));
         }
         let next = match singles(work, name, tenant).await {
@@ -97,7 +99,15 @@ async fn whole_list(work: &Work, name: &TenantName, tenant: &TenantWork, began: 
 async fn singles(work: &Work, name: &TenantName, tenant: &TenantWork) -> Result<Option<Timestamp>, RunError> {
     let (wanted, next) = work.store.machines_requested(name, work.now(), SINGLES).await?;
     for machine in &wanted {
-        single(work, name, tenant, machine).await?;
+        if let Err(error) = single(work, name, tenant, machine).await {
+            let RunError::Read(error) = error else { return Err(error) };
+            tracing::warn!(tenant = %name, machine_id = %machine, error = chain(&error), "a machine can not be asked for");
+            // One that can never be read must not keep the others waiting.
+            work.store.machine_asked(name, machine, false, work.now()).await?;
+            if !error.was_sent() {
+                return Ok(Some(work.now() + SignedDuration::from_secs(2)));
+            }
+        }
     }
     Ok(if wanted.len() == SINGLES as usize { Some(work.now()) } else { next })
 }
@@ -108,15 +118,13 @@ async fn single(work: &Work, name: &TenantName, tenant: &TenantWork, id: &Machin
     let result = tenant.client.machine(id).await;
     work.answer(&slot, &result).await?;
     let machine = result?;
-    let found = match machine {
-        Some(machine) => {
-            let machine = under_the_asked_id(machine, id);
-            let found = machine.platform() != Platform::Unknown || machine.merged_into().is_some();
-            work.store.save_machines(name, &[machine], work.now()).await?;
-            found
-        }
-        None => false,
-    };
+    match machine {
+        Some(machine) => work.store.save_machines(name, &[under_the_asked_id(machine, id)], work.now()).await?,
+        None => work.store.forget_machine(name, id).await?,
+    }
+    let known = work.store.machine_knowledge(name, id, work.config.inventory.max_age.duration(), work.now()).await?;
+    // Of a merged record the target is asked for next; a record in a circle of merges leads nowhere.
+    let found = known.machine.is_some() || known.machine_id != *id;
     work.store.machine_asked(name, id, found, work.now()).await?;
     if found {
         work.store.wake_waiting(name, work.now()).await?;

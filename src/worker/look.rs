@@ -87,7 +87,7 @@ async fn look(
     began: Timestamp,
     grace: Duration,
 ) -> Result<(usize, LookEnd), RunError> {
-    let (mut next, mut date, mut rows, mut unreadable) = (None, None, 0, 0);
+    let (mut next, mut date, mut rows, mut doubtful) = (None, None, 0, 0);
     loop {
         tenant.client.ensure_token().await.map_err(|error| {
             tenant.sign_in.notify_one();
@@ -99,18 +99,18 @@ async fn look(
         let page = result?;
         date = date.or(page.date);
         rows += page.rows.len();
-        unreadable += page.unreadable;
+        doubtful += page.unreadable_tagged;
         work.store.apply_look(name, &page.rows, work.now()).await?;
         match page.next {
             Some(token) => next = Some(token),
             None => break,
         }
     }
-    if unreadable > 0 {
-        tracing::warn!(tenant = %name, unreadable, "rows of the machine-action list can not be read, so this look proves nothing of what it did not show");
+    if doubtful > 0 {
+        tracing::warn!(tenant = %name, doubtful, "rows of the machine-action list that may be ours can not be read, so this look proves nothing of what it did not show");
     }
     let date = date.unwrap_or_else(|| AlertTime::from_timestamp(began));
-    let end = work.store.finish_look(name, date, began, unreadable == 0, grace, work.now(), draw()).await?;
+    let end = work.store.finish_look(name, date, began, doubtful == 0, grace, work.now(), draw()).await?;
     Ok((rows, end))
 }
 

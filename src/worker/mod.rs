@@ -80,6 +80,8 @@ pub struct TenantWork {
     pub signed_in: watch::Sender<bool>,
     /// Whether its machine-action list was read completely by this process. Nothing is sent before.
     pub looked: AtomicBool,
+    /// Whether this process has read its machine list, or tried to. No machine is asked for by itself before.
+    pub inventoried: AtomicBool,
 }
 
 impl TenantWork {
@@ -94,6 +96,7 @@ impl TenantWork {
             sign_in: Notify::new(),
             signed_in: watch::Sender::new(false),
             looked: AtomicBool::new(false),
+            inventoried: AtomicBool::new(false),
         }
     }
 }
