@@ -215,16 +215,19 @@ async fn device_after(tx: &mut SqliteConnection, tenant: &TenantName, machine: &
     .execute(&mut *tx)
     .await?;
     if !restricted {
-        // What was restricted before is no longer, whoever released it.
+        // What was restricted before is no longer, whoever released it. Before and after are told by
+        // Microsoft's clock alone.
         sqlx::query(
-            "UPDATE actions SET ended_at = ?3, released_at = ?3 WHERE tenant = ?1 AND machine_id = ?2
-             AND kind = 'restrict' AND state IN ('succeeded', 'timed_out', 'cancelled')
+            "UPDATE actions AS a SET ended_at = ?3, released_at = ?3 WHERE tenant = ?1 AND machine_id = ?2
+             AND kind = 'restrict' AND state IN ('succeeded', 'timed_out', 'cancelled') AND released_at IS NULL
              AND (attempts > 0 OR machine_action_id IS NOT NULL)
-             AND sent_at < ?3 AND released_at IS NULL",
+             AND NOT EXISTS (SELECT 1 FROM machine_actions m WHERE m.tenant = a.tenant AND m.id = a.machine_action_id
+                             AND m.created_ticks > ?4)",
         )
         .bind(tenant.as_str())
         .bind(machine.as_str())
         .bind(millis(since))
+        .bind(AlertTime::from_timestamp(since).ticks())
         .execute(tx)
         .await?;
     }

@@ -7,6 +7,7 @@
 
 mod caps;
 mod commands;
+mod corners;
 mod crash;
 mod reconcile;
 mod release;

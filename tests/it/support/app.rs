@@ -29,6 +29,19 @@ pub struct TestAppBuilder {
     overrides: BTreeMap<String, String>,
     simulator: Options,
     defender: bool,
+    microsofts_clock: SkewedClock,
+}
+
+/// A clock that is so many seconds behind the machine's.
+#[derive(Debug, Clone, Copy, Default)]
+struct SkewedClock {
+    behind: i64,
+}
+
+impl Clock for SkewedClock {
+    fn now(&self) -> jiff::Timestamp {
+        SystemClock.now() - jiff::SignedDuration::from_secs(self.behind)
+    }
 }
 
 impl Default for TestAppBuilder {
@@ -49,6 +62,7 @@ impl Default for TestAppBuilder {
                 ..Options::default()
             },
             defender: true,
+            microsofts_clock: SkewedClock::default(),
         }
     }
 }
@@ -78,9 +92,15 @@ impl TestAppBuilder {
         self
     }
 
+    /// Microsoft's clock is so many seconds behind ours.
+    pub fn microsofts_clock_is_behind(mut self, seconds: i64) -> Self {
+        self.microsofts_clock = SkewedClock { behind: seconds };
+        self
+    }
+
     /// The simulator without a daemon yet; `tell` prepares its world.
     pub async fn prepare(self, tell: impl FnOnce(&Simulator)) -> TestApp {
-        let simulator = Simulator::new(self.simulator.clone(), Arc::new(SystemClock)).unwrap();
+        let simulator = Simulator::new(self.simulator.clone(), Arc::new(self.microsofts_clock)).unwrap();
         tell(&simulator);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let origin = format!("http://{}", listener.local_addr().unwrap());
