@@ -7,6 +7,7 @@
 
 mod caps;
 mod crash;
+mod house;
 mod reconcile;
 mod release;
 mod rules;
