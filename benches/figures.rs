@@ -2,7 +2,7 @@
 //! what it is held against. Run it with `cargo bench --bench figures`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::disallowed_methods)]
-#![allow(clippy::print_stdout, missing_docs, unreachable_pub, dead_code)]
+#![allow(clippy::print_stdout, missing_docs, unreachable_pub, dead_code, unused_imports)]
 
 #[path = "../tests/it/support/mod.rs"]
 mod support;
@@ -59,7 +59,7 @@ async fn idle() {
     let app = TestApp::builder().prepare(|simulator| simulator.add_machine(machine(1)).map(|_| ()).unwrap()).await;
     let process = Process::run(&app);
     tokio::time::sleep(Duration::from_secs(5)).await;
-    let status = std::fs::read_to_string(format!("/proc/{}/status", process.id())).unwrap();
+    let status = std::fs::read_to_string(format!("/proc/{}/status", process.0.id())).unwrap();
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
     let kib: f64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
     print("resident when idle, after 5 s", &format!("{:.1} MiB", kib / 1_024.0), "40 MiB");

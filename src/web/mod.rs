@@ -1,20 +1,139 @@
-//! Listening; the answers come with the next change.
-#![allow(missing_docs, clippy::all)]
-use crate::worker::Work;
+//! HTTP: the webhooks, health, metrics, and the API of the command line.
+//!
+//! TCP offers `/healthz`, `/readyz`, `/metrics` and `/hooks/{name}`; the unix socket offers the same and
+//! `/api/v1`, for file permissions are the key there. A handler asks the store, wakes the loop that has
+//! something to do, and answers: refusals are problem documents ([`problem`]). Absent: Microsoft's API (no
+//! handler ever calls it), SQL and deciding. Begin at [`serve_socket`]; what a webhook answers is in
+//! [`hooks`].
+
+mod api;
+mod body;
+mod bounded;
+mod health;
+mod hooks;
+mod metrics;
+mod peer;
+mod problem;
+mod serve;
+mod socket;
+mod status;
+#[cfg(test)]
+mod testing;
+
+use std::any::Any;
 use std::sync::Arc;
-use tokio_util::sync::CancellationToken;
-pub fn bind_socket(path: &std::path::Path) -> std::io::Result<tokio::net::UnixListener> {
-    let _ = std::fs::remove_file(path);
-    tokio::net::UnixListener::bind(path)
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{StatusCode, Uri};
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{get, post};
+use jiff::Timestamp;
+use tokio::sync::Mutex;
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::worker::Work;
+use problem::Problem;
+
+pub use health::readiness;
+pub use serve::{serve_socket, serve_tcp};
+pub use socket::bind_socket;
+
+/// No request takes longer: a little less than the command line waits, so that it learns why.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(55);
+
+/// What the handlers of one router share.
+#[derive(Debug)]
+struct Web {
+    work: Arc<Work>,
+    started_at: Timestamp,
+    door: hooks::Door,
+    /// Gauges are cleared and set for each scrape: one at a time.
+    scrape: Mutex<()>,
 }
-pub async fn serve_tcp(_l: tokio::net::TcpListener, _w: Arc<Work>, s: CancellationToken) -> std::io::Result<()> {
-    s.cancelled().await;
-    Ok(())
+
+impl Web {
+    fn new(work: Arc<Work>) -> Arc<Self> {
+        let started_at = work.board.started_at(work.now());
+        Arc::new(Self { work, started_at, door: hooks::Door::default(), scrape: Mutex::default() })
+    }
 }
-pub async fn serve_socket(_l: tokio::net::UnixListener, _w: Arc<Work>, s: CancellationToken) -> std::io::Result<()> {
-    s.cancelled().await;
-    Ok(())
+
+/// What TCP offers.
+pub fn public_router(work: Arc<Work>) -> Router {
+    finished(open_routes(), Web::new(work))
 }
-pub async fn readiness(w: &Work) -> (bool, serde_json::Value) {
-    (w.board.waited_for().is_empty(), serde_json::Value::Null)
+
+/// What the unix socket offers. Its connections are to be served with the peer's user ([`serve_socket`]).
+pub fn socket_router(work: Arc<Work>) -> Router {
+    finished(open_routes().nest("/api/v1", api::router()), Web::new(work))
+}
+
+/// The routes that need no token.
+fn open_routes() -> Router<Arc<Web>> {
+    Router::new()
+        .route("/healthz", get(health::alive))
+        .route("/readyz", get(health::ready))
+        .route("/metrics", get(metrics::scrape))
+        .route("/hooks/{name}", post(hooks::receive))
+}
+
+fn finished(routes: Router<Arc<Web>>, web: Arc<Web>) -> Router {
+    routes
+        .fallback(nothing_here)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(from_fn(in_time))
+        .layer(CatchPanicLayer::custom(panicked))
+        .with_state(web)
+}
+
+async fn nothing_here(State(_): State<Arc<Web>>, uri: Uri) -> Problem {
+    let detail = match uri.path().starts_with("/api/") {
+        true => "there is nothing here: the API is at /api/v1, on the daemon's unix socket",
+        false => "there is nothing here",
+    };
+    Problem::new(StatusCode::NOT_FOUND, detail)
+}
+
+async fn wrong_method() -> Problem {
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this takes another method: the header Allow names it")
+}
+
+async fn in_time(request: Request, next: Next) -> Response {
+    match tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => Problem::unavailable("the answer took too long, and nothing is known of its effect").into_response(),
+    }
+}
+
+/// A handler that panicked is a defect; the daemon goes on.
+fn panicked(cause: Box<dyn Any + Send + 'static>) -> Response {
+    let said = cause.downcast_ref::<String>().map(String::as_str);
+    let said = said.or_else(|| cause.downcast_ref::<&str>().copied()).unwrap_or("no words");
+    tracing::error!(panic = said, "a request met a defect of stanch");
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "this is a defect of stanch: its log says more").into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::resume_unwind;
+
+    use super::testing::{Log, TestDaemon, serve_other};
+    use super::*;
+
+    #[tokio::test]
+    async fn a_defect_is_a_500_without_words_and_the_next_request_is_answered() {
+        let daemon = TestDaemon::start().await;
+        let routes = open_routes().route("/defect", get(async || -> String { resume_unwind(Box::new("a secret")) }));
+        let (address, _server) = serve_other(finished(routes, Web::new(Arc::clone(&daemon.work)))).await;
+        let (log, _guard) = Log::collect();
+        let told = reqwest::get(format!("http://{address}/defect")).await.unwrap();
+        assert_eq!(told.status(), 500);
+        let text = told.text().await.unwrap();
+        assert!(text.contains("defect of stanch") && !text.contains("secret"), "{text}");
+        assert!(log.text().contains("a secret"), "{}", log.text());
+        assert_eq!(reqwest::get(format!("http://{address}/healthz")).await.unwrap().status(), 200);
+    }
 }

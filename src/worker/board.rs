@@ -3,7 +3,7 @@
 //! In memory only: it says what this process has seen. Absent: anything that a decision depends on.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use jiff::Timestamp;
 
@@ -14,7 +14,12 @@ use crate::model::{SourceName, TenantName};
 #[derive(Debug, Default)]
 pub struct Board {
     seen: Mutex<Seen>,
+    started: OnceLock<Timestamp>,
+    writable: tokio::sync::Mutex<Option<(Timestamp, bool)>>,
 }
+
+/// For how long what was found of the store is still told, in seconds.
+const PROBE_EVERY_SECS: u64 = 1;
 
 #[derive(Debug, Default)]
 struct Seen {
@@ -127,5 +132,25 @@ impl Board {
     #[must_use]
     pub fn any_tenant_works(&self) -> bool {
         self.seen().tenants.values().any(|health| matches!(health, Some(Ok(()))))
+    }
+
+    /// When the daemon started: the first call says it.
+    #[must_use]
+    pub fn started_at(&self, now: Timestamp) -> Timestamp {
+        *self.started.get_or_init(|| now)
+    }
+
+    /// Whether the store takes writes, as `probe` finds. It is asked by one caller at a time and at most
+    /// once a second, so that whoever asks for readiness can not keep the store busy.
+    pub async fn writable(&self, now: Timestamp, probe: impl Future<Output = bool>) -> bool {
+        let mut last = self.writable.lock().await;
+        if let Some((at, writable)) = *last
+            && now.duration_since(at).unsigned_abs().as_secs() < PROBE_EVERY_SECS
+        {
+            return writable;
+        }
+        let writable = probe.await;
+        *last = Some((now, writable));
+        writable
     }
 }

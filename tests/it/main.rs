@@ -6,6 +6,7 @@
 #![allow(missing_docs, unreachable_pub)]
 
 mod caps;
+mod commands;
 mod crash;
 mod house;
 mod reconcile;

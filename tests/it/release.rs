@@ -116,3 +116,24 @@ async fn a_human_restriction_is_joined_and_never_expires_by_us() {
     assert_eq!((decision.outcome, decision.action_id), (Outcome::Coalesced, None));
     assert!(app.actions().await.is_empty());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_expires_while_the_daemon_is_down_is_released_when_it_is_up() {
+    let rule = format!("{RANSOMWARE}  expires_after: 3s\n");
+    let mut app = TestApp::builder()
+        .rules(&[&rule])
+        .start(|simulator| {
+            simulator.add_machine(machine(1)).unwrap();
+            simulator.add_alert(ransomware("alert", 1)).unwrap();
+        })
+        .await;
+    let expires_at = app.action_in(State::Succeeded).await.expires_at.unwrap();
+    app.stop_daemon().await;
+    app.until("the time is up", async || (TestApp::now() > expires_at).then_some(())).await;
+    assert_eq!(app.simulator.ledger().restricted.len(), 1);
+
+    app.start_daemon().await;
+    app.until("the device is free", async || app.simulator.ledger().restricted.is_empty().then_some(())).await;
+    assert_eq!(app.simulator.ledger().of(Api::Restrict).count(), 1);
+    assert_eq!(app.simulator.ledger().of(Api::Release).count(), 1);
+}

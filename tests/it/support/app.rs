@@ -92,7 +92,7 @@ impl TestAppBuilder {
         let dir = tempfile::tempdir().unwrap();
         write_config(dir.path(), &origin, self.defender, &self.rules);
         let overrides = self.overrides;
-        TestApp { simulator, origin, dir, overrides, stop, serving: Some(serving), running: None }
+        TestApp { simulator, dir, overrides, stop, serving: Some(serving), running: None }
     }
 
     /// The simulator and a daemon over it.
@@ -141,7 +141,6 @@ struct Running {
 /// A daemon over a simulator.
 pub struct TestApp {
     pub simulator: Simulator,
-    pub origin: String,
     dir: TempDir,
     overrides: BTreeMap<String, String>,
     stop: CancellationToken,
@@ -183,10 +182,6 @@ impl TestApp {
 
     pub fn overrides(&self) -> &BTreeMap<String, String> {
         &self.overrides
-    }
-
-    pub fn set(&mut self, key: &str, value: &str) {
-        self.overrides.insert(format!("STANCH_{key}"), value.to_owned());
     }
 
     pub fn work(&self) -> &Arc<Work> {

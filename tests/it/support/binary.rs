@@ -22,17 +22,13 @@ pub fn output(app: &TestApp, arguments: &[&str]) -> Output {
 }
 
 /// A daemon that is a process of its own; killed when the test ends.
-pub struct Process(Child);
+pub struct Process(pub Child);
 
 impl Process {
     pub fn run(app: &TestApp) -> Self {
         let log = std::fs::File::options().create(true).append(true).open(app.path("log")).unwrap();
         let child = stanch(app, &["run"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap();
         Self(child)
-    }
-
-    pub fn id(&self) -> u32 {
-        self.0.id()
     }
 
     /// SIGKILL, at once.

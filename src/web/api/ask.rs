@@ -1,0 +1,221 @@
+//! What a request asks for: its id, its filters, its words. Whatever is not understood is refused.
+
+use std::fmt::Display;
+use std::str::FromStr;
+
+use axum::RequestExt as _;
+use axum::body::Bytes;
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use axum::http::request::Parts;
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::Problem;
+use crate::model::{AlertTime, TenantName};
+use crate::store::{Bulk, Cursor};
+
+/// Rows of a page: what is asked for within these, and how many when nothing is.
+const MOST_ROWS: u32 = 500;
+const ROWS: u32 = 100;
+
+/// The longest reason that a person may give, in characters.
+const MOST_WHY_CHARS: usize = 1_000;
+
+/// The longest name of a device, in bytes. Source: RFC 1035, a domain name has at most 255.
+const MOST_DEVICE_BYTES: usize = 255;
+
+/// The id in the path.
+pub(super) struct Id<T>(pub(super) T);
+
+impl<S, T> FromRequestParts<S> for Id<T>
+where
+    S: Send + Sync,
+    T: FromStr<Err: Display>,
+{
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Path(text) = Path::<String>::from_request_parts(parts, state).await?;
+        word("id", &text).map(Self)
+    }
+}
+
+/// The tenant that a request names, if it does.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TenantQuery {
+    tenant: Option<String>,
+}
+
+/// The tenant that a request names, if it does.
+pub(super) struct InTenant(pub(super) Option<TenantName>);
+
+impl<S: Send + Sync> FromRequestParts<S> for InTenant {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Query(query) = Query::<TenantQuery>::from_request_parts(parts, state).await?;
+        word_opt("tenant", query.tenant.as_deref()).map(Self)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ListQuery {
+    state: Option<String>,
+    kind: Option<String>,
+    device: Option<String>,
+    tenant: Option<String>,
+    since: Option<String>,
+    limit: Option<String>,
+    cursor: Option<String>,
+}
+
+/// Which page of a list.
+pub(super) struct Listed {
+    /// As it is written.
+    pub(super) state: Option<String>,
+    /// As it is written.
+    pub(super) kind: Option<String>,
+    pub(super) device: Option<String>,
+    pub(super) tenant: Option<TenantName>,
+    pub(super) since: Option<Timestamp>,
+    pub(super) after: Option<Cursor>,
+    pub(super) limit: u32,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Listed {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Query(query) = Query::<ListQuery>::from_request_parts(parts, state).await?;
+        if query.device.as_ref().is_some_and(|device| device.is_empty() || device.len() > MOST_DEVICE_BYTES) {
+            return Err(Problem::bad_request(format!("device has 1 to {MOST_DEVICE_BYTES} bytes")));
+        }
+        Ok(Self {
+            tenant: word_opt("tenant", query.tenant.as_deref())?,
+            since: query.since.as_deref().map(time).transpose()?,
+            after: word_opt("cursor", query.cursor.as_deref())?,
+            limit: query.limit.as_deref().map_or(Ok(ROWS), rows)?,
+            state: query.state,
+            kind: query.kind,
+            device: query.device,
+        })
+    }
+}
+
+fn time(text: &str) -> Result<Timestamp, Problem> {
+    let time = AlertTime::parse(text).map_err(|_| {
+        Problem::bad_request("since: write an RFC 3339 time, as 2026-11-24T05:00:00Z (in a URL, + is written %2B)")
+    })?;
+    Ok(time.timestamp())
+}
+
+fn rows(text: &str) -> Result<u32, Problem> {
+    let rows: u64 =
+        text.parse().map_err(|_| Problem::bad_request(format!("limit: write a number from 1 to {MOST_ROWS}")))?;
+    Ok(u32::try_from(rows).unwrap_or(MOST_ROWS).clamp(1, MOST_ROWS))
+}
+
+fn word<T: FromStr<Err: Display>>(what: &str, text: &str) -> Result<T, Problem> {
+    text.parse().map_err(|error| Problem::bad_request(format!("{what}: {error}")))
+}
+
+fn word_opt<T: FromStr<Err: Display>>(what: &str, text: Option<&str>) -> Result<Option<T>, Problem> {
+    text.map(|text| word(what, text)).transpose()
+}
+
+/// One of `known`, by its name.
+pub(super) fn one_of<T: Copy>(
+    what: &str,
+    text: Option<&str>,
+    known: &[T],
+    name: fn(T) -> &'static str,
+) -> Result<Option<T>, Problem> {
+    let Some(text) = text else {
+        return Ok(None);
+    };
+    match known.iter().find(|one| name(**one) == text) {
+        Some(one) => Ok(Some(*one)),
+        None => {
+            let names: Vec<&str> = known.iter().map(|one| name(*one)).collect();
+            Err(Problem::bad_request(format!("{what} is one of {}", names.join(", "))))
+        }
+    }
+}
+
+/// Why a person changes one thing.
+pub(super) struct Why(pub(super) String);
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WhyBody {
+    why: Option<String>,
+}
+
+impl<S: Send + Sync> FromRequest<S> for Why {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        let body: WhyBody = body(request, r#"{"why": TEXT}"#).await?;
+        why(body.why).map(Self)
+    }
+}
+
+/// Which things a person changes at once, and why.
+pub(super) struct Many {
+    pub(super) bulk: Bulk,
+    pub(super) tenant: Option<TenantName>,
+    pub(super) why: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ManyBody {
+    why: Option<String>,
+    rule: Option<String>,
+    all: Option<bool>,
+    tenant: Option<String>,
+}
+
+impl<S: Send + Sync> FromRequest<S> for Many {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        let body: ManyBody =
+            body(request, r#"{"why": TEXT, "rule": ID} or {"why": TEXT, "all": true}, and "tenant": NAME"#).await?;
+        let bulk = match (body.rule.as_deref(), body.all.unwrap_or(false)) {
+            (Some(rule), false) => Bulk::Rule(word("rule", rule)?),
+            (None, true) => Bulk::All,
+            _ => return Err(Problem::bad_request("give either a rule or all: true")),
+        };
+        Ok(Self { bulk, tenant: word_opt("tenant", body.tenant.as_deref())?, why: why(body.why)? })
+    }
+}
+
+/// The JSON object of a body, whatever its content type says. What is wrong with it is told without its
+/// words.
+async fn body<T: DeserializeOwned>(request: Request, shape: &str) -> Result<T, Problem> {
+    let bytes: Bytes = request.extract().await?;
+    // An array would be taken for the values of the keys in their order.
+    let begins = bytes.iter().find(|byte| !byte.is_ascii_whitespace());
+    if begins != Some(&b'{') {
+        return Err(Problem::bad_request(format!("the body is to be {shape}")));
+    }
+    serde_json::from_slice(&bytes).map_err(|error| {
+        let place = format!("line {} column {}", error.line(), error.column());
+        Problem::bad_request(format!("the body is to be {shape}: it is not at {place}"))
+    })
+}
+
+fn why(why: Option<String>) -> Result<String, Problem> {
+    let why = why.unwrap_or_default().trim().to_owned();
+    if why.is_empty() {
+        return Err(Problem::bad_request("say why: it is kept in the history"));
+    }
+    if why.chars().count() > MOST_WHY_CHARS {
+        return Err(Problem::bad_request(format!("why has at most {MOST_WHY_CHARS} characters")));
+    }
+    Ok(why)
+}

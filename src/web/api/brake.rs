@@ -1,0 +1,32 @@
+//! The status, and the brake that it shows.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+
+use super::ask::Why;
+use super::{Problem, Web};
+use crate::model::view::StatusView;
+use crate::web::peer::Person;
+use crate::web::status as screen;
+
+type Answer = Result<Json<StatusView>, Problem>;
+
+pub(super) async fn status(State(web): State<Arc<Web>>) -> Answer {
+    Ok(Json(screen::status(&web).await?))
+}
+
+pub(super) async fn pause(State(web): State<Arc<Web>>, Person(by): Person, Why(why): Why) -> Answer {
+    web.work.store.pause(&by, &why, web.work.now()).await?;
+    tracing::warn!(%by, why, "paused: nothing is sent until somebody resumes");
+    status(State(web)).await
+}
+
+pub(super) async fn resume(State(web): State<Arc<Web>>, Person(by): Person, Why(why): Why) -> Answer {
+    web.work.store.resume(&by, &why, web.work.now()).await?;
+    tracing::warn!(%by, why, "resumed: what is queued is sent");
+    web.work.wake_all_send();
+    web.work.timers.notify_one();
+    status(State(web)).await
+}

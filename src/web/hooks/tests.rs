@@ -1,0 +1,373 @@
+//! The contract of the webhook, over real HTTP and a real store.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_lc_rs::hmac;
+use axum::http::Method;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+
+use super::{Door, MOST_BODY_BYTES};
+use crate::model::TenantName;
+use crate::web::testing::{
+    Answer, BEARER, DEVICE, HMAC, Log, OTHER_DEVICE, START, Setup, TestDaemon, serve_other, was_woken,
+};
+use crate::web::{Web, finished, open_routes};
+
+/// The body of a good alert.
+fn alert(id: &str) -> Value {
+    json!({"id": id, "machineId": DEVICE, "severity": "High", "lastUpdateTime": "2026-11-24T05:00:00.1234567Z"})
+}
+
+/// Sends to the webhook that takes a bearer token.
+async fn send(daemon: &TestDaemon, body: impl ToString) -> Answer {
+    daemon.send("/hooks/sentinel", &[("authorization", &format!("Bearer {BEARER}"))], body.to_string()).await
+}
+
+/// The header for a body that was signed so many seconds after the start.
+fn signature(after_secs: i64, body: &[u8], secret: &str) -> String {
+    let time = START + after_secs;
+    let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
+    let tag = hmac::sign(&key, &[time.to_string().as_bytes(), b".", body].concat());
+    format!("t={time},v1={}", crate::model::ids::hex(tag.as_ref()))
+}
+
+/// Sends to the webhook that takes signatures.
+async fn send_signed(daemon: &TestDaemon, header: &str, body: impl Into<reqwest::Body>) -> Answer {
+    daemon.send("/hooks/signed", &[("x-stanch-signature", header)], body).await
+}
+
+async fn stored(daemon: &TestDaemon) -> usize {
+    let page = daemon.get("/api/v1/alerts").await.ok();
+    page["items"].as_array().unwrap().len()
+}
+
+/// A body of one alert that is exactly so long.
+fn body_of(bytes: usize) -> String {
+    let frame = json!({"id": "long", "title": ""}).to_string().len();
+    json!({"id": "long", "title": "x".repeat(bytes - frame)}).to_string()
+}
+
+#[tokio::test]
+async fn one_alert_or_an_array_is_durable_before_the_202() {
+    let daemon = TestDaemon::start().await;
+    let one = send(&daemon, alert("a")).await;
+    assert_eq!((one.status, one.body), (202, json!({"ids": ["a"]})));
+    assert!(was_woken(&daemon.work.decide));
+
+    let several = send(&daemon, json!([alert("c"), alert("a"), alert("b")])).await;
+    assert_eq!((several.status, several.body), (202, json!({"ids": ["c", "a", "b"]})), "known ones included, in order");
+    assert_eq!(stored(&daemon).await, 3);
+
+    assert!(was_woken(&daemon.work.decide));
+    let again = send(&daemon, alert("a")).await;
+    assert_eq!((again.status, again.body), (202, json!({"ids": ["a"]})));
+    assert!(!was_woken(&daemon.work.decide), "there is nothing new to decide");
+
+    let none = send(&daemon, "[]").await;
+    assert_eq!((none.status, none.body), (202, json!({"ids": []})));
+    assert_eq!(stored(&daemon).await, 3);
+}
+
+#[tokio::test]
+async fn what_is_not_malformed_is_kept() {
+    let daemon = TestDaemon::start().await;
+    let rows = json!([
+        {"id": "no machine"},
+        {"id": "null machine", "machineId": null},
+        {"id": "upper case", "machineId": DEVICE.to_uppercase()},
+        {"id": "new words", "severity": "Catastrophic", "brandNew": {"x": [1]}},
+        {"id": "nulls", "severity": null, "lastUpdateTime": null, "evidence": null},
+        {"id": "no fraction", "lastUpdateTime": "2026-11-24T05:00:00Z"},
+        {"id": "nine digits", "lastUpdateTime": "2026-11-24T05:00:00.123456789Z"},
+        {"id": "no zone", "lastUpdateTime": "2026-11-24T05:00:00.5"},
+    ]);
+    let answer = send(&daemon, &rows).await;
+    assert_eq!(answer.status, 202, "{}", answer.text);
+    let shown = daemon.get("/api/v1/alerts/upper%20case").await.ok();
+    assert_eq!(shown["machine_ids"], json!([DEVICE]));
+    let shown = daemon.get("/api/v1/alerts/nine%20digits").await.ok();
+    assert_eq!(shown["last_update"], "2026-11-24T05:00:00.1234567Z");
+    let shown = daemon.get("/api/v1/alerts/nulls").await.ok();
+    assert_eq!(shown["last_update"], "2026-11-24T06:00:00Z", "the time of the first receipt");
+    daemon.clock.advance(Duration::from_secs(60));
+    assert_eq!(send(&daemon, &rows).await.status, 202);
+    assert_eq!(stored(&daemon).await, 8, "the same bodies are the same versions");
+}
+
+#[tokio::test]
+async fn malformed_rows_are_named_and_the_good_ones_kept() {
+    let daemon = TestDaemon::start().await;
+    let rows = json!([
+        alert("good"),
+        {"id": "bad machine", "machineId": "desktop-1"},
+        {"machineId": DEVICE},
+        "text",
+        {"id": "bad time", "lastEventTime": "yesterday"},
+        {"id": ""},
+        alert("also good"),
+    ]);
+    let (log, _guard) = Log::collect();
+    let answer = send(&daemon, rows).await;
+    assert!(answer.problem(400).contains("5 of 7"), "{}", answer.text);
+    assert_eq!(answer.body["ids"], json!(["good", "also good"]));
+    let errors = answer.body["errors"].as_array().unwrap();
+    let told: Vec<_> = errors.iter().map(|error| (error["index"].clone(), error["id"].clone())).collect();
+    let expected =
+        [(1, json!("bad machine")), (2, json!(null)), (3, json!(null)), (4, json!("bad time")), (5, json!(null))];
+    assert_eq!(told, expected.map(|(index, id)| (json!(index), id)));
+    let word = |index: usize, word: &str| assert!(errors[index]["reason"].as_str().unwrap().contains(word), "{word}");
+    word(0, "40 hex digits");
+    word(1, "id is missing");
+    word(2, "JSON object");
+    word(3, "lastEventTime");
+    word(4, "id is empty");
+
+    let ids: Vec<Value> = daemon.get("/api/v1/alerts").await.ok()["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| row["id"].clone())
+        .collect();
+    assert_eq!(ids.len(), 4, "good ones, and malformed ones with an id: {ids:?}");
+    let bad = daemon.get("/api/v1/alerts/bad%20time").await.ok();
+    assert_eq!((&bad["state"], &bad["decisions"]), (&json!("decided"), &json!([])));
+    assert!(bad["malformed"].as_str().unwrap().contains("lastEventTime"));
+    assert!(log.text().contains("rows=3") && log.text().contains("id is missing"), "{}", log.text());
+
+    let one = send(&daemon, "5").await;
+    assert!(one.problem(400).contains("1 of 1"));
+    assert_eq!((&one.body["ids"], &one.body["errors"][0]["index"]), (&json!([]), &json!(0)));
+}
+
+#[tokio::test]
+async fn the_checks_run_in_the_order_of_the_contract() {
+    let daemon = TestDaemon::with(Setup { inbox: 2, ..Setup::default() }).await;
+    let (long, no_json, three) = ("x".repeat(MOST_BODY_BYTES + 1), "{", json!([1, 2, 3]).to_string());
+    let bearer = format!("Bearer {BEARER}");
+    for (authorization, body, status) in [
+        ("", long.as_str(), 401),
+        ("Bearer wrong", &long, 401),
+        ("Bearer wrong", no_json, 401),
+        (&bearer, &long, 413),
+        (&bearer, no_json, 400),
+        (&bearer, &three, 429),
+        (&bearer, "[1, 2]", 400),
+    ] {
+        let answer = daemon.send("/hooks/sentinel", &[("authorization", authorization)], body.to_owned()).await;
+        answer.problem(status);
+        assert_eq!(answer.body.get("errors").is_some(), body == "[1, 2]", "{}", answer.text);
+    }
+    daemon.work.store.close().await;
+    for (body, status) in [(long.as_str(), 413), (no_json, 400), ("[1, 2]", 503)] {
+        send(&daemon, body).await.problem(status);
+    }
+}
+
+#[tokio::test]
+async fn a_sender_without_the_token_is_told_so_and_nothing_more() {
+    let daemon = TestDaemon::start().await;
+    let near_miss = format!("Bearer {BEARER}x");
+    for authorization in ["", "Bearer", "Basic b3Blbg==", &near_miss, "Bearer \u{e9}"] {
+        let answer = daemon.send("/hooks/sentinel", &[("authorization", authorization)], alert("a").to_string()).await;
+        answer.problem(401);
+        assert_eq!(answer.header("www-authenticate"), "Bearer");
+        assert!(!answer.text.contains(BEARER));
+    }
+    let answer = daemon.request(Method::POST, "/hooks/sentinel", &[], "").await;
+    answer.problem(401);
+    assert_eq!(stored(&daemon).await, 0);
+}
+
+#[tokio::test]
+async fn a_signature_covers_the_raw_body_and_its_time() {
+    let daemon = TestDaemon::start().await;
+    let body = format!(" {}\n", alert("a"));
+    for off in [0, 300, -300] {
+        let answer = send_signed(&daemon, &signature(off, body.as_bytes(), HMAC), body.clone()).await;
+        assert_eq!((answer.status, answer.body), (202, json!({"ids": ["a"]})), "{off}");
+    }
+    let good = signature(0, body.as_bytes(), HMAC);
+    for header in [
+        signature(301, body.as_bytes(), HMAC),
+        signature(-301, body.as_bytes(), HMAC),
+        signature(0, body.as_bytes(), "another"),
+        signature(0, body.trim().as_bytes(), HMAC),
+        good.replace("v1=", "v0="),
+        good.replace("t=", "u="),
+        format!("t={START},v1="),
+        format!("t={START}"),
+        String::new(),
+    ] {
+        let answer = send_signed(&daemon, &header, body.clone()).await;
+        answer.problem(401);
+        assert_eq!(answer.header("www-authenticate"), "Signature", "{header}");
+    }
+    let bearer = format!("Bearer {HMAC}");
+    daemon.send("/hooks/signed", &[("authorization", &bearer)], body).await.problem(401);
+}
+
+#[tokio::test]
+async fn of_a_signed_body_that_is_too_long_the_sender_is_judged_first() {
+    let daemon = TestDaemon::start().await;
+    let long = body_of(MOST_BODY_BYTES + 1);
+    send_signed(&daemon, &signature(0, long.as_bytes(), HMAC), long.clone()).await.problem(413);
+    send_signed(&daemon, &signature(0, long.as_bytes(), "another"), long.clone()).await.problem(401);
+    send_signed(&daemon, &signature(-400, long.as_bytes(), HMAC), long.clone()).await.problem(401);
+    send_signed(&daemon, "t=1,v1=00", "x".repeat(3 * MOST_BODY_BYTES)).await.problem(401);
+    let endless = "x".repeat(3 * MOST_BODY_BYTES);
+    send_signed(&daemon, &signature(0, endless.as_bytes(), HMAC), endless.clone()).await.problem(413);
+}
+
+#[tokio::test]
+async fn a_body_of_4_mib_is_taken_and_one_byte_more_is_not() {
+    let daemon = TestDaemon::start().await;
+    let most = body_of(MOST_BODY_BYTES);
+    assert_eq!(most.len(), MOST_BODY_BYTES);
+    assert_eq!(send(&daemon, &most).await.status, 202);
+    let longer = body_of(MOST_BODY_BYTES + 1);
+    assert!(send(&daemon, &longer).await.problem(413).contains("4194304"));
+
+    // Without a Content-Length too.
+    let pieces = |bytes: usize| {
+        let piece = "x".repeat(64 * 1024);
+        let mut raw = format!(
+            "POST /hooks/sentinel HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {BEARER}\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+        );
+        for _ in 0..bytes / piece.len() {
+            raw.push_str(&format!("{:x}\r\n{piece}\r\n", piece.len()));
+        }
+        raw + "1\r\nx\r\n0\r\n\r\n"
+    };
+    let answer = daemon.write_raw(pieces(MOST_BODY_BYTES).as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+    let answer = daemon.write_raw(pieces(64 * 1024).as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 400") && answer.contains("no JSON"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_batch_that_does_not_fit_whole_is_refused_whole() {
+    let daemon = TestDaemon::with(Setup { inbox: 3, ..Setup::default() }).await;
+    assert_eq!(send(&daemon, json!([alert("a"), alert("b")])).await.status, 202);
+    let answer = send(&daemon, json!([alert("c"), alert("d")])).await;
+    answer.problem(429);
+    assert!(answer.header("retry-after").parse::<u32>().unwrap() > 0);
+    assert_eq!(stored(&daemon).await, 2, "nothing of it is stored");
+    assert_eq!(send(&daemon, json!([alert("c")])).await.status, 202);
+    assert_eq!(send(&daemon, alert("a")).await.status, 429, "a full inbox takes nothing");
+}
+
+#[tokio::test]
+async fn batches_that_come_together_do_not_overfill_the_inbox() {
+    let daemon = Arc::new(TestDaemon::with(Setup { inbox: 10, ..Setup::default() }).await);
+    let mut senders = JoinSet::new();
+    for batch in 0..8 {
+        let daemon = Arc::clone(&daemon);
+        let rows: Vec<Value> = (0..3).map(|row| alert(&format!("{batch}-{row}"))).collect();
+        senders.spawn(async move { send(&daemon, json!(rows)).await.status });
+    }
+    let mut statuses = senders.join_all().await;
+    statuses.sort_unstable();
+    assert_eq!(statuses, [202, 202, 202, 429, 429, 429, 429, 429]);
+    assert_eq!(stored(&daemon).await, 9);
+}
+
+#[tokio::test]
+async fn a_store_that_can_not_be_written_is_a_503_that_tells_nothing() {
+    let daemon = TestDaemon::start().await;
+    daemon.work.store.close().await;
+    let (log, _guard) = Log::collect();
+    for body in [alert("a").to_string(), json!([1]).to_string()] {
+        let answer = send(&daemon, body).await;
+        let detail = answer.problem(503);
+        assert!(!detail.contains("stanch.db") && !detail.contains("sqlite"), "{detail}");
+        assert_eq!(answer.header("retry-after"), "10");
+    }
+    assert!(log.text().contains("the store failed"), "{}", log.text());
+}
+
+#[tokio::test]
+async fn only_post_to_a_known_name_is_a_webhook() {
+    let daemon = TestDaemon::start().await;
+    for method in [Method::GET, Method::PUT, Method::DELETE] {
+        let answer = daemon.request(method, "/hooks/sentinel", &[], "").await;
+        answer.problem(405);
+        assert_eq!(answer.header("allow"), "POST");
+    }
+    for name in ["unknown", "defender", "sentinel/", "sentinel/x", "", "%ff"] {
+        let answer = daemon.send(&format!("/hooks/{name}"), &[], alert("a").to_string()).await;
+        answer.problem(if name == "%ff" { 400 } else { 404 });
+    }
+}
+
+#[tokio::test]
+async fn any_content_type_is_json() {
+    let daemon = TestDaemon::start().await;
+    let bearer = format!("Bearer {BEARER}");
+    for content_type in ["application/json", "text/plain", "application/x-www-form-urlencoded"] {
+        let headers = [("authorization", bearer.as_str()), ("content-type", content_type)];
+        assert_eq!(daemon.send("/hooks/sentinel", &headers, alert("a").to_string()).await.status, 202);
+    }
+}
+
+#[tokio::test]
+async fn what_is_received_is_counted() {
+    let daemon = TestDaemon::start().await;
+    let rows = json!([
+        {"id": "a", "severity": "Critical", "machineId": OTHER_DEVICE},
+        alert("b"),
+        {"id": "bad", "machineId": "x"},
+        {"title": "nameless"},
+    ]);
+    for _ in 0..2 {
+        assert_eq!(send(&daemon, &rows).await.status, 400);
+    }
+    let text = daemon.get_tcp("/metrics").await.text;
+    for line in [
+        r#"stanch_alerts_received_total{tenant="contoso",source="sentinel"} 2"#,
+        // The one with an id is stored once, the nameless one is met twice.
+        r#"stanch_alerts_malformed_total{tenant="contoso",source="sentinel"} 3"#,
+        r#"stanch_unknown_values_total{tenant="contoso",field="severity"} 1"#,
+    ] {
+        assert!(text.contains(line), "{line} in {text}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_is_a_408() {
+    let daemon = TestDaemon::start().await;
+    let door = Door { body_timeout: Duration::from_millis(50), ..Door::default() };
+    let web = Web { work: Arc::clone(&daemon.work), started_at: daemon.work.now(), door, scrape: Default::default() };
+    let (address, _server) = serve_other(finished(open_routes(), Arc::new(web))).await;
+
+    let mut slow = TcpStream::connect(address).await.unwrap();
+    let head = format!(
+        "POST /hooks/sentinel HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {BEARER}\r\nContent-Length: 9\r\n\r\n["
+    );
+    slow.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    slow.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+    assert!(answer.contains("application/problem+json"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_sender_that_asks_first_is_refused_before_it_sends() {
+    let daemon = TestDaemon::start().await;
+    let head = "POST /hooks/sentinel HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 5000000\r\n\r\n";
+    let answer = daemon.write_raw(head.as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_webhook_is_of_its_own_tenant() {
+    let daemon = TestDaemon::with(Setup { tenants: &["fabrikam", "contoso"], ..Setup::default() }).await;
+    send(&daemon, alert("a")).await;
+    let shown = daemon.get("/api/v1/alerts/a").await.ok();
+    assert_eq!((&shown["tenant"], &shown["source"]), (&json!("fabrikam"), &json!("sentinel")));
+    let undecided = daemon.work.store.undecided(daemon.work.now(), 10).await.unwrap();
+    assert_eq!(undecided[0].tenant, TenantName::new("fabrikam").unwrap());
+}

@@ -1,0 +1,101 @@
+//! The two servers, from a listener to the end. Absent: routes.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, UnixListener};
+use tokio_util::sync::CancellationToken;
+
+use super::bounded::Bounded;
+use super::peer::Peer;
+use super::{public_router, socket_router};
+use crate::worker::Work;
+
+/// How long requests under way have at the stop.
+const LAST_REQUESTS: Duration = Duration::from_secs(5);
+
+/// Serves TCP until `stop`; then nothing is accepted, and requests under way have a few seconds to end.
+///
+/// # Errors
+/// When the listener can no longer be used.
+pub async fn serve_tcp(listener: TcpListener, work: Arc<Work>, stop: CancellationToken) -> io::Result<()> {
+    let service = public_router(work).into_make_service();
+    let server = axum::serve(Bounded::new(listener), service).with_graceful_shutdown(stop.clone().cancelled_owned());
+    until_over(server.into_future(), &stop).await
+}
+
+/// Serves the unix socket in the same way.
+///
+/// # Errors
+/// When the listener can no longer be used.
+pub async fn serve_socket(listener: UnixListener, work: Arc<Work>, stop: CancellationToken) -> io::Result<()> {
+    let service = socket_router(work).into_make_service_with_connect_info::<Peer>();
+    let server = axum::serve(Bounded::new(listener), service).with_graceful_shutdown(stop.clone().cancelled_owned());
+    until_over(server.into_future(), &stop).await
+}
+
+async fn until_over(server: impl Future<Output = io::Result<()>>, stop: &CancellationToken) -> io::Result<()> {
+    let deadline = async {
+        stop.cancelled().await;
+        tokio::time::sleep(LAST_REQUESTS).await;
+    };
+    tokio::select! {
+        result = server => result,
+        () = deadline => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::json;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpStream;
+
+    use crate::web::testing::{BEARER, TestDaemon};
+
+    #[tokio::test]
+    async fn tcp_has_nothing_of_the_api_and_the_socket_has_all_that_tcp_has() {
+        let daemon = TestDaemon::start().await;
+        for path in ["/api/v1/status", "/api/v1/actions", "/api/v1", "/api", "/", "/nothing"] {
+            daemon.get_tcp(path).await.problem(404);
+        }
+        daemon.send("/api/v1/pause", &[], json!({"why": "x"}).to_string()).await.problem(404);
+        assert!(daemon.work.store.brake().await.unwrap().is_none());
+        for path in ["/healthz", "/metrics", "/api/v1/status"] {
+            assert_eq!(daemon.get(path).await.status, 200, "{path}");
+        }
+        daemon.get("/readyz").await;
+        daemon.get("/api/v1/nothing").await.problem(404);
+        assert_eq!(daemon.get("/hooks/sentinel").await.header("allow"), "POST");
+    }
+
+    #[tokio::test]
+    async fn at_the_stop_nothing_is_accepted_and_a_request_under_way_is_finished() {
+        let daemon = TestDaemon::start().await;
+        let mut sender = TcpStream::connect(&daemon.address).await.unwrap();
+        let body = r#"{"id": "a"}"#;
+        let head = format!(
+            "POST /hooks/sentinel HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\n\
+             Authorization: Bearer {BEARER}\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        sender.write_all(head.as_bytes()).await.unwrap();
+        // It goes on: the request is under way.
+        let mut answer = vec![0; "HTTP/1.1 100 Continue\r\n\r\n".len()];
+        sender.read_exact(&mut answer).await.unwrap();
+        let (address, socket) = (daemon.address.clone(), daemon.socket.clone());
+        daemon.work.stop.cancel();
+        while TcpStream::connect(&address).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+        sender.write_all(body.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        sender.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 202") && answer.contains(r#"{"ids":["a"]}"#), "{answer}");
+        let _folder = tokio::time::timeout(Duration::from_secs(30), daemon.stop()).await.unwrap();
+        assert!(tokio::net::UnixStream::connect(socket).await.is_err());
+    }
+}
