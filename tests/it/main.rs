@@ -9,6 +9,7 @@ mod caps;
 mod commands;
 mod corners;
 mod crash;
+mod house;
 mod reconcile;
 mod release;
 mod rules;
