@@ -13,7 +13,7 @@ pub mod machine_action;
 pub mod time;
 pub mod view;
 
-pub use action::{Action, By, Event, Family, HoldKind, Kind, Level, State};
+pub use action::{By, Event, Family, HoldKind, Kind, Level, State};
 pub use alert::Alert;
 pub use decision::{Decision, MatchedField, Outcome};
 pub use ids::{ActionId, AlertId, MachineActionId, MachineId, RuleId, SourceName, TenantName};

@@ -86,8 +86,9 @@ fn files(folder: &str, ending: &str) -> Vec<String> {
 
 /// The program's own code by file, without its tests and comments. Tests may use whatever they test with.
 fn code() -> Vec<(String, String)> {
-    let is_test =
-        |path: &str| path.contains("/tests/") || ["tests.rs", "testing.rs", "test_daemon.rs"].iter().any(|end| path.ends_with(end));
+    let is_test = |path: &str| {
+        path.contains("/tests/") || ["tests.rs", "testing.rs", "test_daemon.rs"].iter().any(|end| path.ends_with(end))
+    };
     files("src", ".rs")
         .into_iter()
         .filter(|path| !is_test(path))
@@ -134,7 +135,8 @@ fn no_room_knows_one_that_it_must_not() {
 fn each_job_of_a_library_is_done_in_one_place() {
     for (path, code) in code() {
         for (name, homes) in CRATES {
-            let names_it = code.split(&format!("{name}::")).skip(1).count() > 0 || code.contains(&format!("use {name}"));
+            let names_it =
+                code.split(&format!("{name}::")).skip(1).count() > 0 || code.contains(&format!("use {name}"));
             assert!(!names_it || homes.iter().any(|home| path.starts_with(home)), "src/{path} names {name}");
         }
     }
@@ -183,7 +185,10 @@ fn the_schema_lists_just_what_the_code_knows() {
     let outcomes = listed(&schema, "CREATE TABLE decisions (", "CHECK (outcome IN (");
     assert_eq!(outcomes, names(Outcome::ALL, Outcome::as_str));
     let alert_states = listed(&schema, "CREATE TABLE alerts (", "CHECK (state IN (");
-    assert_eq!(alert_states, names([AlertState::Received, AlertState::Waiting, AlertState::Decided], AlertState::as_str));
+    assert_eq!(
+        alert_states,
+        names([AlertState::Received, AlertState::Waiting, AlertState::Decided], AlertState::as_str)
+    );
     assert!(alert_states.iter().all(|name| AlertState::from_name(name).is_some()));
 
     let one_open = "CREATE UNIQUE INDEX actions_one_open ON actions (tenant, machine_id, kind)";
@@ -269,7 +274,9 @@ fn headings(path: &PathBuf) -> BTreeSet<String> {
     let text = fs::read_to_string(path).unwrap();
     let titles = text.lines().filter(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#').trim());
     titles
-        .map(|title| title.to_lowercase().chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c)).collect::<String>())
+        .map(|title| {
+            title.to_lowercase().chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c)).collect::<String>()
+        })
         .map(|title| title.replace(' ', "-"))
         .collect()
 }
@@ -308,7 +315,8 @@ fn files_and_tests_that_documents_name_are_there() {
 /// The first fenced block of a document that holds a text.
 fn block(text: &str, holds: &str) -> String {
     let blocks = text.split("```").skip(1).step_by(2);
-    let block = blocks.into_iter().find(|block| block.contains(holds)).unwrap_or_else(|| panic!("no block with {holds}"));
+    let block =
+        blocks.into_iter().find(|block| block.contains(holds)).unwrap_or_else(|| panic!("no block with {holds}"));
     block.split_once('\n').unwrap().1.to_owned()
 }
 

@@ -1,0 +1,62 @@
+//! The brake.
+
+use jiff::Timestamp;
+use sqlx::{Row, SqliteConnection};
+
+use crate::model::By;
+use crate::model::view::PauseView;
+use crate::store::row::{millis, time};
+use crate::store::{Result, Store};
+
+impl Store {
+    /// Puts the brake on. A brake that is on keeps its time and takes the new reason.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn pause(&self, by: &By, why: &str, now: Timestamp) -> Result<()> {
+        let mut tx = self.begin().await?;
+        sqlx::query(
+            "INSERT INTO brake (id, since, by, why) VALUES (1, ?1, ?2, ?3)
+             ON CONFLICT (id) DO UPDATE SET by = ?2, why = ?3",
+        )
+        .bind(millis(now))
+        .bind(by.to_string())
+        .bind(why)
+        .execute(&mut *tx)
+        .await?;
+        operation(&mut tx, by, "pause", why, now).await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// Takes the brake off.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn resume(&self, by: &By, why: &str, now: Timestamp) -> Result<()> {
+        let mut tx = self.begin().await?;
+        sqlx::query("DELETE FROM brake").execute(&mut *tx).await?;
+        operation(&mut tx, by, "resume", why, now).await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// The brake, if it is on.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn brake(&self) -> Result<Option<PauseView>> {
+        let row = sqlx::query("SELECT since, by, why FROM brake").fetch_optional(&self.reader).await?;
+        row.map(|row| Ok(PauseView { since: time(&row, "since")?, by: row.try_get("by")?, why: row.try_get("why")? }))
+            .transpose()
+    }
+}
+
+async fn operation(tx: &mut SqliteConnection, by: &By, what: &str, why: &str, now: Timestamp) -> Result<()> {
+    sqlx::query("INSERT INTO operations (at, by, what, why) VALUES (?1, ?2, ?3, ?4)")
+        .bind(millis(now))
+        .bind(by.to_string())
+        .bind(what)
+        .bind(why)
+        .execute(tx)
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,126 @@
+//! Approving and rejecting what is held.
+
+use jiff::Timestamp;
+use sqlx::SqliteConnection;
+
+use super::{Bulk, OperateError, Stored, stored};
+use crate::model::{ActionId, By, Event, HoldKind, Kind, State, TenantName};
+use crate::store::Store;
+use crate::store::apply::override_device;
+use crate::store::devices::stored_machine;
+use crate::store::row::{action_id, millis};
+
+impl Store {
+    /// Queues an action that is held, bound to it as it stands.
+    ///
+    /// # Errors
+    /// [`OperateError::NotFound`]; [`OperateError::Refused`] when it is not held, when it has no machine
+    /// record, or when the approver is who asked for it.
+    pub async fn approve(&self, id: ActionId, by: &By, why: &str, now: Timestamp) -> Result<(), OperateError> {
+        let mut tx = self.begin().await?;
+        let action = stored(&mut tx, id).await?;
+        approve(&mut tx, &action, by, why, now).await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// Cancels an action that is held. A human override of its device.
+    ///
+    /// # Errors
+    /// [`OperateError::NotFound`]; [`OperateError::Refused`] when it is not held.
+    pub async fn reject(&self, id: ActionId, by: &By, why: &str, now: Timestamp) -> Result<(), OperateError> {
+        let mut tx = self.begin().await?;
+        let action = stored(&mut tx, id).await?;
+        reject(&mut tx, &action, by, why, now).await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// Approves or rejects every action that is held, of one rule or of all, and gives those that it did.
+    /// What can not be approved is left held.
+    ///
+    /// # Errors
+    /// [`OperateError::NotFound`] when nothing is held.
+    pub async fn answer_held(
+        &self,
+        approve_them: bool,
+        bulk: &Bulk,
+        tenant: Option<&TenantName>,
+        by: &By,
+        why: &str,
+        now: Timestamp,
+    ) -> Result<Vec<ActionId>, OperateError> {
+        let mut tx = self.begin().await?;
+        let rows = sqlx::query(
+            "SELECT id FROM actions WHERE state = 'held' AND (?1 IS NULL OR rule_id = ?1)
+             AND (?2 IS NULL OR tenant = ?2) ORDER BY created_at, id",
+        )
+        .bind(bulk.rule())
+        .bind(tenant.map(TenantName::as_str))
+        .fetch_all(&mut *tx)
+        .await?;
+        if rows.is_empty() {
+            return Err(OperateError::NotFound("no action is held that this asks for".to_owned()));
+        }
+        let mut done = Vec::new();
+        for row in &rows {
+            let action = stored(&mut tx, action_id(row)?).await?;
+            let result = if approve_them {
+                approve(&mut tx, &action, by, why, now).await
+            } else {
+                reject(&mut tx, &action, by, why, now).await
+            };
+            match result {
+                Ok(()) => done.push(action.id),
+                Err(OperateError::Refused(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        tx.commit().await?;
+        Ok(done)
+    }
+}
+
+pub(super) async fn approve(
+    tx: &mut SqliteConnection,
+    action: &Stored,
+    by: &By,
+    why: &str,
+    now: Timestamp,
+) -> Result<(), OperateError> {
+    if action.state != State::Held {
+        return Err(action.refuse("approved", &format!("it is {}, not held", action.state)));
+    }
+    if let By::User(name) = by
+        && action.asked_by.as_ref() == Some(name)
+    {
+        return Err(action.refuse("approved", &format!("{name} asked for it, so somebody else must approve it")));
+    }
+    let unknown =
+        action.hold_reason.as_ref().is_some_and(|reason| reason.starts_with(HoldKind::MachineUnknown.as_str()));
+    if unknown && stored_machine(tx, &action.tenant, &action.machine_id).await?.is_none() {
+        return Err(action.refuse("approved", "there is still no machine record of its device"));
+    }
+    action.change(tx, Event::Wanted, by, why, now).await?;
+    sqlx::query("UPDATE actions SET by_human = 1, decided_at = ?2, due_at = ?2 WHERE id = ?1")
+        .bind(action.id.to_string())
+        .bind(millis(now))
+        .execute(tx)
+        .await?;
+    Ok(())
+}
+
+async fn reject(
+    tx: &mut SqliteConnection,
+    action: &Stored,
+    by: &By,
+    why: &str,
+    now: Timestamp,
+) -> Result<(), OperateError> {
+    if action.state != State::Held {
+        return Err(action.refuse("rejected", &format!("it is {}, not held", action.state)));
+    }
+    action.change(tx, Event::Unwanted, by, why, now).await?;
+    if action.kind == Kind::Restrict {
+        override_device(tx, &action.tenant, &action.machine_id, now, "an operator rejected a restrict").await?;
+    }
+    Ok(())
+}
