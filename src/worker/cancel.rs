@@ -6,8 +6,7 @@ use crate::defender::{Outcome, ReadError};
 use crate::model::{Lane, TenantName};
 use crate::store::{CancelEnd, LaneTrouble, Took};
 
-use super::send::answered;
-use super::{RunError, TenantWork, Work, draw};
+use super::{RunError, TenantWork, Work, answered, draw};
 
 /// Sends the cancellations that are due, as far as their lane lets them.
 pub(super) async fn ask(work: &Work, name: &TenantName, tenant: &TenantWork) -> Result<(), RunError> {

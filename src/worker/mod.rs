@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::defender::{Client, ReadError};
+use crate::defender::{Client, Posted, ReadError};
 use crate::metrics::Metrics;
 use crate::model::{Lane, TenantName};
 use crate::rules::RuleSet;
@@ -231,6 +231,17 @@ fn heard<T>(result: &Result<T, ReadError>) -> (Answered, LaneTrouble) {
         ReadError::NotSent { .. } | ReadError::Auth(_) => LaneTrouble::NeverSent,
     };
     (answered, trouble)
+}
+
+/// When a POST was answered, as far as its slot goes.
+fn answered(posted: &Posted) -> Answered {
+    if !posted.was_sent() {
+        Answered::NeverSent
+    } else if posted.was_answered() {
+        Answered::Now
+    } else {
+        Answered::Silent
+    }
 }
 
 /// A number drawn evenly from 0 up to 1.

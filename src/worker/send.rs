@@ -13,9 +13,9 @@ use crate::defender::{Outcome, Posted};
 use crate::guards::{GateFacts, GateVerdict, Want, gate};
 use crate::model::{Kind, Machine, SourceName, State, TenantName};
 use crate::rules::{Event, RuleSet};
-use crate::store::{Answered, ClaimedAction, GateContext, LaneTrouble, Settlement};
+use crate::store::{ClaimedAction, GateContext, LaneTrouble, Settlement};
 
-use super::{RunError, TenantWork, Work, cancel, chain, draw};
+use super::{RunError, TenantWork, Work, answered, cancel, chain, draw};
 
 /// How long a loop rests after the store or the sign-in failed.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
@@ -197,16 +197,6 @@ async fn post(work: &Work, claimed: ClaimedAction) {
     work.timers.notify_one();
     if matches!(posted.outcome, Outcome::NotSignedIn(_)) {
         tenant.sign_in.notify_one();
-    }
-}
-
-pub(super) fn answered(posted: &Posted) -> Answered {
-    if !posted.was_sent() {
-        Answered::NeverSent
-    } else if posted.was_answered() {
-        Answered::Now
-    } else {
-        Answered::Silent
     }
 }
 

@@ -3,17 +3,21 @@
 //! The windows themselves are [`crate::quota`]; here are the calls that still count, and what answers do
 //! to a lane.
 
-use std::time::Duration;
+mod state;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use sqlx::{Row, SqliteConnection};
 
 use super::row::{millis, time_opt};
 use super::{Result, Store};
 use crate::config::Limits;
 use crate::model::view::QuotaView;
-use crate::model::{Lane, MachineId, TenantName};
+use crate::model::{Lane, TenantName};
 use crate::quota::{self, Slot};
+
+use state::LaneState;
+pub use state::LaneTrouble;
+pub(super) use state::{drawn_wait, later};
 
 /// A slot that one call took.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,140 +52,6 @@ pub enum Answered {
     Silent,
     /// It was surely never sent: the slot is free at once.
     NeverSent,
-}
-
-/// What a call's answer says of its lane.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LaneTrouble {
-    /// Nothing: the lane works.
-    None,
-    /// 429, with what `Retry-After` asks for.
-    Throttled(Option<Duration>),
-    /// 401.
-    Unauthorized {
-        /// Whether the token before this one was refused too: then no new token helps.
-        again: bool,
-        /// What the API says.
-        message: String,
-    },
-    /// 403. `missing_roles` when it names missing application roles.
-    Forbidden {
-        /// Whether it names missing application roles.
-        missing_roles: bool,
-        /// The device that it was about.
-        device: Option<MachineId>,
-        /// What the API says.
-        message: String,
-    },
-    /// No readable answer, or 5xx.
-    Unanswered(String),
-    /// It was never sent, so it says nothing of the lane.
-    NeverSent,
-}
-
-/// How long a lane rests after a 401 or 403 before one call probes it.
-const REFUSED_PAUSE: Duration = Duration::from_secs(60);
-/// Calls without a readable answer in a row that pause a lane.
-const UNANSWERED_IN_A_ROW: i64 = 5;
-/// Refusals of different devices in a row that pause a lane.
-const FORBIDDEN_IN_A_ROW: i64 = 3;
-/// The longest drawn pause.
-const LONGEST_PAUSE: Duration = Duration::from_secs(300);
-
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct LaneState {
-    paused_until: Option<Timestamp>,
-    reason: Option<String>,
-    pauses: i64,
-    probe_until: Option<Timestamp>,
-    trouble: Option<String>,
-    troubles: i64,
-    trouble_device: Option<String>,
-}
-
-/// A wait drawn evenly between `least` and the smaller of `most` and `base` doubled `n` times. `draw` is
-/// from 0 up to 1.
-#[must_use]
-pub(super) fn drawn_wait(least: Duration, base: Duration, most: Duration, n: i64, draw: f64) -> Duration {
-    let doubled =
-        base.saturating_mul(1u32.checked_shl(u32::try_from(n.clamp(0, 16)).unwrap_or(16)).unwrap_or(u32::MAX));
-    let upper = doubled.min(most).max(least);
-    least + (upper - least).mul_f64(draw.clamp(0.0, 1.0))
-}
-
-pub(super) fn later(now: Timestamp, wait: Duration) -> Timestamp {
-    SignedDuration::try_from(wait).ok().and_then(|wait| now.checked_add(wait).ok()).unwrap_or(Timestamp::MAX)
-}
-
-impl LaneState {
-    /// What an answer does to the lane. `probe`: the call was sent to see whether a paused lane works again.
-    fn after(mut self, trouble: &LaneTrouble, probe: bool, now: Timestamp, draw: f64) -> Self {
-        let paused = self.paused_until.is_some();
-        if probe {
-            self.probe_until = None;
-        }
-        match trouble {
-            LaneTrouble::NeverSent => self,
-            // An answer to a call from before the pause does not end the pause.
-            LaneTrouble::None if paused && !probe => self,
-            LaneTrouble::None => Self::default(),
-            LaneTrouble::Throttled(after) => {
-                let wait = after.unwrap_or_else(|| drawn_wait(secs(15), secs(30), LONGEST_PAUSE, self.pauses, draw));
-                self.pause("429: the quota is used up, by other software too", wait, probe, now)
-            }
-            LaneTrouble::Unauthorized { again, message } => {
-                if *again || probe {
-                    return self.pause(&format!("401: {message}"), REFUSED_PAUSE, probe, now);
-                }
-                self
-            }
-            LaneTrouble::Forbidden { missing_roles, device, message } => {
-                let device = device.as_ref().map(MachineId::as_str);
-                if self.trouble.as_deref() != Some("forbidden") || self.trouble_device.as_deref() != device {
-                    self.count("forbidden", device);
-                }
-                if *missing_roles || probe || self.troubles >= FORBIDDEN_IN_A_ROW {
-                    return self.pause(&format!("403: {message}"), REFUSED_PAUSE, probe, now);
-                }
-                self
-            }
-            LaneTrouble::Unanswered(message) => {
-                self.count("unanswered", None);
-                if probe || self.troubles >= UNANSWERED_IN_A_ROW {
-                    let wait = drawn_wait(secs(5), secs(10), LONGEST_PAUSE, self.pauses, draw);
-                    return self.pause(&format!("no usable answer: {message}"), wait, probe, now);
-                }
-                self
-            }
-        }
-    }
-
-    fn count(&mut self, trouble: &str, device: Option<&str>) {
-        if self.trouble.as_deref() == Some(trouble) {
-            self.troubles += 1;
-        } else {
-            self.trouble = Some(trouble.to_owned());
-            self.troubles = 1;
-        }
-        self.trouble_device = device.map(str::to_owned);
-    }
-
-    fn pause(mut self, reason: &str, wait: Duration, probe: bool, now: Timestamp) -> Self {
-        let until = later(now, wait);
-        let running = self.paused_until.filter(|&until| until > now && !probe);
-        // Several calls that were under way together are one reason to pause, not several.
-        if running.is_none() {
-            self.pauses += 1;
-        }
-        self.paused_until = Some(running.map_or(until, |running| running.max(until)));
-        self.reason = Some(reason.chars().take(300).collect());
-        self.probe_until = None;
-        self
-    }
-}
-
-const fn secs(seconds: u64) -> Duration {
-    Duration::from_secs(seconds)
 }
 
 impl Store {
@@ -401,82 +271,4 @@ async fn write_state(tx: &mut SqliteConnection, tenant: &TenantName, lane: Lane,
     .execute(tx)
     .await?;
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn now() -> Timestamp {
-        "2026-11-24T03:00:00Z".parse().unwrap()
-    }
-
-    fn after(state: LaneState, trouble: LaneTrouble) -> LaneState {
-        state.after(&trouble, false, now(), 0.5)
-    }
-
-    fn silent() -> LaneTrouble {
-        LaneTrouble::Unanswered("timed out".into())
-    }
-
-    #[test]
-    fn a_429_pauses_for_as_long_as_it_asks() {
-        let state = after(LaneState::default(), LaneTrouble::Throttled(Some(secs(42))));
-        assert_eq!(state.paused_until, Some(later(now(), secs(42))));
-    }
-
-    #[test]
-    fn a_bare_429_pauses_longer_each_time() {
-        let first = after(LaneState::default(), LaneTrouble::Throttled(None));
-        assert_eq!(first.paused_until, Some(later(now(), Duration::from_millis(22_500))));
-        let second = first.after(&LaneTrouble::Throttled(None), true, now(), 1.0);
-        assert_eq!(second.paused_until, Some(later(now(), secs(60))));
-        assert_eq!(second.pauses, 2);
-    }
-
-    #[test]
-    fn only_the_probe_ends_a_pause() {
-        let paused = after(LaneState::default(), LaneTrouble::Throttled(None));
-        assert_eq!(after(paused.clone(), LaneTrouble::None), paused);
-        assert_eq!(paused.after(&LaneTrouble::None, true, now(), 0.5), LaneState::default());
-    }
-
-    #[test]
-    fn five_silent_calls_in_a_row_pause_and_an_answer_between_them_starts_anew() {
-        let four = (0..4).fold(LaneState::default(), |state, _| after(state, silent()));
-        assert_eq!(four.paused_until, None);
-        assert!(after(four.clone(), silent()).paused_until.is_some());
-        let answered = after(four, LaneTrouble::None);
-        assert_eq!(after(answered, silent()).paused_until, None);
-    }
-
-    #[test]
-    fn three_refused_devices_in_a_row_pause_but_one_device_thrice_does_not() {
-        let refused = |digit: &str| LaneTrouble::Forbidden {
-            missing_roles: false,
-            device: Some(MachineId::new(&digit.repeat(40)).unwrap()),
-            message: "no".into(),
-        };
-        let same = ["1", "1", "1"].iter().fold(LaneState::default(), |state, digit| after(state, refused(digit)));
-        assert_eq!(same.paused_until, None);
-        let different = ["1", "2", "3"].iter().fold(LaneState::default(), |state, digit| after(state, refused(digit)));
-        assert_eq!(different.paused_until, Some(later(now(), REFUSED_PAUSE)));
-    }
-
-    #[test]
-    fn a_401_is_forgiven_once() {
-        let refused = |again| LaneTrouble::Unauthorized { again, message: "expired".into() };
-        assert_eq!(after(LaneState::default(), refused(false)).paused_until, None);
-        assert_eq!(after(LaneState::default(), refused(true)).paused_until, Some(later(now(), REFUSED_PAUSE)));
-    }
-
-    #[test]
-    fn waits_are_drawn_between_their_bounds() {
-        for n in 0..40 {
-            for draw in [0.0, 0.5, 1.0] {
-                let wait = drawn_wait(secs(5), secs(10), secs(300), n, draw);
-                assert!(wait >= secs(5) && wait <= secs(300));
-            }
-        }
-    }
 }
