@@ -3,7 +3,7 @@
 //! A call takes its slot when it is sent and gives it back one window after its *answer* arrived.
 //! Microsoft counts on arrival, which lies between the two, so this is the fastest schedule that can
 //! never exceed the window however latency varies. Pure. Absent: the store that keeps the calls
-//! (`store/lanes.rs`) and the clock.
+//! (`store/lanes`) and the clock.
 
 use jiff::Timestamp;
 
