@@ -24,6 +24,8 @@ pub enum Incoming {
 pub struct Accepted {
     /// Versions that were stored for the first time, malformed ones left out.
     pub new: u64,
+    /// Their places among the rows that were handed in.
+    pub new_rows: Vec<usize>,
     /// Malformed rows that were stored for the first time.
     pub new_malformed: u64,
 }
@@ -44,10 +46,13 @@ impl Store {
     ) -> Result<Accepted> {
         let mut tx = self.begin().await?;
         let mut accepted = Accepted::default();
-        for row in rows {
+        for (place, row) in rows.iter().enumerate() {
             match row {
                 Incoming::Alert(alert) => {
-                    accepted.new += u64::from(insert_alert(&mut tx, tenant, source, alert, now).await?);
+                    if insert_alert(&mut tx, tenant, source, alert, now).await? {
+                        accepted.new += 1;
+                        accepted.new_rows.push(place);
+                    }
                 }
                 Incoming::Malformed(id, malformed) => {
                     let row = Undated {

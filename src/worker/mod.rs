@@ -30,10 +30,11 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::defender::{Client, Posted, ReadError};
+use crate::intake::unknown_values;
 use crate::metrics::Metrics;
-use crate::model::{Lane, TenantName};
+use crate::model::{Lane, SourceName, TenantName};
 use crate::rules::RuleSet;
-use crate::store::{Answered, CallSlot, LaneTrouble, Store, StoreError, Took};
+use crate::store::{Accepted, Answered, CallSlot, Incoming, LaneTrouble, Store, StoreError, Took};
 use board::Board;
 
 /// Everything that the loops work with.
@@ -134,6 +135,15 @@ impl Work {
     pub fn wake_all_send(&self) {
         for tenant in self.tenants.values() {
             tenant.send.notify_one();
+        }
+    }
+
+    /// Counts what a source has brought for the first time.
+    pub fn count_received(&self, tenant: &TenantName, source: &SourceName, rows: &[Incoming], accepted: &Accepted) {
+        self.metrics.received(tenant, source, accepted.new, accepted.new_malformed);
+        for row in accepted.new_rows.iter().filter_map(|place| rows.get(*place)) {
+            let Incoming::Alert(alert) = row else { continue };
+            unknown_values(alert).into_iter().for_each(|field| self.metrics.unknown_value(tenant, field));
         }
     }
 

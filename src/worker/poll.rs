@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::config::{DefenderSource, Start};
 use crate::defender::ReadError;
-use crate::intake::{parse_mde, unknown_values};
+use crate::intake::parse_mde;
 use crate::model::{AlertTime, Lane, TenantName};
 use crate::store::Incoming;
 
@@ -149,7 +149,7 @@ impl<'a> Poll<'a> {
             let last = page.next.is_none();
             let moved = last.then(|| newest.min(limit.unwrap_or(newest)));
             let accepted = self.work.store.accept(self.name, &self.source.name, &rows, moved, self.work.now()).await?;
-            self.work.metrics.received(self.name, &self.source.name, accepted.new, accepted.new_malformed);
+            self.work.count_received(self.name, &self.source.name, &rows, &accepted);
             new += accepted.new;
             if accepted.new > 0 {
                 self.work.decide.notify_one();
@@ -166,12 +166,7 @@ impl<'a> Poll<'a> {
         let mut incoming = Vec::with_capacity(rows.len());
         for row in rows {
             match parse_mde(row) {
-                Ok(alert) => {
-                    for field in unknown_values(&alert) {
-                        self.work.metrics.unknown_value(self.name, field);
-                    }
-                    incoming.push(Incoming::Alert(alert));
-                }
+                Ok(alert) => incoming.push(Incoming::Alert(alert)),
                 Err(malformed) => match malformed.id.clone() {
                     Some(id) => incoming.push(Incoming::Malformed(id, malformed)),
                     None => {

@@ -26,9 +26,8 @@ use super::Web;
 use super::body::{Unread, announced_length, drain, read};
 use super::problem::Problem;
 use crate::config::{Source, WebhookSource};
-use crate::intake::unknown_values;
 use crate::model::AlertId;
-use crate::store::{Accepted, Incoming};
+use crate::store::Accepted;
 use crate::worker::Work;
 use batch::{Judged, RowError};
 
@@ -180,20 +179,12 @@ async fn commit(work: &Work, source: &WebhookSource, judged: &Judged) -> Result<
 
 fn count(work: &Work, source: &WebhookSource, judged: &Judged, accepted: &Accepted) {
     let nameless = judged.nameless();
-    work.metrics.received(&source.tenant, &source.name, accepted.new, accepted.new_malformed + nameless);
+    work.count_received(&source.tenant, &source.name, &judged.incoming, accepted);
+    work.metrics.received(&source.tenant, &source.name, 0, nameless);
     if let Some(first) = judged.errors.iter().find(|error| error.id.is_none()) {
         tracing::warn!(
             tenant = %source.tenant, source = %source.name, rows = nameless, reason = first.reason,
             "rows of the source are no alerts and have no id"
         );
-    }
-    // The store says how many versions are new, not which: what is sent again as a whole counts no more.
-    if accepted.new == 0 {
-        return;
-    }
-    for incoming in &judged.incoming {
-        if let Incoming::Alert(alert) = incoming {
-            unknown_values(alert).into_iter().for_each(|field| work.metrics.unknown_value(&source.tenant, field));
-        }
     }
 }
