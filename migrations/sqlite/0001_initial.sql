@@ -111,7 +111,10 @@ CREATE UNIQUE INDEX actions_one_open ON actions (tenant, machine_id, kind)
 CREATE UNIQUE INDEX actions_one_on_the_wire ON actions (tenant, machine_id, family)
     WHERE state IN ('sending', 'uncertain', 'submitted');
 CREATE INDEX actions_queue ON actions (tenant, kind, rank DESC, created_at, id) WHERE state = 'queued';
-CREATE INDEX actions_open ON actions (state) WHERE state IN ('held', 'queued', 'sending', 'uncertain', 'submitted');
+-- A query uses a partial index only if it repeats the index's own condition word for word.
+CREATE INDEX actions_open ON actions (tenant, state)
+    WHERE state IN ('held', 'queued', 'sending', 'uncertain', 'submitted');
+CREATE INDEX actions_by_machine_action ON actions (tenant, machine_action_id) WHERE machine_action_id IS NOT NULL;
 CREATE INDEX actions_by_device ON actions (tenant, machine_id, created_at);
 CREATE INDEX actions_counted ON actions (tenant, queued_at) WHERE kind = 'restrict' AND queued_at IS NOT NULL;
 CREATE INDEX actions_expiring ON actions (expires_at) WHERE expires_at IS NOT NULL AND released_at IS NULL;
@@ -151,9 +154,12 @@ CREATE TABLE machine_actions (
     -- Our action whose tag it carries.
     action_id          TEXT,
     look_at            INTEGER NOT NULL,
+    -- It was pending for longer than machine actions are followed, and counts for nothing.
+    abandoned          INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (tenant, id)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX machine_actions_open ON machine_actions (tenant, look_at) WHERE is_final = 0;
+CREATE INDEX machine_actions_pending ON machine_actions (tenant, machine_id, kind, created_ticks) WHERE is_final = 0;
 CREATE INDEX machine_actions_by_device ON machine_actions (tenant, machine_id);
 CREATE INDEX machine_actions_by_action ON machine_actions (action_id) WHERE action_id IS NOT NULL;
 
@@ -259,14 +265,14 @@ WITH known AS (
     SELECT k.tenant, k.machine_id, d.name, d.record ->> '$.osPlatform' AS os_platform,
            COALESCE(d.restricted, 0) AS restricted, d.restricted_since, d.restricted_by, d.released_at,
            (SELECT id FROM actions a WHERE a.tenant = k.tenant AND a.machine_id = k.machine_id AND a.kind = 'restrict'
-            AND a.state IN ('queued', 'sending', 'uncertain', 'submitted')) AS open_restrict,
+            AND a.state <> 'held' AND a.state IN ('held', 'queued', 'sending', 'uncertain', 'submitted')) AS open_restrict,
            (SELECT id FROM actions a WHERE a.tenant = k.tenant AND a.machine_id = k.machine_id AND a.kind = 'release'
             AND a.state IN ('held', 'queued', 'sending', 'uncertain', 'submitted')) AS open_release,
            (SELECT m.created_ticks / 10000 FROM machine_actions m WHERE m.tenant = k.tenant
-            AND m.machine_id = k.machine_id AND m.kind = 'restrict' AND m.is_final = 0
+            AND m.machine_id = k.machine_id AND m.kind = 'restrict' AND m.is_final = 0 AND m.abandoned = 0
             ORDER BY m.created_ticks DESC LIMIT 1) AS pending_since,
            (SELECT m.created_ticks / 10000 FROM machine_actions m WHERE m.tenant = k.tenant
-            AND m.machine_id = k.machine_id AND m.kind = 'release' AND m.is_final = 0
+            AND m.machine_id = k.machine_id AND m.kind = 'release' AND m.is_final = 0 AND m.abandoned = 0
             ORDER BY m.created_ticks DESC LIMIT 1) AS releasing_since
     FROM known k LEFT JOIN devices d ON d.tenant = k.tenant AND d.machine_id = k.machine_id
 )

@@ -46,6 +46,7 @@ impl AlertTime {
                 .ok()
                 .filter(|_| !text.get(11..).is_some_and(|time| time.contains(['+', '-', 'Z', 'z'])))
                 .and_then(|civil| jiff::tz::TimeZone::UTC.to_timestamp(civil).ok())
+                .or_else(|| end_of_time(text))
                 .ok_or(TimeError)?,
         };
         Ok(Self::from_timestamp(timestamp))
@@ -92,6 +93,13 @@ impl AlertTime {
     pub const fn floor_to_second(self) -> Self {
         Self(self.0.div_euclid(10_000_000) * 10_000_000)
     }
+}
+
+/// The last days of the year 9999, .NET's greatest time among them, are more than a [`Timestamp`] can hold.
+fn end_of_time(text: &str) -> Option<Timestamp> {
+    let is_utc = text.get(19..).is_some_and(|rest| !rest.contains(['+', '-']));
+    let civil: DateTime = text.trim_end_matches(['Z', 'z']).parse().ok()?;
+    (is_utc && civil.year() == 9_999 && civil.month() == 12 && civil.day() >= 30).then_some(Timestamp::MAX)
 }
 
 /// An offset, if there is one, is `Z` or hours and minutes.
@@ -221,6 +229,8 @@ mod tests {
         for (text, expected) in cases {
             assert_eq!(AlertTime::parse(text).unwrap().to_string(), expected, "{text}");
         }
+        let last = AlertTime::parse("9999-12-31T23:59:59.9999999Z").unwrap();
+        assert!(last > AlertTime::parse("9999-01-01T00:00:00Z").unwrap());
         let bad = [
             "",
             "now",

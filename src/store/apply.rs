@@ -10,10 +10,10 @@ use super::transition::{Change, transition};
 use crate::model::action::{Ending, tag_of};
 use crate::model::{ActionId, AlertTime, By, Event, Kind, MachineAction, MachineId, RemoteStatus, State, TenantName};
 
-/// How often a machine action that is not final is looked at: a fiftieth of its age, within bounds.
+/// How often a machine action that is not final is looked at: the older the less, and every minute at least.
 fn look_again(created: AlertTime, now: Timestamp) -> Timestamp {
     let age = now.duration_since(created.timestamp()).as_secs().max(0);
-    super::lanes::later(now, std::time::Duration::from_secs(u64::try_from(age / 50).unwrap_or(0).min(600)))
+    super::lanes::later(now, std::time::Duration::from_secs(u64::try_from(age / 200).unwrap_or(0).min(60)))
 }
 
 /// Records one row, and carries out what it means for the action that it belongs to and for its device.
@@ -24,16 +24,19 @@ pub(super) async fn apply_row(
     row: &MachineAction,
     now: Timestamp,
 ) -> Result<()> {
-    let (Some(kind), Some(machine)) = (Kind::from_microsoft_type(&row.kind), row.machine_id.as_ref()) else {
+    let Some(kind) = Kind::from_microsoft_type(&row.kind) else {
         return Ok(());
     };
     let ours = match tag_of(&row.comment) {
-        Some(id) => own(tx, tenant, id, machine, kind).await?,
+        Some(id) => own(tx, tenant, id, row.machine_id.as_ref(), kind).await?,
         None => None,
     };
-    let is_new = record(tx, tenant, row, kind, machine, ours.map(|(id, _)| id), now).await?;
-    if let Some((id, state)) = ours {
-        found(tx, id, state, row, now).await?;
+    let Some(machine) = ours.as_ref().map(|own| &own.machine).or(row.machine_id.as_ref()) else {
+        return Ok(());
+    };
+    let is_new = record(tx, tenant, row, kind, machine, ours.as_ref().map(|own| own.id), now).await?;
+    if let Some(own) = &ours {
+        found(tx, tenant, own, row, now).await?;
     }
     if row.status.is_final() {
         end(tx, tenant, row, now).await?;
@@ -46,22 +49,34 @@ pub(super) async fn apply_row(
     Ok(())
 }
 
-/// Our action of that id, if the device and the kind are its own: a copied tag makes nothing ours.
+/// Our action whose tag a row carries.
+struct Own {
+    id: ActionId,
+    state: State,
+    machine: MachineId,
+}
+
+/// Our action of that id and kind. One that may be on its way is ours whatever device the row names, as after
+/// a merge; else the device must be its own, for a copied tag makes nothing ours.
 async fn own(
     tx: &mut SqliteConnection,
     tenant: &TenantName,
     id: ActionId,
-    machine: &MachineId,
+    machine: Option<&MachineId>,
     kind: Kind,
-) -> Result<Option<(ActionId, State)>> {
-    let row = sqlx::query("SELECT state FROM actions WHERE id = ?1 AND tenant = ?2 AND machine_id = ?3 AND kind = ?4")
+) -> Result<Option<Own>> {
+    let row = sqlx::query("SELECT state, machine_id FROM actions WHERE id = ?1 AND tenant = ?2 AND kind = ?3")
         .bind(id.to_string())
         .bind(tenant.as_str())
-        .bind(machine.as_str())
         .bind(kind.as_str())
         .fetch_optional(tx)
         .await?;
-    row.map(|row| Ok((id, state(&row)?))).transpose()
+    let Some(row) = row else {
+        return Ok(None);
+    };
+    let own = Own { id, state: state(&row)?, machine: parsed(&row, "machine_id")? };
+    let looked_for = matches!(own.state, State::Sending | State::Uncertain | State::Queued);
+    Ok((looked_for || machine == Some(&own.machine)).then_some(own))
 }
 
 /// Keeps the row; true when it was not known before.
@@ -107,15 +122,16 @@ async fn record(
 /// not be.
 async fn found(
     tx: &mut SqliteConnection,
-    id: ActionId,
-    state: State,
+    tenant: &TenantName,
+    own: &Own,
     row: &MachineAction,
     now: Timestamp,
 ) -> Result<()> {
+    let id = own.id;
     let detail = format!("found at Microsoft by its tag: machine action {}", row.id);
-    let events: &[(State, Event)] = match state {
+    let events: &[(State, Event)] = match own.state {
         State::Uncertain => &[(State::Uncertain, Event::FoundRemote)],
-        State::Queued => &[
+        State::Queued if !is_family_on_the_wire(tx, tenant, &own.machine).await? => &[
             (State::Queued, Event::Claimed),
             (State::Sending, Event::Unanswered),
             (State::Uncertain, Event::FoundRemote),
@@ -126,6 +142,17 @@ async fn found(
         transition(tx, &Change { id, from, event, by: &By::Microsoft, detail: &detail, now }).await?;
     }
     submitted(tx, id, row, false).await
+}
+
+async fn is_family_on_the_wire(tx: &mut SqliteConnection, tenant: &TenantName, machine: &MachineId) -> Result<bool> {
+    Ok(sqlx::query_scalar(
+        "SELECT EXISTS (SELECT 1 FROM actions WHERE tenant = ?1 AND machine_id = ?2
+                        AND state IN ('sending', 'uncertain', 'submitted'))",
+    )
+    .bind(tenant.as_str())
+    .bind(machine.as_str())
+    .fetch_one(tx)
+    .await?)
 }
 
 /// Microsoft's final status ends the actions that follow this machine action.

@@ -44,7 +44,8 @@ impl Store {
     pub async fn cancels_due(&self, tenant: &TenantName, now: Timestamp) -> Result<Vec<CancelDue>> {
         let rows = sqlx::query(
             "SELECT id, machine_action_id, cancel_why FROM actions
-             WHERE tenant = ?1 AND state = 'submitted' AND cancel_due_at <= ?2 AND machine_action_id IS NOT NULL
+             WHERE tenant = ?1 AND state = 'submitted' AND state IN ('held', 'queued', 'sending', 'uncertain', 'submitted')
+             AND cancel_due_at <= ?2 AND machine_action_id IS NOT NULL
              AND NOT EXISTS (SELECT 1 FROM brake) LIMIT 20",
         )
         .bind(tenant.as_str())

@@ -58,6 +58,8 @@ pub struct GateAlert {
     pub received_at: Timestamp,
     /// The alert as MDE shapes it.
     pub body: Map<String, Value>,
+    /// The version of it that was decided on, when that is another.
+    pub decided_body: Option<Map<String, Value>>,
 }
 
 /// What came of a claim.
@@ -88,6 +90,8 @@ pub struct ClaimedAction {
     pub comment: String,
     /// The quota slot.
     pub slot: CallSlot,
+    /// The POST before this one.
+    pub sent_before: Option<Timestamp>,
     /// When the alert that created it was received.
     pub alert_received_at: Option<Timestamp>,
 }
@@ -98,6 +102,7 @@ struct Candidate {
     comment: String,
     rank: i64,
     undoes: Option<ActionId>,
+    sent_before: Option<Timestamp>,
     alert_received_at: Option<Timestamp>,
 }
 
@@ -210,6 +215,7 @@ impl Store {
             kind,
             comment: candidate.comment,
             slot,
+            sent_before: candidate.sent_before,
             alert_received_at: candidate.alert_received_at,
         })
     }
@@ -229,12 +235,12 @@ async fn candidate(
     now: Timestamp,
 ) -> Result<Option<Candidate>> {
     let row = sqlx::query(
-        "SELECT id, machine_id, comment, rank, undoes, alert_received_at FROM actions q
+        "SELECT id, machine_id, comment, rank, undoes, sent_at, alert_received_at FROM actions q
          WHERE tenant = ?1 AND kind = ?2 AND state = 'queued' AND due_at <= ?3
          AND NOT EXISTS (
              SELECT 1 FROM actions o WHERE o.tenant = q.tenant AND o.machine_id = q.machine_id AND o.family = q.family
              AND (o.state IN ('sending', 'uncertain', 'submitted')
-                  OR (o.state = 'queued' AND o.kind <> q.kind AND (o.created_at, o.id) < (q.created_at, q.id))))
+                  OR (o.state = 'queued' AND o.kind <> q.kind AND (o.queued_at, o.id) < (q.queued_at, q.id))))
          ORDER BY rank DESC, created_at, id LIMIT 1",
     )
     .bind(tenant.as_str())
@@ -249,6 +255,7 @@ async fn candidate(
             comment: row.try_get("comment")?,
             rank: row.try_get("rank")?,
             undoes: parsed_opt(&row, "undoes")?,
+            sent_before: super::row::time_opt(&row, "sent_at")?,
             alert_received_at: super::row::time_opt(&row, "alert_received_at")?,
         })
     })
@@ -335,7 +342,10 @@ async fn gate_context(tx: &mut SqliteConnection, tenant: &TenantName, id: Action
 
 async fn gate_alerts(tx: &mut SqliteConnection, tenant: &TenantName, id: ActionId) -> Result<Vec<GateAlert>> {
     let rows = sqlx::query(
-        "SELECT g.alert_id, json_group_array(g.rule_id) AS rules, a.source, a.received_at, a.body
+        "SELECT g.alert_id, json_group_array(g.rule_id) AS rules, a.source, a.received_at, a.body,
+             (SELECT v.body FROM decisions d JOIN alerts v ON v.seq = d.alert_seq
+              WHERE d.tenant = ?2 AND d.alert_id = g.alert_id AND d.action_id = ?1 AND v.seq <> a.seq
+              ORDER BY d.id DESC LIMIT 1) AS decided_body
          FROM action_alerts g JOIN alerts a ON a.seq = (
              SELECT seq FROM alerts WHERE tenant = ?2 AND alert_id = g.alert_id AND malformed IS NULL
              ORDER BY last_update_ticks DESC LIMIT 1)
@@ -353,6 +363,11 @@ async fn gate_alerts(tx: &mut SqliteConnection, tenant: &TenantName, id: ActionI
                 source: parsed(row, "source")?,
                 received_at: time(row, "received_at")?,
                 body: super::row::json(row, "body")?,
+                decided_body: row
+                    .try_get::<Option<&str>, _>("decided_body")?
+                    .is_some()
+                    .then(|| super::row::json(row, "decided_body"))
+                    .transpose()?,
             })
         })
         .collect()

@@ -14,8 +14,8 @@ use crate::guards::{Ask, Effect, Facts, Verdict, judge};
 use crate::model::action::tagged_comment;
 use crate::model::view::AlertState;
 use crate::model::{
-    ActionId, AlertId, AlertTime, By, Event, Kind, Level, Machine, MachineId, MatchedField, Outcome, RuleId, Span,
-    State, TenantName,
+    ActionId, AlertId, AlertTime, By, Event, HoldKind, Kind, Level, Machine, MachineId, MatchedField, Outcome, RuleId,
+    Span, State, TenantName,
 };
 
 /// Releases and what operators ask for go before every level.
@@ -164,9 +164,13 @@ async fn decide_one(tx: &mut SqliteConnection, context: &Context<'_>, config: &G
     let Context { alert, pair, choice, now, .. } = context;
     let device = device_facts(tx, &alert.tenant, &pair.machine_id).await?;
     let spent = spent_at(tx, &alert.tenant, &pair.machine_id, &alert.alert_id, &device).await?;
-    let limit = choice.limit.as_ref().map(|(devices, per)| (*devices, per));
-    let counts = counts(tx, &alert.tenant, &pair.machine_id, &choice.rule_id, limit, config, *now).await?;
-    let verdict = judge(&ask(choice), &facts(alert, pair, &device, spent, counts), config, *now);
+    let mut verdict = judge(&ask(choice), &facts(alert, pair, &device, spent, Counts::none()), config, *now);
+    // Counting is dear, and most choices end before the caps.
+    if reaches_the_caps(&verdict, &device) {
+        let limit = choice.limit.as_ref().map(|(devices, per)| (*devices, per));
+        let counts = counts(tx, &alert.tenant, &pair.machine_id, &choice.rule_id, limit, config, *now).await?;
+        verdict = judge(&ask(choice), &facts(alert, pair, &device, spent, counts), config, *now);
+    }
     let action_id = carry_out(tx, context, &verdict).await?;
     let reason = match &choice.note {
         Some(note) => format!("{}; {note}", verdict.reason),
@@ -199,6 +203,15 @@ async fn decide_one(tx: &mut SqliteConnection, context: &Context<'_>, config: &G
         reason,
         action_id,
     })
+}
+
+/// Whether nothing spoke before the guard that counts.
+fn reaches_the_caps(verdict: &Verdict, device: &DeviceFacts) -> bool {
+    match verdict.effect {
+        Effect::Queue | Effect::Promote(_) | Effect::Hold(HoldKind::Approval) => true,
+        Effect::Join { .. } => device.open_restrict.is_some_and(|restrict| restrict.state == State::Held),
+        Effect::None | Effect::Hold(_) | Effect::KeepRestricted { .. } => false,
+    }
 }
 
 fn ask(choice: &Choice) -> Ask<'_> {
@@ -333,7 +346,7 @@ async fn promote(tx: &mut SqliteConnection, context: &Context<'_>, id: ActionId,
     transition(tx, &change).await?;
     sqlx::query(
         "UPDATE actions SET rule_id = ?2, rule_hash = ?3, rules_hash = ?4, comment = ?5, decided_at = ?6, due_at = ?6,
-             level = MAX(level, ?7), rank = MAX(rank, ?7),
+             by_human = by_operator, level = MAX(level, ?7), rank = MAX(rank, ?7),
              expires_after = CASE WHEN expires_after IS NULL OR ?8 IS NULL THEN NULL ELSE MAX(expires_after, ?8) END
          WHERE id = ?1",
     )

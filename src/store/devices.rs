@@ -59,7 +59,7 @@ impl Store {
             let Some(machine) = Machine::from_record(record) else {
                 return Ok(MachineKnowledge { machine_id: id, machine: None, fresh: false });
             };
-            if let Some(target) = machine.merged_into().filter(|target| *target != id) {
+            if let Some(target) = machine.merged_into() {
                 id = target;
                 continue;
             }
@@ -126,8 +126,19 @@ impl Store {
         .bind(i64::try_from(end.fleet).unwrap_or(i64::MAX))
         .execute(&mut *tx)
         .await?;
+        // What the list has told need not be asked for again.
+        sqlx::query(
+            "DELETE FROM machine_requests WHERE tenant = ?1 AND EXISTS (
+                 SELECT 1 FROM devices d WHERE d.tenant = machine_requests.tenant
+                 AND d.machine_id = machine_requests.machine_id AND d.fetched_at >= ?2
+                 AND (d.merged_into IS NOT NULL OR COALESCE(d.record ->> '$.osPlatform', '') <> ''))",
+        )
+        .bind(tenant.as_str())
+        .bind(millis(end.began))
+        .execute(&mut *tx)
+        .await?;
         // What waited for a record may have one now.
-        sqlx::query("UPDATE alerts SET due_at = ?2 WHERE state = 'waiting' AND tenant = ?1 AND due_at > ?2")
+        sqlx::query("UPDATE alerts SET due_at = ?2 WHERE state = 'waiting' AND state <> 'decided' AND tenant = ?1 AND due_at > ?2")
             .bind(tenant.as_str())
             .bind(millis(now))
             .execute(&mut *tx)
@@ -214,7 +225,8 @@ impl Store {
         let mut tx = self.begin().await?;
         let still_wanted: bool = sqlx::query_scalar(
             "SELECT EXISTS (SELECT 1 FROM alerts, json_each(alerts.pending)
-                            WHERE alerts.state = 'waiting' AND alerts.tenant = ?1 AND json_each.value = ?2)
+                            WHERE alerts.state = 'waiting' AND alerts.state <> 'decided' AND alerts.tenant = ?1
+                            AND json_each.value = ?2)
                  OR EXISTS (SELECT 1 FROM actions a JOIN machine_requests r USING (tenant, machine_id)
                             WHERE a.tenant = ?1 AND a.machine_id = ?2 AND a.state IN ('held', 'queued') AND r.tries < ?3)",
         )

@@ -75,7 +75,8 @@ async fn pending_at_microsoft(
 ) -> Result<()> {
     let rows = sqlx::query(
         "SELECT kind FROM machine_actions
-         WHERE tenant = ?1 AND machine_id = ?2 AND is_final = 0 AND action_id IS NULL ORDER BY created_ticks",
+         WHERE tenant = ?1 AND machine_id = ?2 AND is_final = 0 AND abandoned = 0 AND action_id IS NULL
+         ORDER BY created_ticks",
     )
     .bind(tenant.as_str())
     .bind(machine.as_str())
@@ -137,6 +138,13 @@ pub(super) struct Counts {
     pub(super) fleet: Option<u64>,
 }
 
+impl Counts {
+    /// Nothing restricted, in a fleet without end: what no cap minds.
+    pub(super) const fn none() -> Self {
+        Self { rule_devices: 0, blast_devices: 0, restricted_devices: 0, fleet: Some(u64::MAX) }
+    }
+}
+
 /// Counts what the caps look at.
 pub(super) async fn counts(
     tx: &mut SqliteConnection,
@@ -159,8 +167,11 @@ pub(super) async fn counts(
         "SELECT COUNT(*) FROM (
              SELECT machine_id FROM devices WHERE tenant = ?1 AND restricted = 1
              UNION
-             SELECT machine_id FROM actions WHERE tenant = ?1 AND kind = 'restrict'
-                 AND state IN ('queued', 'sending', 'uncertain', 'submitted')
+             SELECT machine_id FROM actions WHERE tenant = ?1 AND kind = 'restrict' AND state <> 'held'
+                 AND state IN ('held', 'queued', 'sending', 'uncertain', 'submitted')
+             UNION
+             SELECT machine_id FROM machine_actions WHERE tenant = ?1 AND kind = 'restrict' AND is_final = 0
+                 AND abandoned = 0 AND action_id IS NULL
          ) WHERE machine_id <> ?2",
     )
     .bind(tenant.as_str())
@@ -221,7 +232,8 @@ pub(super) async fn restricting_action(
     machine: &MachineId,
 ) -> Result<Option<ActionId>> {
     let row = sqlx::query(
-        "SELECT id FROM actions WHERE tenant = ?1 AND machine_id = ?2 AND kind = 'restrict' AND attempts > 0
+        "SELECT id FROM actions WHERE tenant = ?1 AND machine_id = ?2 AND kind = 'restrict'
+         AND (attempts > 0 OR machine_action_id IS NOT NULL)
          AND state IN ('sending', 'uncertain', 'submitted', 'succeeded', 'timed_out', 'cancelled') AND released_at IS NULL
          ORDER BY created_at DESC, id DESC LIMIT 1",
     )

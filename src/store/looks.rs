@@ -50,10 +50,13 @@ impl Store {
     /// [`super::StoreError`].
     pub async fn adopt_orphans(&self, now: Timestamp) -> Result<u64> {
         let mut tx = self.begin().await?;
-        let orphans = sqlx::query("SELECT id FROM actions WHERE state = 'sending' AND claimed_by IS NOT ?1")
-            .bind(&self.instance)
-            .fetch_all(&mut *tx)
-            .await?;
+        let orphans = sqlx::query(
+            "SELECT id FROM actions WHERE state = 'sending'
+             AND state IN ('held', 'queued', 'sending', 'uncertain', 'submitted') AND claimed_by IS NOT ?1",
+        )
+        .bind(&self.instance)
+        .fetch_all(&mut *tx)
+        .await?;
         for row in &orphans {
             let id = action_id(row)?;
             let detail = "the process that was sending it is gone";
@@ -91,7 +94,8 @@ impl Store {
             return Ok(LookPlan { since, due_at: now });
         };
         let uncertain = sqlx::query(
-            "SELECT uncertain_at, answered_at, looks FROM actions WHERE tenant = ?1 AND state = 'uncertain'",
+            "SELECT uncertain_at, answered_at, looks FROM actions WHERE tenant = ?1 AND state = 'uncertain'
+             AND state IN ('held', 'queued', 'sending', 'uncertain', 'submitted')",
         )
         .bind(tenant.as_str())
         .fetch_all(&self.reader)
@@ -120,7 +124,8 @@ impl Store {
             return Ok(None);
         };
         let oldest_open: Option<i64> = sqlx::query_scalar(
-            "SELECT MIN(created_ticks) FROM machine_actions WHERE tenant = ?1 AND is_final = 0 AND look_at <= ?2",
+            "SELECT MIN(created_ticks) FROM machine_actions WHERE tenant = ?1 AND is_final = 0 AND abandoned = 0
+             AND look_at <= ?2",
         )
         .bind(tenant.as_str())
         .bind(millis(now))
@@ -129,7 +134,8 @@ impl Store {
         // What was sent before anything was ever read may be anywhere in the list.
         let uncertain = sqlx::query(
             "SELECT MIN(look_from_ticks) AS oldest, COUNT(*) - COUNT(look_from_ticks) AS anywhere FROM actions
-             WHERE tenant = ?1 AND state = 'uncertain'",
+             WHERE tenant = ?1 AND state = 'uncertain'
+             AND state IN ('held', 'queued', 'sending', 'uncertain', 'submitted')",
         )
         .bind(tenant.as_str())
         .fetch_one(&self.reader)
@@ -149,13 +155,15 @@ impl Store {
     pub async fn apply_look(&self, tenant: &TenantName, rows: &[MachineAction], now: Timestamp) -> Result<()> {
         let mut tx = self.begin().await?;
         let known = known_unchanged(&mut tx, tenant, rows).await?;
-        let wanted: HashSet<String> =
-            sqlx::query_scalar("SELECT id FROM actions WHERE tenant = ?1 AND state IN ('queued', 'uncertain')")
-                .bind(tenant.as_str())
-                .fetch_all(&mut *tx)
-                .await?
-                .into_iter()
-                .collect();
+        let wanted: HashSet<String> = sqlx::query_scalar(
+            "SELECT id FROM actions WHERE tenant = ?1 AND state IN ('queued', 'uncertain')
+                 AND state IN ('held', 'queued', 'sending', 'uncertain', 'submitted')",
+        )
+        .bind(tenant.as_str())
+        .fetch_all(&mut *tx)
+        .await?
+        .into_iter()
+        .collect();
         for row in rows {
             let is_wanted = || tag_of(&row.comment).is_some_and(|id| wanted.contains(&id.to_string()));
             let (id, status, update) = version_of(row);
@@ -196,7 +204,7 @@ impl Store {
         .await?;
         // Machine actions that are not final are due again by their age, seen in this look or not.
         sqlx::query(
-            "UPDATE machine_actions SET look_at = ?2 + MIN(600000, MAX(0, (?2 - created_ticks / 10000) / 50))
+            "UPDATE machine_actions SET look_at = ?2 + MIN(60000, MAX(0, (?2 - created_ticks / 10000) / 200))
              WHERE tenant = ?1 AND is_final = 0 AND look_at <= ?2",
         )
         .bind(tenant.as_str())
@@ -206,7 +214,8 @@ impl Store {
         let mut end = LookEnd::default();
         let rows = sqlx::query(
             "SELECT id, machine_id, kind, looks, busy, answered_at, wanted, backoff FROM actions
-             WHERE tenant = ?1 AND state = 'uncertain' AND uncertain_at <= ?2 AND ?3",
+             WHERE tenant = ?1 AND state = 'uncertain'
+             AND state IN ('held', 'queued', 'sending', 'uncertain', 'submitted') AND uncertain_at <= ?2 AND ?3",
         )
         .bind(tenant.as_str())
         .bind(millis(began))
@@ -333,7 +342,7 @@ impl NotFound<'_> {
     async fn active(&self, tx: &mut SqliteConnection) -> Result<Option<(Kind, MachineAction, bool)>> {
         let row = sqlx::query(
             "SELECT id, kind, status, created_ticks, last_update_ticks, action_id FROM machine_actions
-             WHERE tenant = ?1 AND machine_id = ?2 AND is_final = 0 ORDER BY kind <> ?3, created_ticks DESC LIMIT 1",
+             WHERE tenant = ?1 AND machine_id = ?2 AND is_final = 0 AND abandoned = 0 ORDER BY kind <> ?3, created_ticks DESC LIMIT 1",
         )
         .bind(self.tenant.as_str())
         .bind(self.machine.as_str())
@@ -355,7 +364,7 @@ impl NotFound<'_> {
             last_update: Some(AlertTime::from_ticks(row.try_get("last_update_ticks")?)),
             error_hresult: None,
         };
-        Ok(Some((kind, machine_action, owner == Some(self.id.to_string()))))
+        Ok(Some((kind, machine_action, owner.is_some())))
     }
 
     async fn adopt(&self, tx: &mut SqliteConnection, row: &MachineAction, ours: bool) -> Result<()> {

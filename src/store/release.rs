@@ -63,10 +63,15 @@ impl Store {
     /// Asked of a reader, so that an idle loop does not take the writer.
     async fn anything_timed(&self, now: Timestamp, guards: &GuardsConfig, tracking: &Tracking) -> Result<bool> {
         Ok(sqlx::query_scalar(
-            "SELECT EXISTS (SELECT 1 FROM actions WHERE expires_at <= ?1 AND released_at IS NULL)
+            "SELECT EXISTS (SELECT 1 FROM actions WHERE expires_at IS NOT NULL AND expires_at <= ?1
+                            AND released_at IS NULL AND state IN ('submitted', 'succeeded', 'timed_out', 'cancelled'))
                  OR EXISTS (SELECT 1 FROM actions WHERE state IN ('held', 'queued') AND kind = 'restrict'
+                            AND state IN ('held', 'queued', 'sending', 'uncertain', 'submitted')
                             AND MIN(decided_at, COALESCE(held_at, decided_at)) <= ?2)
-                 OR EXISTS (SELECT 1 FROM actions WHERE state = 'submitted' AND sent_at <= ?3)",
+                 OR EXISTS (SELECT 1 FROM actions WHERE state = 'submitted'
+                            AND state IN ('held', 'queued', 'sending', 'uncertain', 'submitted') AND sent_at <= ?3)
+                 OR EXISTS (SELECT 1 FROM machine_actions WHERE is_final = 0 AND abandoned = 0
+                            AND created_ticks <= ?3 * 10000)",
         )
         .bind(millis(now))
         .bind(millis(now) - guards.max_action_age.millis().min(guards.approval_timeout.millis()))
@@ -97,7 +102,7 @@ async fn expire_unsent(
 ) -> Result<()> {
     let rows = sqlx::query(
         "SELECT id, machine_id, state, COALESCE(hold_reason, '') LIKE 'approval:%' AS approval FROM actions
-         WHERE kind = 'restrict' AND (
+         WHERE kind = 'restrict' AND state IN ('held', 'queued', 'sending', 'uncertain', 'submitted') AND (
              (state = 'queued' AND decided_at <= ?1)
              OR (state = 'held' AND hold_reason LIKE 'approval:%' AND held_at <= ?2)
              OR (state = 'held' AND hold_reason NOT LIKE 'approval:%' AND held_at <= ?1))",
@@ -122,10 +127,20 @@ async fn expire_unsent(
 }
 
 async fn give_up(tx: &mut SqliteConnection, tracking: &Tracking, now: Timestamp, timed: &mut Vec<Timed>) -> Result<()> {
-    let rows = sqlx::query("SELECT id, machine_id FROM actions WHERE state = 'submitted' AND sent_at <= ?1")
-        .bind(millis(now) - tracking.give_up_after.millis())
-        .fetch_all(&mut *tx)
-        .await?;
+    let oldest = millis(now) - tracking.give_up_after.millis();
+    sqlx::query(
+        "UPDATE machine_actions SET abandoned = 1 WHERE is_final = 0 AND abandoned = 0 AND created_ticks <= ?1",
+    )
+    .bind(oldest.saturating_mul(10_000))
+    .execute(&mut *tx)
+    .await?;
+    let rows = sqlx::query(
+        "SELECT id, machine_id FROM actions WHERE state = 'submitted'
+         AND state IN ('held', 'queued', 'sending', 'uncertain', 'submitted') AND sent_at <= ?1",
+    )
+    .bind(oldest)
+    .fetch_all(&mut *tx)
+    .await?;
     for row in &rows {
         let id = action_id(row)?;
         let detail = format!("no final status within {} (tracking.give_up_after)", tracking.give_up_after);
@@ -252,17 +267,19 @@ impl NewAction<'_> {
 
 /// Whether the restrict that a release undoes surely had no effect: never sent, refused, failed.
 pub(super) async fn nothing_to_release(tx: &mut SqliteConnection, restrict: ActionId) -> Result<bool> {
-    let row = sqlx::query("SELECT state, attempts FROM actions WHERE id = ?1")
+    let row = sqlx::query("SELECT state, attempts, machine_action_id FROM actions WHERE id = ?1")
         .bind(restrict.to_string())
         .fetch_optional(tx)
         .await?;
     let Some(row) = row else {
         return Ok(false);
     };
-    let attempts: i64 = row.try_get("attempts")?;
+    // One that followed somebody else's machine action counts no attempt of its own.
+    let machine_action: Option<&str> = row.try_get("machine_action_id")?;
+    let never_sent = row.try_get::<i64, _>("attempts")? == 0 && machine_action.is_none();
     Ok(match state(&row)? {
         State::Rejected | State::Failed => true,
-        State::Cancelled | State::Expired => attempts == 0,
+        State::Cancelled | State::Expired => never_sent,
         _ => false,
     })
 }

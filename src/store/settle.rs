@@ -112,10 +112,15 @@ impl Settling<'_> {
     async fn settle(&self, tx: &mut SqliteConnection, settlement: &Settlement) -> Result<State> {
         match settlement {
             Settlement::Accepted(row) => {
-                let row = &MachineAction { machine_id: Some(self.claimed.machine_id.clone()), ..row.clone() };
+                let mut row = MachineAction { machine_id: Some(self.claimed.machine_id.clone()), ..row.clone() };
+                // An answer without a comment is that to our own call.
+                if row.comment.is_empty() {
+                    row.comment.clone_from(&self.claimed.comment);
+                }
+                let row = &row;
                 let detail = format!("machine action {} is {}", row.id, row.status);
                 self.change(tx, Event::Accepted, &By::Microsoft, &detail).await?;
-                let adopted = !row.comment.is_empty() && tag_of(&row.comment) != Some(self.claimed.id);
+                let adopted = !is_ours(tx, row).await?;
                 submitted(tx, self.claimed.id, row, adopted).await?;
                 apply_row(tx, &self.claimed.tenant, row, self.now).await?;
                 current_state(tx, self.claimed.id).await
@@ -137,8 +142,9 @@ impl Settling<'_> {
             }
             Settlement::NeverSent { message } => {
                 self.error(tx, "never_sent", message, true).await?;
-                sqlx::query("UPDATE actions SET sent_at = NULL WHERE id = ?1 AND attempts = 0")
+                sqlx::query("UPDATE actions SET sent_at = ?2 WHERE id = ?1")
                     .bind(self.claimed.id.to_string())
+                    .bind(self.claimed.sent_before.map(millis))
                     .execute(&mut *tx)
                     .await?;
                 let to = self.change(tx, Event::NotTaken, &By::Stanch, &format!("never sent: {message}")).await?;
@@ -196,6 +202,17 @@ impl Settling<'_> {
             Change { id: self.claimed.id, from: to, event: Event::Unwanted, by: &By::Stanch, detail, now: self.now };
         transition(tx, &change).await
     }
+}
+
+/// Whether the comment of a machine action carries the tag of any action of ours.
+async fn is_ours(tx: &mut SqliteConnection, row: &MachineAction) -> Result<bool> {
+    let Some(id) = tag_of(&row.comment) else {
+        return Ok(false);
+    };
+    Ok(sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM actions WHERE id = ?1)")
+        .bind(id.to_string())
+        .fetch_one(tx)
+        .await?)
 }
 
 async fn current_state(tx: &mut SqliteConnection, id: ActionId) -> Result<State> {

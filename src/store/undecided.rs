@@ -62,6 +62,21 @@ impl Store {
             .collect()
     }
 
+    /// Puts an alert back until a later time.
+    ///
+    /// # Errors
+    /// [`super::StoreError`].
+    pub async fn put_back(&self, seq: i64, until: Timestamp) -> Result<()> {
+        let mut tx = self.begin().await?;
+        sqlx::query("UPDATE alerts SET due_at = ?2 WHERE seq = ?1 AND state <> 'decided'")
+            .bind(seq)
+            .bind(millis(until))
+            .execute(&mut *tx)
+            .await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
     /// When the next alert is due to be decided.
     ///
     /// # Errors
@@ -80,7 +95,7 @@ impl Store {
     /// [`super::StoreError`].
     pub async fn wake_waiting(&self, tenant: &TenantName, now: Timestamp) -> Result<()> {
         let mut tx = self.begin().await?;
-        sqlx::query("UPDATE alerts SET due_at = ?2 WHERE state = 'waiting' AND tenant = ?1 AND due_at > ?2")
+        sqlx::query("UPDATE alerts SET due_at = ?2 WHERE state = 'waiting' AND state <> 'decided' AND tenant = ?1 AND due_at > ?2")
             .bind(tenant.as_str())
             .bind(millis(now))
             .execute(&mut *tx)

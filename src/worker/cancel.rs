@@ -2,42 +2,68 @@
 //!
 //! What comes of it is Microsoft's record to say, and the look loop's to read.
 
+use std::sync::Arc;
+
+use tokio::task::JoinSet;
+
 use crate::defender::{Outcome, ReadError};
 use crate::model::{Lane, TenantName};
-use crate::store::{CancelEnd, LaneTrouble, Took};
+use crate::store::{CallSlot, CancelDue, CancelEnd, LaneTrouble, Took};
 
-use super::{RunError, TenantWork, Work, answered, draw};
+use super::{RunError, TenantWork, Work, answered, chain, draw};
 
-/// Sends the cancellations that are due, as far as their lane lets them.
-pub(super) async fn ask(work: &Work, name: &TenantName, tenant: &TenantWork) -> Result<(), RunError> {
-    for wanted in work.store.cancels_due(name, work.now()).await? {
-        if work.stop.is_cancelled() {
+/// Sends the cancellations that are due, as far as their lane and the wire have room.
+pub(super) async fn ask(
+    work: &Arc<Work>,
+    name: &TenantName,
+    tenant: &TenantWork,
+    posts: &mut JoinSet<()>,
+) -> Result<(), RunError> {
+    for due in work.store.cancels_due(name, work.now()).await? {
+        if posts.len() >= work.config.limits.concurrency || work.stop.is_cancelled() {
             return Ok(());
         }
         tenant.client.ensure_token().await.map_err(ReadError::Auth)?;
         let Took::Slot(slot) = work.store.take_slot(name, Lane::Cancel, &work.config.limits, work.now()).await? else {
             return Ok(());
         };
-        let posted = tenant.client.cancel(&wanted.machine_action, &wanted.comment).await;
-        let (end, trouble) = match &posted.outcome {
-            Outcome::Accepted(_) => (CancelEnd::Asked, LaneTrouble::None),
-            Outcome::Refused { code, message } => (CancelEnd::Refused(format!("{code}: {message}")), LaneTrouble::None),
-            Outcome::Busy { message } => (CancelEnd::Refused(message.clone()), LaneTrouble::None),
-            Outcome::Forbidden { message, missing_roles, .. } => (
-                CancelEnd::Later,
-                LaneTrouble::Forbidden { missing_roles: *missing_roles, device: None, message: message.clone() },
-            ),
-            Outcome::Unauthorized { message, again } => {
-                (CancelEnd::Later, LaneTrouble::Unauthorized { again: *again, message: message.clone() })
-            }
-            Outcome::Throttled { retry_after, .. } => (CancelEnd::Later, LaneTrouble::Throttled(*retry_after)),
-            Outcome::NotSignedIn(_) | Outcome::NotSent { .. } => (CancelEnd::Later, LaneTrouble::NeverSent),
-            Outcome::Unanswered { message } => (CancelEnd::Later, LaneTrouble::Unanswered(message.clone())),
-        };
-        work.store.answer_slot(&slot, answered(&posted), &trouble, work.now(), draw()).await?;
-        work.store.cancel_asked(wanted.action, &end, work.now()).await?;
-        tracing::info!(tenant = %name, action_id = %wanted.action, machine_action_id = %wanted.machine_action, ?end, "asked Microsoft to cancel");
-        tenant.look.notify_one();
+        // Put off while it is on the wire, so that it is not sent twice.
+        work.store.cancel_asked(due.action, &CancelEnd::Later, work.now()).await?;
+        let (work, name) = (Arc::clone(work), name.clone());
+        posts.spawn(async move { cancel(&work, &name, &due, &slot).await });
     }
     Ok(())
+}
+
+async fn cancel(work: &Work, name: &TenantName, due: &CancelDue, slot: &CallSlot) {
+    let Some(tenant) = work.tenants.get(name) else { return };
+    let posted = tenant.client.cancel(&due.machine_action, &due.comment).await;
+    let (end, trouble) = meaning(&posted.outcome);
+    tracing::info!(tenant = %name, action_id = %due.action, machine_action_id = %due.machine_action, ?end, "asked Microsoft to cancel");
+    let answered = work.store.answer_slot(slot, answered(&posted), &trouble, work.now(), draw()).await;
+    let recorded = work.store.cancel_asked(due.action, &end, work.now()).await;
+    for error in [answered, recorded].into_iter().filter_map(Result::err) {
+        // It is asked again then; asking twice for the same cancellation does no harm.
+        tracing::error!(action_id = %due.action, error = chain(&error), "what came of a cancellation can not be recorded");
+    }
+    tenant.look.notify_one();
+}
+
+/// What came of asking, for the action and for its lane.
+fn meaning(outcome: &Outcome) -> (CancelEnd, LaneTrouble) {
+    match outcome {
+        Outcome::Accepted(_) => (CancelEnd::Asked, LaneTrouble::None),
+        Outcome::Refused { code, message } => (CancelEnd::Refused(format!("{code}: {message}")), LaneTrouble::None),
+        Outcome::Busy { message } => (CancelEnd::Refused(message.clone()), LaneTrouble::None),
+        Outcome::Forbidden { message, missing_roles, .. } => (
+            CancelEnd::Later,
+            LaneTrouble::Forbidden { missing_roles: *missing_roles, device: None, message: message.clone() },
+        ),
+        Outcome::Unauthorized { message, again } => {
+            (CancelEnd::Later, LaneTrouble::Unauthorized { again: *again, message: message.clone() })
+        }
+        Outcome::Throttled { retry_after, .. } => (CancelEnd::Later, LaneTrouble::Throttled(*retry_after)),
+        Outcome::NotSignedIn(_) | Outcome::NotSent { .. } => (CancelEnd::Later, LaneTrouble::NeverSent),
+        Outcome::Unanswered { message } => (CancelEnd::Later, LaneTrouble::Unanswered(message.clone())),
+    }
 }

@@ -13,24 +13,28 @@ use crate::model::{AlertTime, Machine, MachineId, Outcome, TenantName};
 use crate::rules::{Event, Hit, RuleSet};
 use crate::store::{Choice, DecidedPair, Deciding, Made, StoreError, Undecided};
 
-use super::{TenantWork, Work, chain};
+use super::{TenantWork, Work, chain, since};
 
 /// Alerts decided in one transaction.
 const BATCH: u32 = 200;
 /// The longest wait between two looks at an alert that waits for facts.
 const LONGEST: Duration = Duration::from_secs(60);
 
+/// How long an alert that can not be decided is put back.
+const PUT_BACK: SignedDuration = SignedDuration::from_secs(60);
+
 /// Decides until the stop.
 pub async fn run(work: &Work) {
     loop {
-        let (decided, next) = match batch(work).await {
+        let (decided, next) = match batch(work, BATCH).await {
             Ok(done) => done,
             Err(error) => {
-                tracing::error!(error = chain(&error), "alerts can not be decided, which is tried again");
+                tracing::error!(error = chain(&error), "alerts can not be decided together, so one by one");
                 work.board.ran("decide", work.now(), chain(&error));
                 if !work.pause(Duration::from_secs(1)).await {
                     return;
                 }
+                one_by_one(work).await;
                 continue;
             }
         };
@@ -47,10 +51,23 @@ pub async fn run(work: &Work) {
     }
 }
 
-/// Looks at the alerts that are due; gives how many there were, and when the next is due.
-async fn batch(work: &Work) -> Result<(usize, Option<Timestamp>), StoreError> {
+/// One alert that can not be decided is not in the way of the next: it is put back, and said.
+async fn one_by_one(work: &Work) {
+    for _ in 0..BATCH {
+        let Err(error) = batch(work, 1).await else { continue };
+        let Ok(first) = work.store.undecided(work.now(), 1).await else { return };
+        let Some(alert) = first.first() else { return };
+        tracing::error!(tenant = %alert.tenant, alert_id = %alert.alert_id, error = chain(&error), "an alert can not be decided, and is tried again later");
+        if work.store.put_back(alert.seq, work.now() + PUT_BACK).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Looks at the alerts that are due, at most `limit`; gives how many there were, and when the next is due.
+async fn batch(work: &Work, limit: u32) -> Result<(usize, Option<Timestamp>), StoreError> {
     let now = work.now();
-    let alerts = work.store.undecided(now, BATCH).await?;
+    let alerts = work.store.undecided(now, limit).await?;
     if alerts.is_empty() {
         return Ok((0, work.store.next_undecided().await?));
     }
@@ -94,7 +111,7 @@ async fn gather(
     wanted: &mut Vec<(TenantName, MachineId)>,
     now: Timestamp,
 ) -> Result<Deciding, StoreError> {
-    let waited = now.duration_since(alert.received_at).unsigned_abs();
+    let waited = since(alert.received_at, now);
     let overdue = waited >= work.config.guards.machine_timeout.duration();
     let ready = overdue || (work.has_looked(&alert.tenant) && work.store.inventory_at(&alert.tenant).await?.is_some());
     let mut deciding = Deciding {

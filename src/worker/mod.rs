@@ -254,6 +254,11 @@ fn answered(posted: &Posted) -> Answered {
     }
 }
 
+/// How long ago something was; nothing when the clock says that it is still to come.
+pub(crate) fn since(then: Timestamp, now: Timestamp) -> Duration {
+    Duration::try_from(now.duration_since(then)).unwrap_or_default()
+}
+
 /// A number drawn evenly from 0 up to 1.
 pub(crate) fn draw() -> f64 {
     let mut bytes = [0u8; 4];

@@ -15,7 +15,7 @@ use crate::intake::parse_mde;
 use crate::model::{AlertTime, Lane, TenantName};
 use crate::store::Incoming;
 
-use super::{RunError, TenantWork, Work, chain};
+use super::{RunError, TenantWork, Work, chain, since};
 
 /// Alerts asked for in one page. The API gives at most 10,000, but rows carry their evidence.
 const PAGE: u32 = 1_000;
@@ -47,8 +47,7 @@ impl<'a> Poll<'a> {
         let mut swept: Option<Timestamp> = None;
         loop {
             let began = self.work.now();
-            let sweep =
-                swept.is_none_or(|at| began.duration_since(at).unsigned_abs() >= self.source.sweep_every.duration());
+            let sweep = swept.is_none_or(|at| since(at, began) >= self.source.sweep_every.duration());
             match self.pass(floor, sweep).await {
                 Ok(new) => {
                     if sweep {
@@ -68,8 +67,7 @@ impl<'a> Poll<'a> {
                     self.said(error);
                 }
             }
-            let rest =
-                self.source.every.duration().saturating_sub(self.work.now().duration_since(began).unsigned_abs());
+            let rest = self.source.every.duration().saturating_sub(since(began, self.work.now()));
             if !self.work.pause(rest.max(Duration::from_millis(10))).await {
                 return;
             }
@@ -134,10 +132,12 @@ impl<'a> Poll<'a> {
                 ReadError::Auth(error)
             })?;
             let slot = self.work.slot(self.name, self.tenant, Lane::Alerts).await?.ok_or(RunError::Stopping)?;
+            let asked_at = AlertTime::from_timestamp(self.work.now());
             let result = self.tenant.client.alerts(since, next.as_ref(), size).await;
             self.work.answer(&slot, &result).await?;
             let page = result?;
-            limit = limit.or(page.date);
+            // Without Microsoft's clock, ours as it was before the question.
+            let limit = *limit.get_or_insert(page.date.unwrap_or(asked_at));
             let rows = self.rows(page.rows, page.unreadable);
             newest = rows
                 .iter()
@@ -147,7 +147,7 @@ impl<'a> Poll<'a> {
                 })
                 .fold(newest, Ord::max);
             let last = page.next.is_none();
-            let moved = last.then(|| newest.min(limit.unwrap_or(newest)));
+            let moved = last.then(|| newest.min(limit));
             let accepted = self.work.store.accept(self.name, &self.source.name, &rows, moved, self.work.now()).await?;
             self.work.count_received(self.name, &self.source.name, &rows, &accepted);
             new += accepted.new;

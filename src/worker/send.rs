@@ -6,8 +6,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
-use tokio::task::JoinSet;
+use jiff::Timestamp;
+use tokio::task::{JoinError, JoinSet};
 
 use crate::defender::{Outcome, Posted};
 use crate::guards::{GateFacts, GateVerdict, Want, gate};
@@ -19,27 +19,47 @@ use super::{RunError, TenantWork, Work, answered, cancel, chain, draw};
 
 /// How long a loop rests after the store or the sign-in failed.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
+const AFTER_NO_TOKEN: Duration = Duration::from_secs(5);
 
 /// Sends a tenant's actions until the stop, then finishes what is on the wire.
 pub async fn run(work: &Arc<Work>, name: &TenantName) {
     let Some(tenant) = work.tenants.get(name) else { return };
     let mut posts = JoinSet::new();
     loop {
-        while posts.try_join_next().is_some() {}
+        while let Some(ended) = posts.try_join_next() {
+            pass_on_panic(ended);
+        }
         let next = match fill(work, name, tenant, &mut posts).await {
             Ok(next) => next,
             Err(error) => {
                 tracing::error!(tenant = %name, error = chain(&error), "nothing can be sent, which is tried again");
                 work.board.ran(format!("send {name}"), work.now(), chain(&error));
-                Some(work.now() + SignedDuration::try_from(AFTER_FAILURE).unwrap_or_default())
+                // A sign-in that fails has its own pace.
+                let wait = if matches!(error, RunError::Read(_)) { AFTER_NO_TOKEN } else { AFTER_FAILURE };
+                if !work.pause(wait).await {
+                    break;
+                }
+                continue;
             }
         };
         tokio::select! {
             go_on = work.wait(&tenant.send, next) => if !go_on { break },
-            Some(_) = posts.join_next() => {}
+            Some(ended) = posts.join_next() => pass_on_panic(ended),
         }
     }
-    while posts.join_next().await.is_some() {}
+    while let Some(ended) = posts.join_next().await {
+        pass_on_panic(ended);
+    }
+}
+
+/// A panic in a call is a defect like any other: it ends the daemon, and the next run looks up what was on
+/// the wire.
+fn pass_on_panic(ended: Result<(), JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        std::panic::resume_unwind(error.into_panic());
+    }
 }
 
 /// Claims and sends as long as there is a place on the wire; gives when there may be something to claim.
@@ -52,7 +72,7 @@ async fn fill(
     if !work.has_looked(name) {
         return Ok(None);
     }
-    cancel::ask(work, name, tenant).await?;
+    cancel::ask(work, name, tenant, posts).await?;
     let mut next: Option<Timestamp> = None;
     while posts.len() < work.config.limits.concurrency && !work.stop.is_cancelled() {
         let Some(claimed) = claim(work, name, tenant, &mut next).await? else {
@@ -156,7 +176,11 @@ fn want(work: &Work, rules: &RuleSet, context: &GateContext) -> Want {
                 Some(_) => {
                     let record = context.machine.as_ref().map(Machine::record);
                     let event = Event::new(&alert.body, record, &context.tenant, &alert.source, alert.received_at);
-                    if rules.matches(id, &event) {
+                    // A rule that stops matching a later version of an alert undoes nothing.
+                    let decided = alert.decided_body.as_ref();
+                    let decided_event =
+                        decided.map(|body| Event::new(body, record, &context.tenant, &alert.source, alert.received_at));
+                    if rules.matches(id, &event) || decided_event.is_some_and(|event| rules.matches(id, &event)) {
                         return Want::Yes;
                     }
                     format!("the rule {id} has changed and no longer matches")

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::store::{StoreError, Timed};
 
-use super::{Work, chain};
+use super::{Work, chain, since};
 
 /// However far the next expiry is, the timers look again after so long.
 const EVERY: SignedDuration = SignedDuration::from_secs(5);
@@ -18,7 +18,7 @@ pub async fn run(work: &Work) {
     let mut tidied: Option<Timestamp> = None;
     loop {
         let now = work.now();
-        if tidied.is_none_or(|at| now.duration_since(at).unsigned_abs() >= TIDY_EVERY) {
+        if tidied.is_none_or(|at| since(at, now) >= TIDY_EVERY) {
             tidied = Some(now);
             if let Err(error) = work.store.forget_calls(&work.config.limits, now).await {
                 tracing::warn!(error = chain(&error), "old calls can not be forgotten");

@@ -5,6 +5,8 @@
 
 mod state;
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use sqlx::{Row, SqliteConnection};
 
@@ -18,6 +20,9 @@ use crate::quota::{self, Slot};
 use state::LaneState;
 pub use state::LaneTrouble;
 pub(super) use state::{drawn_wait, later};
+
+/// No lane is blocked for longer: a time beyond it was written while the clock was wrong.
+const LONGEST_BLOCK: Duration = Duration::from_secs(25 * 3_600);
 
 /// A slot that one call took.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,7 +108,7 @@ impl Store {
                     calls: window.calls,
                     remaining: quota::remaining(now, window, &held),
                     paused_until: state.paused_until.filter(|&until| until > now),
-                    reason: state.reason.clone(),
+                    reason: state.reason.clone().filter(|_| state.paused_until.is_some_and(|until| until > now)),
                 });
             }
         }
@@ -121,7 +126,9 @@ pub(super) async fn take(
     now: Timestamp,
 ) -> Result<Took> {
     let mut state = read_state(tx, tenant, lane).await?;
-    let blocked = [state.paused_until, state.probe_until].into_iter().flatten().filter(|&until| until > now).max();
+    let longest = later(now, LONGEST_BLOCK);
+    let blocked = [state.paused_until, state.probe_until];
+    let blocked = blocked.into_iter().flatten().filter(|&until| until > now && until <= longest).max();
     if let Some(until) = blocked {
         return Ok(Took::Wait(until));
     }
@@ -143,8 +150,7 @@ pub(super) async fn take(
         state.probe_until = Some(silent_until);
         write_state(tx, tenant, lane, &state).await?;
     }
-    let refused =
-        probe && state.reason.as_ref().is_some_and(|reason| reason.starts_with("401") || reason.starts_with("403"));
+    let refused = probe && state.was_refused();
     Ok(Took::Slot(CallSlot { id, tenant: tenant.clone(), lane, probe, refused }))
 }
 
@@ -198,11 +204,14 @@ async fn held_from(
 ) -> Result<Vec<i64>> {
     let longest = limits.windows(lane).iter().map(|window| window.per.millis()).max().unwrap_or(0);
     Ok(sqlx::query_scalar(
-        "SELECT held_from FROM calls WHERE tenant = ?1 AND lane = ?2 AND held_from > ?3 ORDER BY held_from",
+        "SELECT held_from FROM calls WHERE tenant = ?1 AND lane = ?2 AND held_from > ?3 AND held_from <= ?4
+         ORDER BY held_from",
     )
     .bind(tenant.as_str())
     .bind(lane.as_str())
     .bind(millis(now).saturating_sub(longest))
+    // Later than that no call of this time can be: the clock was wrong then, and is not any more.
+    .bind(millis(later(now, limits.request_timeout.duration())) + 1)
     .fetch_all(tx)
     .await?)
 }

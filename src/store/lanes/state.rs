@@ -86,23 +86,20 @@ impl LaneState {
                 self.pause("429: the quota is used up, by other software too", wait, probe, now)
             }
             LaneTrouble::Unauthorized { again, message } => {
-                if *again || probe {
+                if *again || (probe && self.was_refused()) {
                     return self.pause(&format!("401: {message}"), REFUSED_PAUSE, probe, now);
                 }
                 self
             }
             LaneTrouble::Forbidden { missing_roles, device, message } => {
-                let device = device.as_ref().map(MachineId::as_str);
-                if self.trouble.as_deref() != Some("forbidden") || self.trouble_device.as_deref() != device {
-                    self.count("forbidden", device);
-                }
+                self.count_device(device.as_ref().map_or("", MachineId::as_str));
                 if *missing_roles || probe || self.troubles >= FORBIDDEN_IN_A_ROW {
                     return self.pause(&format!("403: {message}"), REFUSED_PAUSE, probe, now);
                 }
                 self
             }
             LaneTrouble::Unanswered(message) => {
-                self.count("unanswered", None);
+                self.count("unanswered");
                 if probe || self.troubles >= UNANSWERED_IN_A_ROW {
                     let wait = drawn_wait(secs(5), secs(10), LONGEST_PAUSE, self.pauses, draw);
                     return self.pause(&format!("no usable answer: {message}"), wait, probe, now);
@@ -112,14 +109,30 @@ impl LaneState {
         }
     }
 
-    fn count(&mut self, trouble: &str, device: Option<&str>) {
+    /// Whether a 401 or 403 paused the lane.
+    pub(super) fn was_refused(&self) -> bool {
+        self.reason.as_ref().is_some_and(|reason| reason.starts_with("401") || reason.starts_with("403"))
+    }
+
+    fn count(&mut self, trouble: &str) {
         if self.trouble.as_deref() == Some(trouble) {
             self.troubles += 1;
         } else {
             self.trouble = Some(trouble.to_owned());
             self.troubles = 1;
+            self.trouble_device = None;
         }
-        self.trouble_device = device.map(str::to_owned);
+    }
+
+    /// Refusals in a row count once for each device.
+    fn count_device(&mut self, device: &str) {
+        let known = self.trouble_device.clone().unwrap_or_default();
+        let in_a_row = self.trouble.as_deref() == Some("forbidden");
+        if in_a_row && known.split(' ').any(|one| one == device) {
+            return;
+        }
+        self.count("forbidden");
+        self.trouble_device = Some(if in_a_row { format!("{known} {device}") } else { device.to_owned() });
     }
 
     fn pause(mut self, reason: &str, wait: Duration, probe: bool, now: Timestamp) -> Self {

@@ -7,7 +7,8 @@ use sqlx::SqliteConnection;
 
 use super::held::approve;
 use super::{Bulk, OperateError, stored};
-use crate::guards::why_ineligible;
+use crate::guards::{OpenRelease, why_ineligible};
+use crate::model::action::tagged_comment;
 use crate::model::{ActionId, By, Event, Kind, Level, Machine, MachineId, State, TenantName};
 use crate::store::apply::override_device;
 use crate::store::decide::FIRST_RANK;
@@ -192,7 +193,7 @@ pub(super) fn already(device: &DeviceFacts, kind: Kind) -> Option<String> {
     }
 }
 
-async fn release(
+pub(super) async fn release(
     tx: &mut SqliteConnection,
     tenant: &TenantName,
     machine: &MachineId,
@@ -227,7 +228,7 @@ async fn release(
         }
     }
     if let Some(open) = device.open_release {
-        return Ok(take_over(tx, open.id, by).await.map(|()| open.id)?);
+        return Ok(take_over(tx, open, by, why).await.map(|()| open.id)?);
     }
     if undoes.is_none() {
         undoes = restricting_action(tx, tenant, machine).await?;
@@ -248,17 +249,22 @@ async fn release(
     Ok(new.insert(tx, now).await?)
 }
 
-/// An expiry release that an operator asks for too is the operator's: it gives way to no alert.
-async fn take_over(tx: &mut SqliteConnection, id: ActionId, by: &By) -> Result<()> {
+/// An expiry release that an operator asks for too is the operator's: it gives way to no alert, and says why
+/// if it has not been sent.
+async fn take_over(tx: &mut SqliteConnection, open: OpenRelease, by: &By, why: &str) -> Result<()> {
     let asked_by = match by {
         By::User(name) => Some(name.as_str()),
         By::Stanch | By::Rule(_) | By::Microsoft => None,
     };
+    let comment = (open.by_expiry && open.state == State::Queued).then(|| tagged_comment(why, open.id));
     sqlx::query(
-        "UPDATE actions SET by_operator = 1, by_human = 1, by_expiry = 0, asked_by = COALESCE(asked_by, ?2) WHERE id = ?1",
+        "UPDATE actions SET by_operator = 1, by_human = 1, by_expiry = 0, asked_by = COALESCE(asked_by, ?2),
+             comment = COALESCE(?3, comment)
+         WHERE id = ?1",
     )
-    .bind(id.to_string())
+    .bind(open.id.to_string())
     .bind(asked_by)
+    .bind(comment)
     .execute(tx)
     .await?;
     Ok(())

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::devices::already;
+use super::devices::{already, release};
 use super::{OperateError, stored};
 use crate::model::{ActionId, By, Event, Kind, State};
 use crate::store::Store;
@@ -69,6 +69,16 @@ impl Store {
         if action.state.is_open() {
             return Err(action.refuse("tried again", &format!("it is {}, and still under way", action.state)));
         }
+        if action.kind == Kind::Release {
+            let new = release(&mut tx, &action.tenant, &action.machine_id, by, why, now).await?;
+            sqlx::query("UPDATE actions SET retry_of = ?2 WHERE id = ?1 AND kind = 'release'")
+                .bind(new.to_string())
+                .bind(id.to_string())
+                .execute(&mut *tx)
+                .await?;
+            tx.commit().await?;
+            return Ok(new);
+        }
         let device = device_facts(&mut tx, &action.tenant, &action.machine_id).await?;
         if let Some(reason) = already(&device, action.kind) {
             return Err(action.refuse("tried again", &reason));
@@ -91,6 +101,14 @@ impl Store {
             state: State::Queued,
         };
         let id = new.insert(&mut tx, now).await?;
+        // It lasts as long as the one that it tries again was to.
+        sqlx::query(
+            "UPDATE actions SET expires_after = (SELECT expires_after FROM actions WHERE id = ?2) WHERE id = ?1",
+        )
+        .bind(id.to_string())
+        .bind(action.id.to_string())
+        .execute(&mut *tx)
+        .await?;
         tx.commit().await?;
         Ok(id)
     }
