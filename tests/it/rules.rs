@@ -110,3 +110,28 @@ async fn a_comment_that_can_not_be_rendered_never_disarms_a_rule() {
     let decision = &app.decided("alert").await.decisions[0];
     assert!(decision.reason.contains("could not be rendered"), "{decision:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_that_stops_matching_a_later_version_of_an_alert_undoes_nothing() {
+    let rule = RANSOMWARE.replace("category: Ransomware", "category: Ransomware\n    status: New");
+    let app = with_rule(&rule).await;
+    app.store().pause(&TestApp::operator(), "so that it stays queued", TestApp::now()).await.unwrap();
+    let mut alert = ransomware("alert", 1);
+    app.simulator.add_alert(alert.clone()).unwrap();
+    app.action_in(State::Queued).await;
+    alert["status"] = "InProgress".into();
+    alert["lastUpdateTime"] = TestApp::now().to_string().into();
+    app.simulator.add_alert(alert).unwrap();
+    let later = app.decided("alert").await.last_update;
+    app.until("the later version is decided", async || {
+        let view = app.decided("alert").await;
+        (view.last_update > later || view.decisions[0].at < view.received_at).then_some(())
+    })
+    .await;
+    let before = app.work().rule_set().hash().to_owned();
+    std::fs::write(app.path("rules/0.yml"), format!("# looked at by the team\n{rule}")).unwrap();
+    until_hash_changes(&app, &before).await;
+    app.store().resume(&TestApp::operator(), "go on", TestApp::now()).await.unwrap();
+    app.work().wake_all_send();
+    app.action_in(State::Succeeded).await;
+}

@@ -221,6 +221,21 @@ mod tests {
     }
 
     #[test]
+    fn a_probe_after_a_429_that_meets_an_old_token_is_forgiven_too() {
+        let paused = after(LaneState::default(), LaneTrouble::Throttled(Some(secs(30))));
+        let refused = LaneTrouble::Unauthorized { again: false, message: "expired".into() };
+        let probed = paused.clone().after(&refused, true, now(), 0.5);
+        assert_eq!(probed.paused_until, paused.paused_until);
+        let pause_of_a_401 =
+            after(LaneState::default(), LaneTrouble::Unauthorized { again: true, message: "no".into() });
+        let later_on = later(now(), secs(61));
+        assert_eq!(
+            pause_of_a_401.after(&refused, true, later_on, 0.5).paused_until,
+            Some(later(later_on, REFUSED_PAUSE))
+        );
+    }
+
+    #[test]
     fn waits_are_drawn_between_their_bounds() {
         for n in 0..40 {
             for draw in [0.0, 0.5, 1.0] {
