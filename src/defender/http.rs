@@ -1,5 +1,5 @@
 //! One HTTP request and all that can come of it, as a value. Absent: what any of it means (see
-//! [`super::classify`]) and any second try.
+//! [`super::classify()`]) and any second try.
 
 use std::error::Error;
 use std::fmt;

@@ -1,7 +1,7 @@
 //! The guards: whether a rule's choice becomes an action, and why or why not.
 //!
 //! [`judge`] takes values, the time among them, and returns a value: that is why the daemon and
-//! everything that explains it can never disagree. [`gate`] is the last look before the API. Pure.
+//! everything that explains it can never disagree. [`gate()`] is the last look before the API. Pure.
 //! Absent: rules (see [`crate::rules`]), the store and the clock.
 
 mod gate;

@@ -1,6 +1,6 @@
 //! What a call is answered with, and the shape of a refusal.
 //!
-//! Absent: who is refused and why. See [`super::receive`] for that.
+//! Absent: who is refused and why. See [`super::service`] for that.
 
 use axum::body::Body;
 use axum::http::{HeaderValue, Response, StatusCode, header};

@@ -1,6 +1,6 @@
 //! The faults that can be ordered: by probability for every call, or one by one for the next call that fits.
 //!
-//! Absent: what a fault does to an answer (see [`super::receive`]).
+//! Absent: what a fault does to an answer (see [`super::service`]).
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;

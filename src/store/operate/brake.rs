@@ -12,7 +12,7 @@ impl Store {
     /// Puts the brake on. A brake that is on keeps its time and takes the new reason.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// [`crate::store::StoreError`].
     pub async fn pause(&self, by: &By, why: &str, now: Timestamp) -> Result<()> {
         let mut tx = self.begin().await?;
         sqlx::query(
@@ -31,7 +31,7 @@ impl Store {
     /// Takes the brake off.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// [`crate::store::StoreError`].
     pub async fn resume(&self, by: &By, why: &str, now: Timestamp) -> Result<()> {
         let mut tx = self.begin().await?;
         sqlx::query("DELETE FROM brake").execute(&mut *tx).await?;
@@ -42,7 +42,7 @@ impl Store {
     /// The brake, if it is on.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// [`crate::store::StoreError`].
     pub async fn brake(&self) -> Result<Option<PauseView>> {
         let row = sqlx::query("SELECT since, by, why FROM brake").fetch_optional(&self.reader).await?;
         row.map(|row| Ok(PauseView { since: time(&row, "since")?, by: row.try_get("by")?, why: row.try_get("why")? }))

@@ -133,7 +133,7 @@ impl Store {
     /// The tenants that know a device.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// [`crate::store::StoreError`].
     pub async fn tenants_of(&self, machine: &MachineId) -> Result<Vec<TenantName>> {
         let rows = sqlx::query(
             "SELECT tenant FROM devices WHERE machine_id = ?1 UNION SELECT tenant FROM actions WHERE machine_id = ?1",
