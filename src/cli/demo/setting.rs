@@ -102,10 +102,10 @@ fn simulator() -> anyhow::Result<Options> {
         time_scale: 2.0,
         faults: vec![
             (Fault::Throttle, 0.01),
-            (Fault::ErrorBefore, 0.01),
+            (Fault::ErrorBefore, 0.005),
             (Fault::ErrorAfter, 0.02),
             (Fault::CutAfter, 0.02),
-            (Fault::HtmlError, 0.01),
+            (Fault::HtmlError, 0.005),
         ],
         quota,
         quota_of,
