@@ -44,12 +44,6 @@ impl Machine {
         &self.record
     }
 
-    /// The record, consumed.
-    #[must_use]
-    pub fn into_record(self) -> Map<String, Value> {
-        self.record
-    }
-
     fn text(&self, key: &str) -> Option<&str> {
         self.record.get(key)?.as_str().map(str::trim).filter(|text| !text.is_empty())
     }

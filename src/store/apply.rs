@@ -10,10 +10,15 @@ use super::transition::{Change, transition};
 use crate::model::action::{Ending, tag_of};
 use crate::model::{ActionId, AlertTime, By, Event, Kind, MachineAction, MachineId, RemoteStatus, State, TenantName};
 
+/// An unfinished machine action is looked at again after this part of its age,
+pub(super) const LOOK_SHARE: i64 = 200;
+/// and after so many milliseconds at the latest.
+pub(super) const LOOK_LONGEST: i64 = 60_000;
+
 /// How often a machine action that is not final is looked at: the older the less, and every minute at least.
-fn look_again(created: AlertTime, now: Timestamp) -> Timestamp {
-    let age = now.duration_since(created.timestamp()).as_secs().max(0);
-    super::lanes::later(now, std::time::Duration::from_secs(u64::try_from(age / 200).unwrap_or(0).min(60)))
+fn look_again(created: AlertTime, now: Timestamp) -> i64 {
+    let age = millis(now).saturating_sub(millis(created.timestamp())).max(0);
+    millis(now).saturating_add((age / LOOK_SHARE).min(LOOK_LONGEST))
 }
 
 /// Records one row, and carries out what it means for the action that it belongs to and for its device.
@@ -112,7 +117,7 @@ async fn record(
     .bind(created.ticks())
     .bind(row.last_update.unwrap_or(created).ticks())
     .bind(ours.map(|id| id.to_string()))
-    .bind(millis(look_again(created, now)))
+    .bind(look_again(created, now))
     .execute(tx)
     .await?;
     Ok(!known)

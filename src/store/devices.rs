@@ -8,6 +8,7 @@ use sqlx::SqliteConnection;
 
 use super::lanes::later;
 use super::row::{json, millis, parsed, time_opt, timestamp, to_json};
+use super::undecided::wake_waiting;
 use super::{Result, Store};
 use crate::model::machine::Platform;
 use crate::model::{Machine, MachineId, TenantName};
@@ -138,11 +139,7 @@ impl Store {
         .execute(&mut *tx)
         .await?;
         // What waited for a record may have one now.
-        sqlx::query("UPDATE alerts SET due_at = ?2 WHERE state = 'waiting' AND state <> 'decided' AND tenant = ?1 AND due_at > ?2")
-            .bind(tenant.as_str())
-            .bind(millis(now))
-            .execute(&mut *tx)
-            .await?;
+        wake_waiting(&mut tx, tenant, now).await?;
         tx.commit().await?;
         Ok(())
     }
@@ -169,14 +166,7 @@ impl Store {
         }
         let mut tx = self.begin().await?;
         for (tenant, machine) in wanted {
-            sqlx::query(
-                "INSERT INTO machine_requests (tenant, machine_id, due_at) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
-            )
-            .bind(tenant.as_str())
-            .bind(machine.as_str())
-            .bind(millis(now))
-            .execute(&mut *tx)
-            .await?;
+            request_machine(&mut tx, tenant, machine, now).await?;
         }
         tx.commit().await?;
         Ok(())
@@ -267,6 +257,22 @@ impl Store {
         tx.commit().await?;
         Ok(())
     }
+}
+
+/// Asks for a machine by itself, unless it is asked for already.
+pub(super) async fn request_machine(
+    tx: &mut SqliteConnection,
+    tenant: &TenantName,
+    machine: &MachineId,
+    now: Timestamp,
+) -> Result<()> {
+    sqlx::query("INSERT INTO machine_requests (tenant, machine_id, due_at) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING")
+        .bind(tenant.as_str())
+        .bind(machine.as_str())
+        .bind(millis(now))
+        .execute(tx)
+        .await?;
+    Ok(())
 }
 
 async fn stored_record(

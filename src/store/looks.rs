@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use sqlx::{Row, SqliteConnection};
 
-use super::apply::apply_row;
+use super::apply::{LOOK_LONGEST, LOOK_SHARE, apply_row};
 use super::claim::LOOK_MARGIN;
 use super::lanes::{drawn_wait, later};
 use super::row::{action_id, kind, millis, parsed, time, timestamp, to_json};
@@ -204,11 +204,13 @@ impl Store {
         .await?;
         // Machine actions that are not final are due again by their age, seen in this look or not.
         sqlx::query(
-            "UPDATE machine_actions SET look_at = ?2 + MIN(60000, MAX(0, (?2 - created_ticks / 10000) / 200))
+            "UPDATE machine_actions SET look_at = ?2 + MIN(?4, MAX(0, (?2 - created_ticks / 10000) / ?3))
              WHERE tenant = ?1 AND is_final = 0 AND look_at <= ?2",
         )
         .bind(tenant.as_str())
         .bind(millis(now))
+        .bind(LOOK_SHARE)
+        .bind(LOOK_LONGEST)
         .execute(&mut *tx)
         .await?;
         let mut end = LookEnd::default();

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
-use sqlx::Row;
+use sqlx::{Row, SqliteConnection};
 
 use super::row::{json, millis, parsed, time, timestamp};
 use super::{Result, Store};
@@ -95,12 +95,21 @@ impl Store {
     /// [`super::StoreError`].
     pub async fn wake_waiting(&self, tenant: &TenantName, now: Timestamp) -> Result<()> {
         let mut tx = self.begin().await?;
-        sqlx::query("UPDATE alerts SET due_at = ?2 WHERE state = 'waiting' AND state <> 'decided' AND tenant = ?1 AND due_at > ?2")
-            .bind(tenant.as_str())
-            .bind(millis(now))
-            .execute(&mut *tx)
-            .await?;
+        wake_waiting(&mut tx, tenant, now).await?;
         tx.commit().await?;
         Ok(())
     }
+}
+
+/// Makes every alert that waits for facts due now.
+pub(super) async fn wake_waiting(tx: &mut SqliteConnection, tenant: &TenantName, now: Timestamp) -> Result<()> {
+    sqlx::query(
+        "UPDATE alerts SET due_at = ?2
+         WHERE state = 'waiting' AND state <> 'decided' AND tenant = ?1 AND due_at > ?2",
+    )
+    .bind(tenant.as_str())
+    .bind(millis(now))
+    .execute(tx)
+    .await?;
+    Ok(())
 }

@@ -12,7 +12,7 @@ use crate::model::action::tagged_comment;
 use crate::model::{ActionId, By, Event, Kind, Level, Machine, MachineId, State, TenantName};
 use crate::store::apply::override_device;
 use crate::store::decide::FIRST_RANK;
-use crate::store::devices::stored_machine;
+use crate::store::devices::{request_machine, stored_machine};
 use crate::store::facts::{DeviceFacts, device_facts, restricting_action};
 use crate::store::lanes::later;
 use crate::store::release::NewAction;
@@ -153,12 +153,7 @@ async fn ask_first(
     id: ActionId,
     now: Timestamp,
 ) -> Result<()> {
-    sqlx::query("INSERT INTO machine_requests (tenant, machine_id, due_at) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING")
-        .bind(tenant.as_str())
-        .bind(machine.as_str())
-        .bind(millis(now))
-        .execute(&mut *tx)
-        .await?;
+    request_machine(tx, tenant, machine, now).await?;
     sqlx::query("UPDATE actions SET due_at = ?2 WHERE id = ?1")
         .bind(id.to_string())
         .bind(millis(later(now, RECORD_PATIENCE)))
