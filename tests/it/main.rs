@@ -14,6 +14,8 @@ mod indexes;
 mod reconcile;
 mod release;
 mod rules;
+mod seeds;
+mod simulation;
 mod street;
 mod support;
 mod windows;
