@@ -194,7 +194,7 @@ fn the_sample_rules_load_without_a_warning_and_keep_their_own_tests() {
                 tenant: tenant("contoso"),
                 source: crate::model::SourceName::new("defender").unwrap(),
             };
-            let matches = loaded.set.matches(&rule.id, &scene.event());
+            let matches = loaded.set.matches(&rule.id, &scene.event(), &loaded.set.memory());
             assert_eq!(matches, test.expect.is_some(), "{}: {}", rule.title, test.name);
         }
     }

@@ -44,12 +44,10 @@ fn top_level_keys_are_known_or_refused() {
 }
 
 #[test]
-fn what_is_not_built_yet_says_so() {
-    check("title: A\ncorrelation: { type: event_count }", "2:1: correlations are not built yet");
-    check("title: A\nfilter: { rules: any }", "2:1: filters are not built yet");
-    let collections = "2:1: collections ('action: global', 'repeat', 'reset') are not built yet: write each rule whole";
+fn what_has_no_effect_is_refused() {
+    let collections = "2:1: collections ('action: global', 'repeat', 'reset') are not taken: write each rule whole";
     check("title: A\naction: global", collections);
-    let timeframe = "5:3: timeframe has no effect: counting over time is for correlations, which are not built yet";
+    let timeframe = "5:3: timeframe has no effect in a detection (a correlation with a timespan counts over time)";
     check(&restrict("  s: { a: b }\n  timeframe: 5m\n  condition: s"), timeframe);
 }
 
