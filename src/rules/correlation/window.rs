@@ -54,6 +54,18 @@ pub(in crate::rules) enum Present {
     Not(Box<Present>),
 }
 
+impl Test {
+    /// Whether what satisfies it still does when more is counted.
+    fn only_grows(&self) -> bool {
+        match self {
+            Self::EventCount(bounds) | Self::ValueCount(bounds) => {
+                bounds.iter().all(|bound| matches!(bound, Bound::More(_) | Bound::AtLeast(_)))
+            }
+            Self::Temporal(_) | Self::Ordered(_) => false,
+        }
+    }
+}
+
 impl Present {
     fn holds(&self, members: &[u32]) -> bool {
         let matched = |index: &usize| members.get(*index).is_some_and(|count| *count > 0);
@@ -114,7 +126,7 @@ fn sweep<'p>(points: &[Point<'p>], now: i64, timespan: i64, test: &Test) -> Opti
     let mut tally = Tally::default();
     let (mut first, mut behind) = (0, 0);
     let mut best: Option<(u64, usize, usize)> = None;
-    for start in starts(points, now, timespan) {
+    for start in starts(points, now, timespan, test) {
         let end = start.saturating_add(timespan);
         while let Some(point) = points.get(behind).filter(|point| point.at <= end) {
             tally.add(point);
@@ -135,9 +147,15 @@ fn sweep<'p>(points: &[Point<'p>], now: i64, timespan: i64, test: &Test) -> Opti
     Some(Satisfied { count, alerts })
 }
 
-/// The starts at which what is in the window changes.
-fn starts(points: &[Point<'_>], now: i64, timespan: i64) -> Vec<i64> {
+/// The starts at which what is in the window changes; where more is always better, those at an event.
+fn starts(points: &[Point<'_>], now: i64, timespan: i64, test: &Test) -> Vec<i64> {
     let earliest = now.saturating_sub(timespan);
+    if test.only_grows() {
+        let mut starts: Vec<i64> =
+            points.iter().map(|point| point.at).filter(|at| (earliest..=now).contains(at)).collect();
+        starts.dedup();
+        return starts;
+    }
     let around = points.iter().flat_map(|point| {
         let as_last = point.at.saturating_sub(timespan);
         [point.at, point.at.saturating_add(1), as_last, as_last.saturating_sub(1)]
@@ -162,8 +180,8 @@ impl<'p> Tally<'p> {
         for value in point.values {
             *self.values.entry(value).or_default() += 1;
         }
-        for (index, count) in self.members.iter_mut().enumerate() {
-            *count += u32::from(point.is_of(index));
+        for (_, count) in self.members.iter_mut().enumerate().filter(|(index, _)| point.is_of(*index)) {
+            *count += 1;
         }
     }
 
@@ -172,8 +190,8 @@ impl<'p> Tally<'p> {
         for value in point.values {
             take_one(&mut self.values, value);
         }
-        for (index, count) in self.members.iter_mut().enumerate() {
-            *count = count.saturating_sub(u32::from(point.is_of(index)));
+        for (_, count) in self.members.iter_mut().enumerate().filter(|(index, _)| point.is_of(*index)) {
+            *count -= 1;
         }
     }
 

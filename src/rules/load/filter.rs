@@ -75,7 +75,7 @@ impl Filter {
             && agree(own.service.as_ref(), of.service.as_ref())
     }
 
-    /// Narrows the rule by this filter, the set's `number`-th.
+    /// Narrows the rule by this filter, the rule's `number`-th.
     ///
     /// # Errors
     /// Why it can not be narrowed.

@@ -17,6 +17,11 @@ use crate::rules::report::{Report, below, hint_for, shorten};
 use crate::rules::response::describe;
 use crate::rules::rule::Rule;
 
+/// The most rules that one document names.
+const MAX_REFERENCES: usize = 256;
+/// The most filters that narrow one rule: each makes its condition one deeper.
+const MAX_FILTERS: usize = 64;
+
 /// A rule that another document refers to, by id, name or title.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Reference {
@@ -31,8 +36,8 @@ pub(super) fn read(value: &Value, path: &[Step], report: &mut Report<'_>) -> Opt
         Value::Sequence(list) => list.iter().enumerate().map(|(index, member)| (below(path, index), member)).collect(),
         one => vec![(path.to_vec(), one)],
     };
-    if written.is_empty() {
-        report.error(path, "rules must name at least one rule");
+    if written.is_empty() || written.len() > MAX_REFERENCES {
+        report.error(path, format!("rules must name at least one rule, and at most {MAX_REFERENCES}"));
         return None;
     }
     let before = report.count();
@@ -84,7 +89,8 @@ struct Names<'d> {
 impl Names<'_> {
     /// The only document that a reference means: by id, else by name, else by title.
     fn find(&self, text: &str) -> Result<usize, Missed> {
-        let by_id = |draft: &Draft| draft.id.as_str().eq_ignore_ascii_case(text);
+        // A title that stands in for an id is a title here.
+        let by_id = |draft: &Draft| draft.id.as_str() != draft.title && draft.id.as_str().eq_ignore_ascii_case(text);
         let by_name = |draft: &Draft| draft.name.as_deref() == Some(text);
         let by_title = |draft: &Draft| draft.title == text;
         let ways: [&dyn Fn(&Draft) -> bool; 3] = [&by_id, &by_name, &by_title];
@@ -106,7 +112,7 @@ impl Names<'_> {
             Err(Missed::Unknown) => {
                 let known = self.drafts.iter().filter(|draft| !matches!(draft.body, Body::Filter(_)));
                 let known =
-                    known.flat_map(|draft| [Some(draft.id.as_str()), draft.name.as_deref(), Some(&draft.title)]);
+                    known.flat_map(|draft| [draft.name.as_deref(), Some(draft.id.as_str()), Some(&draft.title)]);
                 let mut known: Vec<&str> = known.flatten().collect();
                 known.dedup();
                 let mut problem =
@@ -154,9 +160,18 @@ fn narrow(drafts: &mut [Draft], problems: &mut Vec<Diagnostic>, warnings: &mut V
             }
         }
     }
-    for (number, (from, to, place)) in narrowings.into_iter().enumerate() {
+    let mut filters: HashMap<usize, usize> = HashMap::new();
+    for (from, to, place) in narrowings {
         let Ok([filter, rule]) = drafts.get_disjoint_mut([from, to]) else { continue };
         let (Body::Filter(narrowing), Body::Rule(draft)) = (&filter.body, &mut rule.body) else { continue };
+        let number = *filters.entry(to).and_modify(|number| *number += 1).or_default();
+        if number >= MAX_FILTERS {
+            if number == MAX_FILTERS {
+                let message = format!("more than {MAX_FILTERS} filters narrow the rule {:?}", rule.id.as_str());
+                problems.push(Diagnostic::error(&filter.file, place, message));
+            }
+            continue;
+        }
         if let Err(why) = narrowing.narrow(&mut draft.sigma, number) {
             let message = format!("the rule {:?} can not be narrowed: {why}", rule.id.as_str());
             problems.push(Diagnostic::error(&filter.file, place, message));
@@ -209,11 +224,12 @@ fn members(drafts: &[Draft], problems: &mut Vec<Diagnostic>) -> HashMap<usize, V
 /// The correlations, each after those that it refers to.
 fn order(drafts: &[Draft], members: &HashMap<usize, Vec<usize>>, problems: &mut Vec<Diagnostic>) -> Vec<usize> {
     let mut order: Vec<usize> = Vec::new();
+    let mut ordered: HashSet<usize> = HashSet::new();
     let mut open: Vec<usize> = (0..drafts.len()).filter(|at| members.contains_key(at)).collect();
     loop {
         let is_ready = |at: &usize| {
             let mut inner = members.get(at).into_iter().flatten().filter(|member| members.contains_key(member));
-            inner.all(|member| order.contains(member))
+            inner.all(|member| ordered.contains(member))
         };
         let (ready, rest): (Vec<usize>, Vec<usize>) = open.iter().partition(|at| is_ready(at));
         if ready.is_empty() {
@@ -226,6 +242,7 @@ fn order(drafts: &[Draft], members: &HashMap<usize, Vec<usize>>, problems: &mut 
             }
             return order;
         }
+        ordered.extend(&ready);
         order.extend(ready);
         open = rest;
     }

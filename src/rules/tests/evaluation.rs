@@ -142,12 +142,14 @@ fn comment(template: &str, alert: &Value) -> Result<String, String> {
 
 #[test]
 fn a_comment_is_rendered_from_the_event() {
-    let alert = json!({"id": "da1", "title": "Ransom <x>", "mitreTechniques": ["T1", "T2"], "machine": {"osBuild": 1}});
+    let alert = json!({"id": "da1", "title": "Ransom <x>", "mitreTechniques": ["T1", "T2"], "machine": {"osBuild": 1},
+        "evidence": [{"fileName": "a.exe"}, {"fileName": "b.dll"}, {}]});
     let cases = [
         ("{{ rule.title }}: alert {{ alert.id }} ({{ alert.title }})", "Rule r-1: alert da1 (Ransom <x>)"),
         ("{{ machine.computerDnsName }} {{ machine.osBuild }}", "desk-7 22631"),
         ("{{ rule.id }} {{ rule.level }} {{ stanch.tenant }} {{ stanch.source }}", "r-1 high contoso defender"),
         ("{{ alert.mitreTechniques | join(',') }}", "T1,T2"),
+        ("{% for e in evidence %}{{ e.fileName }} {% endfor %}({{ evidence | length }})", "a.exe b.dll  (3)"),
         ("{{ alert.nothing }}{{ machine.aadDeviceId }}.", "."),
         ("{% if alert.nothing %}x{% endif %} \n", "Rule r-1: alert da1"),
         ("   ", "Rule r-1: alert da1"),
@@ -162,9 +164,11 @@ fn a_comment_that_can_not_be_rendered_says_why_and_the_default_is_at_hand() {
     let alert = json!({"id": "da1", "title": "t"});
     let why = comment("{{ alert.relatedUser.userName }}", &alert).unwrap_err();
     assert!(why.contains("undefined"), "{why}");
-    let endless = "{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}";
-    let why = comment(endless, &alert).unwrap_err();
+    let many = json!({"id": "da1", "title": "t", "evidence": vec![json!({}); 1_000]});
+    let square = "{% for a in evidence %}{% for b in evidence %}{% endfor %}{% endfor %}";
+    let why = comment(square, &many).unwrap_err();
     assert!(why.contains("fuel"), "{why}");
+    assert_eq!(comment(square, &alert).as_deref(), Ok("Rule r-1: alert da1"));
     let set = rules(&ransomware("r", "high", "{ action: restrict }"));
     assert_eq!(set.rules()[0].default_comment("da1"), "Rule r: alert da1");
 }
@@ -191,5 +195,17 @@ fn odd_alerts_crash_nothing() {
         json!({"x": deep, "": {"": null}}),
     ] {
         let _ = Scene::new(&odd, None).chosen_by(&set);
+    }
+}
+
+#[test]
+fn a_comment_that_would_print_megabytes_is_cut() {
+    let alert = json!({"id": "da1", "title": "x".repeat(2_000), "list": vec![json!("y".repeat(2_000)); 500]});
+    for template in [
+        "{% for a in range(5000) %}{{ alert.title }}{% endfor %}",
+        "{% for a in alert.list %}{{ alert.list }}{% endfor %}",
+        "{{ alert.list }}{{ alert.list | join }}",
+    ] {
+        assert_eq!(comment(template, &alert).unwrap().len(), 4_000, "{template}");
     }
 }

@@ -1,7 +1,10 @@
 //! Rules as people write them, from their text to what they say.
 
+mod correlations;
 mod evaluation;
 mod files;
+mod filters;
+mod language;
 mod loading;
 mod refusals;
 
