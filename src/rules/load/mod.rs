@@ -87,9 +87,9 @@ struct Draft {
 }
 
 enum Body {
-    Rule(RuleDraft),
-    Correlation(CorrelationDraft),
-    Filter(Filter),
+    Rule(Box<RuleDraft>),
+    Correlation(Box<CorrelationDraft>),
+    Filter(Box<Filter>),
 }
 
 impl Body {
@@ -212,16 +212,16 @@ fn check(document: &Document<'_>, context: &LoadContext<'_>, report: &mut Report
     let (header, body) = match header::kind(mapping, report)? {
         Kind::Rule => {
             let (header, draft) = rule::check(mapping, context, report)?;
-            (header, Body::Rule(draft))
+            (header, Body::Rule(Box::new(draft)))
         }
         Kind::Correlation => {
             let (header, draft) = correlation::check(mapping, context, report)?;
-            (header, Body::Correlation(draft))
+            (header, Body::Correlation(Box::new(draft)))
         }
         Kind::Filter => {
             let header = header::check(mapping, Kind::Filter, report);
             let filter = filter::check(mapping, report);
-            (header?, Body::Filter(filter?))
+            (header?, Body::Filter(Box::new(filter?)))
         }
     };
     let Header { id, id_place, title, name, .. } = header;

@@ -304,12 +304,13 @@ fn refuse_unbounded(drafts: &[Draft], members: &HashMap<usize, Vec<usize>>, prob
 fn refuse_silenced(drafts: &[Draft], members: &HashMap<usize, Vec<usize>>, problems: &mut Vec<Diagnostic>) {
     for (at, members) in members {
         let Some(draft) = drafts.get(*at) else { continue };
-        let Body::Correlation(CorrelationDraft { silences: Some(place), .. }) = &draft.body else { continue };
+        let Body::Correlation(correlation) = &draft.body else { continue };
+        let Some(place) = correlation.silences else { continue };
         for member in members.iter().filter_map(|member| drafts.get(*member)) {
             if member.body.rule().is_some() {
                 let message =
                     format!("the rule {:?} has a response, so it acts by itself all the same", member.id.as_str());
-                problems.push(Diagnostic::error(&draft.file, *place, message));
+                problems.push(Diagnostic::error(&draft.file, place, message));
             }
         }
     }
@@ -320,11 +321,12 @@ fn build(drafts: Vec<Draft>, members: &HashMap<usize, Vec<usize>>, order: &[usiz
     sources.extend(order.iter().enumerate().map(|(place, at)| (*at, Source::Correlation(place))));
     let mut resolved = Resolved { ready: Vec::new(), bases: Vec::new(), correlations: Vec::new() };
     let mut reads: HashSet<usize> = HashSet::new();
-    let mut waiting: HashMap<usize, CorrelationDraft> = HashMap::new();
+    let mut waiting: HashMap<usize, Box<CorrelationDraft>> = HashMap::new();
     let is_member = |at: &usize| members.values().any(|members| members.contains(at));
     for (at, draft) in drafts.into_iter().enumerate() {
         match draft.body {
             Body::Rule(rule) => {
+                let rule = *rule;
                 let reads_machine = compile::reads_machine(&rule.sigma);
                 if is_member(&at) {
                     sources.insert(at, Source::Base(resolved.bases.len()));

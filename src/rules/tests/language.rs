@@ -152,7 +152,8 @@ fn each_form_of_a_condition_means_what_sigma_says() {
 #[test]
 fn each_selector_asks_its_members() {
     let list = |texts: &[&str]| json!({"e": texts.iter().map(|text| json!({"f": text})).collect::<Vec<_>>()});
-    let cases: [(&str, &[&[&str]], &[&[&str]]); 6] = [
+    type Lists<'t> = &'t [&'t [&'t str]];
+    let cases: [(&str, Lists<'_>, Lists<'_>); 6] = [
         ("e[any]", &[&["a"], &["b", "a"]], &[&["b"], &[]]),
         ("e[all]", &[&["a"], &["a", "a"]], &[&["a", "b"], &[]]),
         ("e[all_or_empty]", &[&["a", "a"], &[]], &[&["a", "b"]]),

@@ -278,3 +278,14 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_rules_in_the_reference_of_correlations_load_without_a_warning() {
+    let page = include_str!("../../../docs/reference/correlations.md");
+    let examples: Vec<&str> = page.split("```yaml\n").skip(1).map(|rest| rest.split_once("```").unwrap().0).collect();
+    assert!(!examples.is_empty());
+    for example in examples {
+        let set = rules(example);
+        assert!(set.longest_timespan().is_some());
+    }
+}

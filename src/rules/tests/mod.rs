@@ -1,5 +1,6 @@
 //! Rules as people write them, from their text to what they say.
 
+mod correlation_refusals;
 mod correlations;
 mod evaluation;
 mod files;
