@@ -10,6 +10,7 @@ mod commands;
 mod corners;
 mod crash;
 mod house;
+mod identity;
 mod indexes;
 mod reconcile;
 mod release;
