@@ -11,6 +11,7 @@ mod corners;
 mod correlations;
 mod crash;
 mod house;
+mod identity;
 mod indexes;
 mod reconcile;
 mod release;
