@@ -21,7 +21,7 @@ use std::path::PathBuf;
 use secrecy::SecretString;
 use url::Url;
 
-pub use load::{Loaded, environment, load, parse};
+pub use load::{Loaded, default_guards, environment, load, parse};
 pub use secret::{SecretError, read_secret};
 
 use crate::model::{SourceName, Span, TenantName, Window};

@@ -8,7 +8,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use jiff::civil::Date;
-use rsigma_eval::{Engine, EvaluationResult, EventValue, MatchDetailLevel, evaluate_rule};
+use rsigma_eval::{CompiledRule, Engine, EvaluationResult, EventValue, MatchDetailLevel, evaluate_rule};
+use rsigma_parser::Detections;
 use serde_json::{Map, Value};
 
 use super::event::{Event, Found, MACHINE, STANCH};
@@ -17,7 +18,7 @@ use super::rule::Rule;
 use crate::model::{MatchedField, RuleId, TenantName};
 
 /// The most fields that are kept of one match.
-const MAX_MATCHED: usize = 32;
+pub(super) const MAX_MATCHED: usize = 32;
 /// The most bytes that are kept of one value.
 const MAX_VALUE_BYTES: usize = 2048;
 /// Values within each other that a search for words goes into.
@@ -30,6 +31,8 @@ pub struct RuleSet {
     by_id: HashMap<RuleId, (usize, usize)>,
     restrict: Engine,
     protect: Engine,
+    /// What each of `rules` asks for, as it is written.
+    written: Vec<Detections>,
     documents: usize,
     hash: String,
 }
@@ -75,16 +78,18 @@ pub(super) fn build(ready: Vec<Ready>, documents: usize, hash: String) -> Result
     let mut restrict = Engine::new();
     let mut protect = Engine::new();
     let mut rules = Vec::with_capacity(ready.len());
+    let mut written = Vec::with_capacity(ready.len());
     let mut by_id = HashMap::with_capacity(ready.len());
     for Ready { rule, sigma } in ready {
         let engine = if rule.response.is_restrict() { &mut restrict } else { &mut protect };
         engine.add_rule(&sigma).map_err(|error| (Arc::clone(&rule), error.to_string()))?;
         by_id.insert(rule.id.clone(), (rules.len(), engine.rule_count() - 1));
         rules.push(rule);
+        written.push(sigma.detection);
     }
     // Words found anywhere and fields that are absent are reasons too.
     restrict.set_match_detail(MatchDetailLevel::Summary);
-    Ok(RuleSet { rules, by_id, restrict, protect, documents, hash })
+    Ok(RuleSet { rules, by_id, restrict, protect, written, documents, hash })
 }
 
 impl RuleSet {
@@ -137,12 +142,15 @@ impl RuleSet {
     /// Whether the condition of that rule holds, in force or not. False for a rule that is not in the set.
     #[must_use]
     pub fn matches(&self, id: &RuleId, event: &Event<'_>) -> bool {
-        let Some(&(index, in_engine)) = self.by_id.get(id) else {
-            return false;
-        };
-        let is_restrict = self.rules.get(index).is_some_and(|rule| rule.response.is_restrict());
+        self.compiled(id).is_some_and(|(rule, _)| evaluate_rule(rule, event).is_some())
+    }
+
+    /// The rule of that id as the library has it, and what it asks for as written.
+    pub(super) fn compiled(&self, id: &RuleId) -> Option<(&CompiledRule, &Detections)> {
+        let &(index, in_engine) = self.by_id.get(id)?;
+        let is_restrict = self.rules.get(index)?.response.is_restrict();
         let engine = if is_restrict { &self.restrict } else { &self.protect };
-        engine.rules().get(in_engine).is_some_and(|rule| evaluate_rule(rule, event).is_some())
+        Some((engine.rules().get(in_engine)?, self.written.get(index)?))
     }
 
     /// Whether a restrict rule in force for that tenant on that day reads the machine record.
@@ -173,7 +181,7 @@ impl RuleSet {
 }
 
 /// The most urgent first, then by id.
-fn order(rule: &Rule) -> (std::cmp::Reverse<crate::model::Level>, &RuleId) {
+pub(super) fn order(rule: &Rule) -> (std::cmp::Reverse<crate::model::Level>, &RuleId) {
     (std::cmp::Reverse(rule.level), &rule.id)
 }
 
@@ -195,7 +203,7 @@ fn matched(result: &EvaluationResult) -> Vec<MatchedField> {
 }
 
 /// The value, or the start of its text when it is long.
-fn bounded(value: &Value) -> Value {
+pub(super) fn bounded(value: &Value) -> Value {
     let text = match value {
         Value::Null | Value::Bool(_) | Value::Number(_) => return value.clone(),
         Value::String(text) => Cow::Borrowed(text.as_str()),

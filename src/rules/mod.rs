@@ -6,8 +6,8 @@
 //!
 //! Reading is the only I/O; all else is a pure function of the bytes, the event and the day, so that
 //! `check` and the daemon can never disagree. Loading is all or nothing, since half a set could lack its
-//! protections. Absent: guards, modes of the daemon, the time now. Only [`load`] and [`evaluate`] name the
-//! Sigma library. Next: `guards`, which judges what [`RuleSet::evaluate`] says.
+//! protections. Absent: guards, modes of the daemon, the time now. Only [`load`], [`evaluate`] and [`trace`] name
+//! the Sigma library. Next: `guards`, which judges what [`RuleSet::evaluate`] says.
 
 mod digest;
 mod document;
@@ -20,6 +20,7 @@ mod report;
 mod response;
 mod rule;
 mod template;
+mod trace;
 
 pub use evaluate::{Evaluation, Hit, Protection, RuleSet};
 pub use event::Event;
@@ -29,6 +30,7 @@ pub use read::RuleFile;
 pub use response::{DeviceLimit, Response, ResponseAction};
 pub use rule::{Rule, Status};
 pub use template::Template;
+pub use trace::RuleTrace;
 
 #[cfg(test)]
 mod tests;
