@@ -261,6 +261,7 @@ fn rule(
         title: rule.title.clone(),
         action: if rule.response.is_restrict() { "restrict" } else { "protect" }.to_owned(),
         machine_id: pair.map(|pair| pair.machine_id.clone()),
+        in_force: rule.in_force(today, tenant),
         matched: trace.matched,
         condition: trace.condition.clone(),
         selections: trace.selections.clone(),
@@ -318,4 +319,72 @@ fn newest(decisions: &[Decision], rule: &ExplainedRule) -> Option<ExplainedDecis
         reason: decision.reason.clone(),
         at: decision.at,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::rules::{LoadContext, RuleFile};
+
+    const RULE: &str = "\
+title: Contain it
+id: contain
+detection: { s: { category: Ransomware }, condition: s }
+response: { action: restrict, comment: '{{ alert.nothing.deeper }} on {{ machine.computerDnsName }}' }
+";
+
+    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
+    fn rules() -> RuleSet {
+        let files = [RuleFile { path: PathBuf::from("rule.yml"), text: RULE.to_owned() }];
+        let today = TimeZone::UTC.to_datetime(NOW).date();
+        RuleSet::load(&files, &LoadContext { tenants: None, today }).unwrap().set
+    }
+
+    fn subject(devices: usize) -> Subject {
+        let device = |number: usize| {
+            let id = format!("{number:040x}");
+            let record = json!({"id": id, "osPlatform": "Windows11"}).as_object().unwrap().clone();
+            (MachineId::new(&id).unwrap(), Machine::from_record(record))
+        };
+        Subject {
+            tenant: TenantName::new("contoso").unwrap(),
+            source: SourceName::new("defender").unwrap(),
+            alert_id: AlertId::new("da1").unwrap(),
+            received_at: NOW,
+            last_update: AlertTime::from_timestamp(NOW),
+            body: json!({"id": "da1", "category": "Ransomware"}).as_object().unwrap().clone(),
+            devices: (0..devices).map(device).collect(),
+            notes: Vec::new(),
+        }
+    }
+
+    fn explained(subject: Subject) -> Explanation {
+        assumed(subject, &rules(), None, &crate::config::default_guards().unwrap(), NOW)
+    }
+
+    #[test]
+    fn an_alert_on_several_devices_is_explained_for_each_and_for_no_more_than_fit() {
+        let explanation = explained(subject(3));
+        let on: Vec<_> = explanation.rules.iter().map(|rule| rule.machine_id.clone().unwrap()).collect();
+        let devices: Vec<_> = explanation.devices.iter().map(|device| device.machine_id.clone()).collect();
+        assert_eq!((on.len(), on), (3, devices));
+        assert!(explanation.rules.iter().all(|rule| rule.outcome == "acted"));
+
+        let explanation = explained(subject(20));
+        assert_eq!((explanation.devices.len(), explanation.rules.len()), (16, 16));
+        assert!(explanation.notes.iter().any(|note| note.contains("4 more devices")), "{:?}", explanation.notes);
+    }
+
+    #[test]
+    fn a_comment_that_can_not_be_rendered_is_told_as_deciding_tells_it() {
+        let explanation = explained(subject(1));
+        let rule = explanation.rules.first().unwrap();
+        assert!(rule.reason.contains("every guard passed; the rule's comment could not be rendered"), "{rule:?}");
+        assert_eq!(rule.comment.as_deref(), Some("Contain it: alert da1 [stanch:<action id>]"));
+    }
 }

@@ -4,6 +4,7 @@ mod evaluation;
 mod files;
 mod loading;
 mod refusals;
+mod traces;
 
 use std::path::PathBuf;
 

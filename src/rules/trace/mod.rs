@@ -16,6 +16,7 @@ use super::evaluate::order;
 use super::event::Event;
 use super::rule::Rule;
 use crate::model::explanation::{ExplainedSelection, Missed};
+use expected::cut;
 use findings::Findings;
 
 /// What one rule makes of one event, in force or not.
@@ -141,7 +142,8 @@ fn blame<'s>(
 fn why((selection, wanted): (&ExplainedSelection, bool)) -> String {
     let name = &selection.name;
     if !wanted {
-        let on = selection.fields.first().map(|field| format!(": {} is {}", field.field, field.value));
+        let on =
+            selection.fields.first().map(|field| format!(": {} is {}", field.field, cut(&field.value.to_string())));
         return format!("{name} matched, and the condition excludes it{}", on.unwrap_or_default());
     }
     match selection.missed.first() {
@@ -155,6 +157,6 @@ fn in_words(Missed { field, expected, absent, value }: &Missed) -> String {
     if field == findings::KEYWORD {
         return format!("asked for: {expected}");
     }
-    let has = if *absent { "absent".to_owned() } else { value.to_string() };
+    let has = if *absent { "absent".to_owned() } else { cut(&value.to_string()) };
     format!("{field} is {has}, asked for: {expected}")
 }
