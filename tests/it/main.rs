@@ -9,6 +9,7 @@ mod caps;
 mod commands;
 mod corners;
 mod crash;
+mod explain;
 mod house;
 mod indexes;
 mod reconcile;
