@@ -14,6 +14,7 @@ mod demo;
 mod devices;
 mod doctor;
 mod exit;
+mod explain;
 mod health;
 mod listing;
 mod output;
@@ -61,6 +62,8 @@ enum Command {
     Demo(demo::Demo),
     /// Check the config and the rules, without a daemon: every problem with its place and its mend
     Check(check::Targets),
+    /// Tell why an alert comes to what it comes to: each rule, each selection, each guard
+    Explain(explain::Question),
     /// Look for what would keep a daemon from working: config, rules, store, clock, and each tenant's login,
     /// roles and API
     Doctor,
@@ -96,7 +99,8 @@ pub fn main() -> ExitCode {
 /// A reader of the output that goes away early, as `head` does, has what it wanted: that is no error.
 pub fn run(arguments: impl IntoIterator<Item = OsString>, around: &mut Surroundings<'_>) -> Exit {
     let mut out = Watched::new(&mut *around.out);
-    let result = obey(arguments, &mut Surroundings { out: &mut out, err: &mut *around.err, ..*around });
+    let (err, input) = (&mut *around.err, &mut *around.input);
+    let result = obey(arguments, &mut Surroundings { out: &mut out, err, input, ..*around });
     if result.is_err() && out.reader_is_gone() {
         return Exit::Done;
     }
@@ -117,6 +121,7 @@ fn dispatch(Arguments { global, command }: Arguments, around: &mut Surroundings<
         Command::Run => run::run(global.config_file()),
         Command::Demo(demo) => demo::run(&demo, &global, around),
         Command::Check(targets) => check::run(&targets, &global, around),
+        Command::Explain(question) => explain::run(&question, &global, around),
         Command::Doctor => doctor::run(&global, around),
         Command::Simulate(setup) => simulate::run(&setup, &global, around),
         Command::Status => with_daemon(&global, around, async |session| status::run(session).await),

@@ -10,14 +10,14 @@ use std::path::Path;
 
 use serde_yaml::Value;
 
-use super::Config;
 use super::certificate::NamedCertificate;
 use super::defaults::Defaults;
 use super::overrides::Overrides;
 use super::read::read;
 use super::report::Report;
-use super::resolve::{Surroundings, resolve};
+use super::resolve::{Surroundings, guards, resolve};
 use super::size::is_too_large;
+use super::{Config, GuardsConfig};
 use crate::diagnostics::{Diagnostic, Place, Problems};
 
 /// A configuration of a thousand tenants is smaller.
@@ -94,6 +94,15 @@ pub fn parse(file: &Path, text: &str, environment: &BTreeMap<String, String>) ->
     let certificates = report.take_certificates();
     let (config, warnings) = report.finish(config)?;
     Ok(Loaded { config, warnings, certificates })
+}
+
+/// What guards go by where no configuration says otherwise; `None` never, as a test holds.
+#[must_use]
+pub fn default_guards() -> Option<GuardsConfig> {
+    let mut document = Value::Null;
+    Defaults::load().lay_under(&mut document);
+    let raw = serde_yaml::from_value(document.get("guards")?.clone()).ok()?;
+    guards(&mut Report::new(Path::new(""), "", Overrides::of(&BTreeMap::new())), raw)
 }
 
 fn yaml(text: &str) -> Result<Value, (Place, String)> {

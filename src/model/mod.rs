@@ -6,6 +6,7 @@
 pub mod action;
 pub mod alert;
 pub mod decision;
+pub mod explanation;
 pub mod ids;
 pub mod lane;
 pub mod machine;

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::civil::Date;
-use rsigma_eval::{Engine, EvaluationResult, EventValue, MatchDetailLevel, evaluate_rule};
+use rsigma_eval::{CompiledRule, Engine, EvaluationResult, EventValue, MatchDetailLevel, evaluate_rule};
+use rsigma_parser::Detections;
 use serde_json::{Map, Value};
 
 use super::correlation::{Correlations, Held, Memory};
@@ -19,7 +20,7 @@ use super::rule::Rule;
 use crate::model::{MatchedField, RuleId, TenantName};
 
 /// The most fields that are kept of one match.
-const MAX_MATCHED: usize = 32;
+pub(super) const MAX_MATCHED: usize = 32;
 /// The most bytes that are kept of one value.
 const MAX_VALUE_BYTES: usize = 2048;
 /// Values within each other that a search for words goes into.
@@ -33,6 +34,8 @@ pub struct RuleSet {
     restrict: Engine,
     protect: Engine,
     correlations: Correlations,
+    /// What each of `rules` but the correlations asks for, as it is written.
+    written: Vec<Detections>,
     documents: usize,
     hash: String,
 }
@@ -91,6 +94,7 @@ pub(super) fn build(
     let mut restrict = Engine::new();
     let mut protect = Engine::new();
     let mut rules = Vec::with_capacity(ready.len());
+    let mut written = Vec::with_capacity(ready.len());
     let mut by_id = HashMap::with_capacity(ready.len());
     for Ready { rule, sigma } in ready {
         let is_restrict = rule.response.is_restrict();
@@ -99,6 +103,7 @@ pub(super) fn build(
         engine.add_rule(&sigma).map_err(|error| (Arc::clone(&rule), error.to_string()))?;
         by_id.insert(rule.id.clone(), (rules.len(), home(engine.rule_count() - 1)));
         rules.push(rule);
+        written.push(sigma.detection);
     }
     for (place, correlation) in correlations.list().iter().enumerate() {
         if let Some(rule) = &correlation.rule {
@@ -108,7 +113,7 @@ pub(super) fn build(
     }
     // Words found anywhere and fields that are absent are reasons too.
     restrict.set_match_detail(MatchDetailLevel::Summary);
-    Ok(RuleSet { rules, by_id, restrict, protect, correlations, documents, hash })
+    Ok(RuleSet { rules, by_id, restrict, protect, correlations, written, documents, hash })
 }
 
 impl RuleSet {
@@ -188,18 +193,33 @@ impl RuleSet {
     /// Whether the condition of that rule holds, in force or not. False for a rule that is not in the set.
     #[must_use]
     pub fn matches(&self, id: &RuleId, event: &Event<'_>, memory: &Memory) -> bool {
-        let Some(&(_, home)) = self.by_id.get(id) else {
-            return false;
-        };
+        match self.by_id.get(id) {
+            None => false,
+            Some(&(_, Home::Correlation(place))) => {
+                let held = self.correlations.hold(&self.hash, memory, event);
+                held.iter().any(|held| held.correlation == place)
+            }
+            Some(_) => self.compiled(id).is_some_and(|(rule, _)| evaluate_rule(rule, event).is_some()),
+        }
+    }
+
+    /// What the correlation of that id counts, in words; empty for any other rule.
+    pub(super) fn correlation_in_words(&self, id: &RuleId) -> String {
+        match self.by_id.get(id) {
+            Some(&(_, Home::Correlation(place))) => self.correlations.in_words(place),
+            _ => String::new(),
+        }
+    }
+
+    /// The rule of that id as the library has it, and what it asks for as written; `None` for a correlation.
+    pub(super) fn compiled(&self, id: &RuleId) -> Option<(&CompiledRule, &Detections)> {
+        let &(index, home) = self.by_id.get(id)?;
         let (engine, place) = match home {
             Home::Restrict(place) => (&self.restrict, place),
             Home::Protect(place) => (&self.protect, place),
-            Home::Correlation(place) => {
-                let held = self.correlations.hold(&self.hash, memory, event);
-                return held.iter().any(|held| held.correlation == place);
-            }
+            Home::Correlation(_) => return None,
         };
-        engine.rules().get(place).is_some_and(|rule| evaluate_rule(rule, event).is_some())
+        Some((engine.rules().get(place)?, self.written.get(index)?))
     }
 
     /// Whether a restrict rule in force for that tenant on that day reads the machine record.
@@ -229,7 +249,7 @@ impl RuleSet {
 }
 
 /// The most urgent first, then by id.
-fn order(rule: &Rule) -> (std::cmp::Reverse<crate::model::Level>, &RuleId) {
+pub(super) fn order(rule: &Rule) -> (std::cmp::Reverse<crate::model::Level>, &RuleId) {
     (std::cmp::Reverse(rule.level), &rule.id)
 }
 
@@ -262,7 +282,7 @@ fn matched(result: &EvaluationResult) -> Vec<MatchedField> {
 }
 
 /// The value, or the start of its text when it is long.
-fn bounded(value: &Value) -> Value {
+pub(super) fn bounded(value: &Value) -> Value {
     let text = match value {
         Value::Null | Value::Bool(_) | Value::Number(_) => return value.clone(),
         Value::String(text) => Cow::Borrowed(text.as_str()),

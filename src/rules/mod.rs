@@ -7,8 +7,9 @@
 //!
 //! Reading is the only I/O; all else is a pure function of the bytes, the event and the day, so that
 //! `check` and the daemon can never disagree. Loading is all or nothing, since half a set could lack its
-//! protections. Absent: guards, modes of the daemon, the time now. Only [`load`], [`evaluate`] and
-//! [`correlation`] name the Sigma library. Next: `guards`, which judges what [`RuleSet::evaluate`] says.
+//! protections. Absent: guards, modes of the daemon, the time now. Only [`load`], [`evaluate`],
+//! [`correlation`] and [`trace`] name the Sigma library. Next: `guards`, which judges what
+//! [`RuleSet::evaluate`] says.
 
 mod correlation;
 mod digest;
@@ -22,6 +23,7 @@ mod report;
 mod response;
 mod rule;
 mod template;
+mod trace;
 
 pub use correlation::Memory;
 pub use evaluate::{Evaluation, Hit, Protection, RuleSet};
@@ -32,6 +34,7 @@ pub use read::RuleFile;
 pub use response::{DeviceLimit, Response, ResponseAction};
 pub use rule::{Rule, Status};
 pub use template::Template;
+pub use trace::RuleTrace;
 
 #[cfg(test)]
 mod tests;

@@ -11,6 +11,7 @@ mod cancel;
 mod claim;
 mod decide;
 mod devices;
+mod explain;
 mod facts;
 mod lanes;
 mod looks;

@@ -176,7 +176,8 @@ fn next_look(alert: &Undecided, now: Timestamp, timeout: Duration) -> Timestamp 
     after(now, wait).min(after(alert.received_at, timeout)).max(after(now, Duration::from_millis(1)))
 }
 
-fn text(body: &Map<String, Value>, key: &str) -> Option<String> {
+/// A text at the top of an alert.
+pub(super) fn text(body: &Map<String, Value>, key: &str) -> Option<String> {
     body.get(key)?.as_str().map(str::to_owned)
 }
 
@@ -190,17 +191,22 @@ fn pair(asking: &Asking<'_>, alert: &Undecided, machine_id: MachineId, machine: 
         asking.rules.evaluate(&event, &memory, asking.work.today())
     };
     let protected = evaluation.protected_by.map(|protection| protection.reason);
-    let choices = evaluation.hits.into_iter().map(|hit| choice(&event, hit, protected.clone())).collect();
+    let choices: Vec<Choice> = evaluation.hits.into_iter().map(|hit| choice(&event, hit, protected.clone())).collect();
+    for choice in &choices {
+        if let Some(note) = &choice.note {
+            tracing::warn!(rule_id = %choice.rule_id, alert_id = event.alert_id(), note, "the rule's plain comment is used");
+        }
+    }
     DecidedPair { machine_id, machine, choices }
 }
 
-fn choice(event: &Event<'_>, hit: Hit, protected: Option<String>) -> Choice {
+/// What a rule that chose asks of the guards.
+pub(super) fn choice(event: &Event<'_>, hit: Hit, protected: Option<String>) -> Choice {
     let rule = hit.rule;
     // A comment that can not be rendered never disarms a rule.
     let (comment, note) = match rule.comment(event) {
         Ok(comment) => (comment, None),
         Err(error) => {
-            tracing::warn!(rule_id = %rule.id, alert_id = event.alert_id(), error, "the rule's comment can not be rendered, so the plain one is used");
             (rule.default_comment(event.alert_id()), Some(format!("the rule's comment could not be rendered: {error}")))
         }
     };

@@ -8,6 +8,7 @@
 pub mod board;
 pub mod cancel;
 pub mod decide;
+pub mod explain;
 pub mod inventory;
 pub mod look;
 pub mod poll;

@@ -35,14 +35,14 @@ const STRANGERS: [(&str, &[&str]); 4] = [
     ("worker", &["app", "cli", "web", "simulator", "telemetry"]),
     ("web", &["app", "cli", "defender", "simulator", "telemetry"]),
     ("app", &["cli", "simulator", "telemetry"]),
-    ("cli", &["web", "intake", "quota", "metrics"]),
+    ("cli", &["web", "quota", "metrics"]),
 ];
 
 /// Crates that only these may name: whoever else did would do the job of that room.
 const CRATES: [(&str, &[&str]); 13] = [
     ("sqlx", &["store/"]),
-    ("rsigma_eval", &["rules/load/", "rules/evaluate.rs", "rules/correlation/"]),
-    ("rsigma_parser", &["rules/load/", "rules/evaluate.rs", "rules/correlation/"]),
+    ("rsigma_eval", &["rules/load/", "rules/evaluate.rs", "rules/correlation/", "rules/trace/"]),
+    ("rsigma_parser", &["rules/load/", "rules/evaluate.rs", "rules/correlation/", "rules/trace/"]),
     ("minijinja", &["rules/template.rs"]),
     ("serde_yaml", &["config/", "rules/", "diagnostics/", "cli/socket.rs"]),
     ("reqwest", &["defender/", "cli/client.rs"]),

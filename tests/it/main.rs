@@ -10,6 +10,7 @@ mod commands;
 mod corners;
 mod correlations;
 mod crash;
+mod explain;
 mod house;
 mod identity;
 mod indexes;

@@ -15,7 +15,10 @@ async fn no_promise_breaks_under_chance() {
     for seed in KEPT.into_iter().chain(first..first + count) {
         let path = dir.path().join(format!("{seed}.db"));
         match simulation::run(seed, &path).await {
-            Ok(summary) => { println!("{seed}: {summary:?} {:?}", begun.elapsed()); steps += summary.steps }
+            Ok(summary) => {
+                println!("{seed}: {summary:?} {:?}", begun.elapsed());
+                steps += summary.steps
+            }
             Err(broken) => panic!("{broken}"),
         }
     }

@@ -93,6 +93,7 @@ limits: {{ request_timeout: 2s }}
             &mut Surroundings {
                 out: &mut out,
                 err: &mut err,
+                input: &mut std::io::empty(),
                 out_terminal: None,
                 err_terminal: None,
                 environment: &|_| None,

@@ -114,7 +114,7 @@ fn inventory(report: &mut Report<'_>, raw: RawInventory) -> Option<Inventory> {
     Some(Inventory { every: every?, max_age: max_age? })
 }
 
-fn guards(report: &mut Report<'_>, raw: RawGuards) -> Option<GuardsConfig> {
+pub(super) fn guards(report: &mut Report<'_>, raw: RawGuards) -> Option<GuardsConfig> {
     let at = KeyPath::top("guards");
     let blast_at = at.key("blast_radius");
     let blast = raw.blast_radius.unwrap_or_default();

@@ -71,6 +71,12 @@ fn the_least_configuration_has_the_defaults_of_the_contract() {
 }
 
 #[test]
+fn the_default_guards_are_those_of_the_least_configuration() {
+    let guards = Scratch::new().load(LEAST, &[]).unwrap().config.guards;
+    assert_eq!(format!("{:?}", crate::config::default_guards().unwrap()), format!("{guards:?}"));
+}
+
+#[test]
 fn store_and_rules_have_defaults_too_once_they_are_written() {
     let config = config(LEAST, &[("STANCH_STORE", "{}"), ("STANCH_RULES", "{ watch: false }")]);
     assert_eq!(config.store, Path::new("/var/lib/stanch/stanch.db"));

@@ -102,6 +102,17 @@ impl fmt::Debug for Correlations {
 }
 
 impl Correlations {
+    /// What the correlation at that place counts: `event_count within 600s by machineId`.
+    pub(super) fn in_words(&self, place: usize) -> String {
+        let Some(correlation) = self.list.get(place) else { return String::new() };
+        let within = format!("{} within {} s", correlation.kind, correlation.timespan.as_secs());
+        if correlation.group_by.is_empty() {
+            within
+        } else {
+            format!("{within} by {}", correlation.group_by.join(", "))
+        }
+    }
+
     /// The correlations over these rules, whose ids differ.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ mod filters;
 mod language;
 mod loading;
 mod refusals;
+mod traces;
 
 use std::path::PathBuf;
 

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::Problem;
-use crate::model::{AlertTime, TenantName};
+use crate::model::{AlertTime, RuleId, TenantName};
 use crate::store::{Bulk, Cursor};
 
 /// Rows of a page: what is asked for within these, and how many when nothing is.
@@ -57,6 +57,32 @@ impl<S: Send + Sync> FromRequestParts<S> for InTenant {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let Query(query) = Query::<TenantQuery>::from_request_parts(parts, state).await?;
         word_opt("tenant", query.tenant.as_deref()).map(Self)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ExplainQuery {
+    tenant: Option<String>,
+    rule: Option<String>,
+}
+
+/// What of an alert is to be explained.
+pub(super) struct Explained {
+    pub(super) tenant: Option<TenantName>,
+    /// Only this rule.
+    pub(super) rule: Option<RuleId>,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Explained {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Query(query) = Query::<ExplainQuery>::from_request_parts(parts, state).await?;
+        Ok(Self {
+            tenant: word_opt("tenant", query.tenant.as_deref())?,
+            rule: word_opt("rule", query.rule.as_deref())?,
+        })
     }
 }
 

@@ -146,8 +146,9 @@ impl Microsoft {
 
     /// Lets every machine action get as far as it has come by now.
     pub fn progress(&mut self, now: i64) {
-        let mut due: Vec<usize> =
-            (0..self.rows.len()).filter(|&at| !self.rows[at].status.is_final() && self.rows[at].ends_at <= now).collect();
+        let mut due: Vec<usize> = (0..self.rows.len())
+            .filter(|&at| !self.rows[at].status.is_final() && self.rows[at].ends_at <= now)
+            .collect();
         due.sort_by_key(|&at| self.rows[at].ends_at);
         for at in due {
             let row = &mut self.rows[at];

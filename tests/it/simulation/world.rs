@@ -301,7 +301,12 @@ impl World<'_> {
         while self.flights.values().filter(|flight| !flight.orphaned).count() < limits().concurrency {
             let Some(daemon) = &self.daemon else { return };
             let Some(claimed) = daemon.claim(at(self.now)).await else { return };
-            self.say(format!("sends {} of {} {}", claimed.kind, claimed.machine_id.as_str().trim_start_matches('0'), claimed.id));
+            self.say(format!(
+                "sends {} of {} {}",
+                claimed.kind,
+                claimed.machine_id.as_str().trim_start_matches('0'),
+                claimed.id
+            ));
             self.summary.posts += 1;
             let fate = self.fate();
             self.number += 1;
@@ -382,18 +387,23 @@ impl World<'_> {
                 (settlement, Answered::NeverSent, LaneTrouble::NeverSent)
             }
             (Fate::LostBefore | Fate::LostAfter, _) => (lost("no_answer"), Answered::Silent, trouble()),
-            (Fate::ErrorBefore | Fate::ErrorAfter, _) | (Fate::Fine, None) => (lost("http_500"), Answered::Now, trouble()),
-            (Fate::Fine, Some(Reply::Created(row))) => (Settlement::Accepted(row), Answered::Now, LaneTrouble::None),
-            (Fate::Fine, Some(Reply::Busy)) => {
-                (Settlement::Busy { message: "Action is already in progress".to_owned() }, Answered::Now, LaneTrouble::None)
+            (Fate::ErrorBefore | Fate::ErrorAfter, _) | (Fate::Fine, None) => {
+                (lost("http_500"), Answered::Now, trouble())
             }
+            (Fate::Fine, Some(Reply::Created(row))) => (Settlement::Accepted(row), Answered::Now, LaneTrouble::None),
+            (Fate::Fine, Some(Reply::Busy)) => (
+                Settlement::Busy { message: "Action is already in progress".to_owned() },
+                Answered::Now,
+                LaneTrouble::None,
+            ),
             (Fate::Fine, Some(Reply::Throttled)) => {
                 let (code, message) = ("TooManyRequests".to_owned(), "slow down".to_owned());
                 (Settlement::NotTaken { code, message }, Answered::Now, LaneTrouble::Throttled(None))
             }
         };
         let draw = self.dice.draw();
-        let state = daemon.store.settle(&flight.claimed, &settlement, answered, &trouble, at(self.now), draw).await.unwrap();
+        let state =
+            daemon.store.settle(&flight.claimed, &settlement, answered, &trouble, at(self.now), draw).await.unwrap();
         self.say(format!("{} is {state}", flight.claimed.id));
     }
 
@@ -433,7 +443,9 @@ impl World<'_> {
         let Some(daemon) = &self.daemon else { return };
         let (end, answered, trouble) = match (cancel.fate, cancel.done) {
             (Fate::Fine, Some(true)) => (CancelEnd::Asked, Answered::Now, LaneTrouble::None),
-            (Fate::Fine, _) => (CancelEnd::Refused("NotFound: it has ended".to_owned()), Answered::Now, LaneTrouble::None),
+            (Fate::Fine, _) => {
+                (CancelEnd::Refused("NotFound: it has ended".to_owned()), Answered::Now, LaneTrouble::None)
+            }
             (Fate::NeverSent, _) => (CancelEnd::Later, Answered::NeverSent, LaneTrouble::NeverSent),
             _ => (CancelEnd::Later, Answered::Silent, LaneTrouble::Unanswered("no answer".to_owned())),
         };
