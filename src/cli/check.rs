@@ -204,7 +204,7 @@ fn sort(diagnostics: &mut [Diagnostic]) {
 }
 
 /// A line for each, which scripts read; at a terminal the place is shown as well.
-fn print(to: &mut Screen<'_>, label: Option<&str>, diagnostics: &[Diagnostic]) -> std::io::Result<()> {
+pub(super) fn print(to: &mut Screen<'_>, label: Option<&str>, diagnostics: &[Diagnostic]) -> std::io::Result<()> {
     for diagnostic in diagnostics {
         to.line(&[part(Tone::Warn, label.unwrap_or_default()), plain(diagnostic)])?;
         if to.is_terminal() {

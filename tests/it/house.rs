@@ -14,7 +14,7 @@ use stanch::model::{Kind, Lane, Outcome, RuleId, SourceName, State, TenantName};
 use stanch::store::Totals;
 
 /// The rooms that a room may know, itself aside. `ARCHITECTURE.md` says why each may.
-const DIRECTIONS: [(&str, &[&str]); 13] = [
+const DIRECTIONS: [(&str, &[&str]); 14] = [
     ("model", &[]),
     ("diagnostics", &[]),
     ("clock", &[]),
@@ -24,6 +24,7 @@ const DIRECTIONS: [(&str, &[&str]); 13] = [
     ("quota", &["model"]),
     ("guards", &["model", "config"]),
     ("rules", &["model", "config", "diagnostics"]),
+    ("rehearsal", &["model", "config", "rules", "guards"]),
     ("defender", &["model", "config", "clock"]),
     ("store", &["model", "config", "guards", "quota"]),
     ("metrics", &["model", "store"]),

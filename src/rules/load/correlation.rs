@@ -62,7 +62,7 @@ pub(super) fn check(
             "write a rule that protects it",
         );
     }
-    let tests = mapping.get("tests").map(|value| inline_test::parse(value, report)).unwrap_or_default();
+    let tests = inline_test::of(mapping, response.as_ref().ok().and_then(Option::as_ref), context, report);
     let root: [Step; 1] = ["correlation".into()];
     let Some(correlation) = mapping.get("correlation").and_then(Value::as_mapping) else {
         report.error(&root, "correlation must be a mapping");

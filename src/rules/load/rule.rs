@@ -30,7 +30,7 @@ pub(super) fn check(
 ) -> Option<(Header, RuleDraft)> {
     let header = header::check(mapping, Kind::Rule, report);
     let response = read_response(mapping, context, report);
-    let tests = mapping.get("tests").map(|value| inline_test::parse(value, report)).unwrap_or_default();
+    let tests = inline_test::of(mapping, response.as_ref().ok().and_then(Option::as_ref), context, report);
     let has_title = mapping.get("title").is_some_and(Value::is_string);
     let is_fit =
         detection::check(mapping, report) && has_title && mapping.get("logsource").is_none_or(Value::is_mapping);

@@ -15,6 +15,7 @@ use super::evaluate::order;
 use super::event::Event;
 use super::rule::Rule;
 use super::{Memory, RuleSet};
+use crate::model::RuleId;
 use crate::model::explanation::{ExplainedSelection, Missed};
 use expected::cut;
 use findings::Findings;
@@ -46,6 +47,22 @@ impl RuleSet {
             None => self.trace_correlation(rule, event, memory),
         };
         rules.into_iter().map(traced).collect()
+    }
+
+    /// The selections of a rule that the event matches, whatever the condition makes of them; none of a
+    /// correlation, which has no selections of its own.
+    #[must_use]
+    pub fn selections_reached(&self, id: &RuleId, event: &Event<'_>) -> Vec<String> {
+        let Some((compiled, written)) = self.compiled(id) else { return Vec::new() };
+        let matched = selections(compiled, written, event).into_iter().filter(|selection| selection.matched);
+        matched.map(|selection| selection.name).collect()
+    }
+
+    /// The names of a rule's selections, in the order in which its condition names them.
+    #[must_use]
+    pub fn selections(&self, id: &RuleId) -> Vec<String> {
+        let Some((compiled, _)) = self.compiled(id) else { return Vec::new() };
+        names(compiled).into_iter().map(str::to_owned).collect()
     }
 
     /// A correlation has no selections of its own: it counts what others match.
