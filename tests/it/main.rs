@@ -15,6 +15,7 @@ mod house;
 mod identity;
 mod indexes;
 mod reconcile;
+mod rehearsal;
 mod release;
 mod rules;
 mod seeds;

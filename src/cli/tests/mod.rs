@@ -7,4 +7,5 @@ mod doctor;
 mod explain;
 mod lists;
 mod screens;
+mod test;
 mod transport;

@@ -5,7 +5,7 @@
 //! against what Microsoft saw. Then the faults end, time runs on, and all must come to rest.
 
 mod daemon;
-mod dice;
+pub mod dice;
 mod microsoft;
 mod world;
 
