@@ -15,6 +15,7 @@ mod evaluate;
 mod event;
 mod inline_test;
 mod load;
+mod path;
 mod read;
 mod report;
 mod response;

@@ -3,6 +3,7 @@
 mod evaluation;
 mod files;
 mod loading;
+mod oracle;
 mod refusals;
 
 use std::path::PathBuf;
