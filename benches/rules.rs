@@ -127,7 +127,9 @@ fn machine() -> Map<String, Value> {
 }
 
 fn load() {
-    println!("loading, 2% of the rules protect       plain median (min)      stanch median (min)   ratio   held against");
+    println!(
+        "loading, 2% of the rules protect       plain median (min)      stanch median (min)   ratio   held against"
+    );
     for (kind, name) in Kind::ALL {
         for size in SIZES {
             let files = files(kind, size);
@@ -157,7 +159,9 @@ fn load_plain(files: &[RuleFile]) -> Engine {
 
 fn evaluate() {
     println!();
-    println!("one alert, with its comment if it hits  plain median (min)      stanch median (min)   ratio   held against");
+    println!(
+        "one alert, with its comment if it hits  plain median (min)      stanch median (min)   ratio   held against"
+    );
     for (kind, name) in Kind::ALL {
         for size in SIZES {
             let files = files(kind, size);
@@ -178,9 +182,10 @@ fn compare(plain: &Engine, ours: &RuleSet, kind: Kind, chosen: Option<usize>) ->
     let event = || Event::new(black_box(&alert), Some(&machine), &tenant, &source, Timestamp::UNIX_EPOCH);
     let whole = event().to_json();
     let ask_plain = || plain.evaluate(&JsonEvent::borrow(black_box(&whole)));
+    let memory = ours.memory();
     let ask_ours = || {
         let event = event();
-        let evaluation = ours.evaluate(&event, TODAY);
+        let evaluation = ours.evaluate(&event, &memory, TODAY);
         let comments: Vec<_> = evaluation.hits.iter().map(|hit| hit.rule.comment(&event).unwrap()).collect();
         (evaluation, comments)
     };

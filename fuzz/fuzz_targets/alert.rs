@@ -51,7 +51,7 @@ fn ask(alert: &Map<String, Value>, machine: Option<&Map<String, Value>>) {
     let tenant = TenantName::new("contoso").unwrap();
     let source = SourceName::new("defender").unwrap();
     let event = Event::new(alert, machine, &tenant, &source, jiff::Timestamp::UNIX_EPOCH);
-    let evaluation = rules.evaluate(&event, TODAY);
+    let evaluation = rules.evaluate(&event, &rules.memory(), TODAY);
     for hit in &evaluation.hits {
         let _ = hit.rule.comment(&event);
     }
@@ -59,7 +59,7 @@ fn ask(alert: &Map<String, Value>, machine: Option<&Map<String, Value>>) {
     let expected = plain.evaluate(&JsonEvent::borrow(&whole));
     for rule in rules.rules() {
         let by_itself = expected.iter().any(|result| result.header.rule_id.as_deref() == Some(rule.id.as_str()));
-        assert_eq!(rules.matches(&rule.id, &event), by_itself, "{}: {whole}", rule.id);
+        assert_eq!(rules.matches(&rule.id, &event, &rules.memory()), by_itself, "{}: {whole}", rule.id);
         if rule.response.is_restrict() {
             assert_eq!(evaluation.hits.iter().any(|hit| hit.rule.id == rule.id), by_itself, "{}: {whole}", rule.id);
         }

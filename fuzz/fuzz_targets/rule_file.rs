@@ -47,7 +47,7 @@ fn ask(rules: &RuleSet, tenant: &TenantName) {
     for machine in [None, machine.as_object()] {
         let event =
             Event::new(alert.as_object().unwrap(), machine, tenant, &source, jiff::Timestamp::UNIX_EPOCH);
-        let _ = rules.evaluate(&event, date(2026, 11, 24));
+        let _ = rules.evaluate(&event, &rules.memory(), date(2026, 11, 24));
         for rule in rules.rules() {
             let _ = rule.comment(&event);
         }

@@ -16,6 +16,18 @@ pub struct Place {
 impl Place {
     /// The start of a file.
     pub const START: Self = Self { line: 1, column: 1 };
+
+    /// The same, or the end of the last line for a place past it: there parsers tell what is missing at the end
+    /// of a text.
+    #[must_use]
+    pub fn within(self, text: &str) -> Self {
+        let lines = text.lines().count().max(1);
+        if self.line <= lines {
+            return self;
+        }
+        let last = text.lines().next_back().unwrap_or("");
+        Self { line: lines, column: last.chars().count() + 1 }
+    }
 }
 
 /// One step on the way to a place in a YAML text.

@@ -35,8 +35,25 @@ pub(super) struct Document<'a> {
 impl<'a> Document<'a> {
     /// Where the last step of `path` stands in the file.
     pub(super) fn place(&self, path: &[Step]) -> Place {
-        let start = if path.is_empty() { self.first_content() } else { locate(self.text, path) };
+        let start = match path {
+            [] => self.first_content(),
+            [Step::Key(key)] => self.only_line_of(key).unwrap_or_else(|| locate(self.text, path)),
+            _ => locate(self.text, path),
+        };
         self.in_file(start)
+    }
+
+    /// The start of the only line that begins with that key. Only text in quotes could deceive this, when a
+    /// line of it stands at the left edge, and only about a place; parsing anew for each rule costs more than
+    /// all else that is done with it.
+    fn only_line_of(&self, key: &str) -> Option<Place> {
+        let begins_with_it = |line: &str| {
+            let value = line.strip_prefix(key).and_then(|rest| rest.strip_prefix(':'));
+            value.is_some_and(|value| value.is_empty() || value.starts_with([' ', '\t']))
+        };
+        let mut lines = self.text.lines().enumerate().filter(|(_, line)| begins_with_it(line));
+        let (index, _) = lines.next()?;
+        lines.next().is_none().then_some(Place { line: index + 1, column: 1 })
     }
 
     /// A place of the document as a place of the file.
@@ -87,19 +104,12 @@ impl<'a> Document<'a> {
 
     fn explain(&self, error: &serde_yaml::Error) -> (Place, String) {
         let place = error.location().map_or(Place::START, |at| Place { line: at.line(), column: at.column() });
-        let place = self.not_past_the_end(place);
+        let place = place.within(self.text);
         let text = error.to_string();
         let ours = text.split(MARK).nth(1);
         // The library ends its messages with a place, which would be one of the document, not of the file.
         let theirs = || format!("is no valid YAML: {}", text.split(" at line ").next().unwrap_or(&text));
         (self.in_file(place), ours.map_or_else(theirs, str::to_owned))
-    }
-
-    /// What is missing at the end of a text is told at the end of its last line.
-    fn not_past_the_end(&self, place: Place) -> Place {
-        let lines = self.text.lines().count().max(1);
-        let last = self.text.lines().next_back().unwrap_or("");
-        if place.line <= lines { place } else { Place { line: lines, column: last.chars().count() + 1 } }
     }
 
     /// They are line ends to the parser and none to editors, so that no place would be right.

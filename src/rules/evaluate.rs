@@ -6,11 +6,13 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::civil::Date;
 use rsigma_eval::{Engine, EvaluationResult, EventValue, MatchDetailLevel, ResultBody, compile_rule, evaluate_rule};
 use serde_json::{Map, Value};
 
+use super::correlation::{Correlations, Held, Memory};
 use super::event::{Event, MACHINE, STANCH};
 use super::load::Ready;
 use super::path::Found;
@@ -26,15 +28,24 @@ const MAX_DEPTH: usize = 64;
 
 /// The rules of one folder. It never changes: a reload makes a new one.
 pub struct RuleSet {
+    /// Those of `engine` in its order, and after them the correlations.
     rules: Vec<Arc<Rule>>,
-    /// Where each rule stands in `rules` and in `engine`.
-    by_id: HashMap<RuleId, usize>,
-    /// All of them, so that an event's values are looked up once for restrict and protect rules together.
+    /// Where each rule stands in `rules`, and what evaluates it.
+    by_id: HashMap<RuleId, (usize, Home)>,
+    /// All but correlations, so that an event's values are looked up once for restrict and protect rules.
     engine: Engine,
     /// Those that protect, for whoever asks nothing else.
     protect: Engine,
+    correlations: Correlations,
     documents: usize,
     hash: String,
+}
+
+/// What evaluates a rule, and its place there.
+#[derive(Debug, Clone, Copy)]
+enum Home {
+    Engine(usize),
+    Correlation(usize),
 }
 
 /// What a rule set says of one event.
@@ -74,7 +85,12 @@ impl fmt::Debug for RuleSet {
 ///
 /// # Errors
 /// A rule that the engine refuses, and why.
-pub(super) fn build(ready: Vec<Ready>, documents: usize, hash: String) -> Result<RuleSet, (Arc<Rule>, String)> {
+pub(super) fn build(
+    ready: Vec<Ready>,
+    correlations: Correlations,
+    documents: usize,
+    hash: String,
+) -> Result<RuleSet, (Arc<Rule>, String)> {
     let mut rules = Vec::with_capacity(ready.len());
     let mut by_id = HashMap::with_capacity(ready.len());
     let mut compiled = Vec::with_capacity(ready.len());
@@ -87,8 +103,14 @@ pub(super) fn build(ready: Vec<Ready>, documents: usize, hash: String) -> Result
             protecting.push(sigma.clone());
         }
         compiled.push(sigma);
-        by_id.insert(rule.id.clone(), rules.len());
+        by_id.insert(rule.id.clone(), (rules.len(), Home::Engine(rules.len())));
         rules.push(rule);
+    }
+    for (place, correlation) in correlations.list().iter().enumerate() {
+        if let Some(rule) = &correlation.rule {
+            by_id.insert(rule.id.clone(), (rules.len(), Home::Correlation(place)));
+            rules.push(Arc::clone(rule));
+        }
     }
     // All at once: one by one, the engine would make its index anew again and again.
     let (mut engine, mut protect) = (Engine::new(), Engine::new());
@@ -96,7 +118,7 @@ pub(super) fn build(ready: Vec<Ready>, documents: usize, hash: String) -> Result
     protect.extend_compiled_rules(protecting);
     // Words found anywhere and fields that are absent are reasons too.
     engine.set_match_detail(MatchDetailLevel::Summary);
-    Ok(RuleSet { rules, by_id, engine, protect, documents, hash })
+    Ok(RuleSet { rules, by_id, engine, protect, correlations, documents, hash })
 }
 
 impl RuleSet {
@@ -106,7 +128,7 @@ impl RuleSet {
         &self.hash
     }
 
-    /// The rules that restrict or protect, in the order of the files.
+    /// The rules that restrict or protect, in the order of the files, and after them the correlations.
     #[must_use]
     pub fn rules(&self) -> &[Arc<Rule>] {
         &self.rules
@@ -124,10 +146,37 @@ impl RuleSet {
         self.rule_named(id.as_str())
     }
 
-    /// What the rules in force for the event's tenant on that day (in UTC) say of it. Rules in shadow speak
-    /// too.
+    /// An empty memory for the correlations of this set.
     #[must_use]
-    pub fn evaluate(&self, event: &Event<'_>, today: Date) -> Evaluation {
+    pub fn memory(&self) -> Memory {
+        Correlations::memory(&self.hash)
+    }
+
+    /// The longest stretch of time that a correlation looks at; `None` when there is no correlation, and so
+    /// nothing to remember.
+    #[must_use]
+    pub fn longest_timespan(&self) -> Option<Duration> {
+        self.correlations.longest_timespan()
+    }
+
+    /// How far before the newest event others are remembered: the longest timespan and a day, since alerts
+    /// come late. `None` when there is no correlation.
+    #[must_use]
+    pub fn reach(&self) -> Option<Duration> {
+        self.correlations.reach()
+    }
+
+    /// Remembers an event for the correlations; the same event again changes nothing, a newer version of its
+    /// alert takes its place. A memory of another set is emptied first.
+    pub fn remember(&self, memory: &mut Memory, event: &Event<'_>) {
+        self.correlations.remember(&self.hash, memory, event);
+    }
+
+    /// What the rules in force for the event's tenant on that day (in UTC) say of it. Rules in shadow speak
+    /// too. Correlations count what is remembered and the event itself, remembered or not; a memory of
+    /// another set counts as empty.
+    #[must_use]
+    pub fn evaluate(&self, event: &Event<'_>, memory: &Memory, today: Date) -> Evaluation {
         let mut hits = Vec::new();
         let mut protecting = Vec::new();
         for result in self.engine.evaluate(event) {
@@ -139,6 +188,8 @@ impl RuleSet {
                 None => {}
             }
         }
+        let held = self.correlations.hold(&self.hash, memory, event).into_iter();
+        hits.extend(held.filter(|held| held.rule.in_force(today, event.tenant())).map(correlated));
         hits.sort_by(|a, b| order(&a.rule).cmp(&order(&b.rule)));
         Evaluation { hits, protected_by: strongest(protecting.into_iter(), event) }
     }
@@ -152,9 +203,17 @@ impl RuleSet {
 
     /// Whether the condition of that rule holds, in force or not. False for a rule that is not in the set.
     #[must_use]
-    pub fn matches(&self, id: &RuleId, event: &Event<'_>) -> bool {
-        let compiled = self.by_id.get(id).and_then(|&index| self.engine.rules().get(index));
-        compiled.is_some_and(|rule| evaluate_rule(rule, event).is_some())
+    pub fn matches(&self, id: &RuleId, event: &Event<'_>, memory: &Memory) -> bool {
+        match self.by_id.get(id) {
+            None => false,
+            Some(&(_, Home::Engine(place))) => {
+                self.engine.rules().get(place).is_some_and(|rule| evaluate_rule(rule, event).is_some())
+            }
+            Some(&(_, Home::Correlation(place))) => {
+                let held = self.correlations.hold(&self.hash, memory, event);
+                held.iter().any(|held| held.correlation == place)
+            }
+        }
     }
 
     /// Whether a restrict rule in force for that tenant on that day reads the machine record.
@@ -165,7 +224,7 @@ impl RuleSet {
     }
 
     fn rule_named(&self, id: &str) -> Option<&Arc<Rule>> {
-        self.by_id.get(id).and_then(|&index| self.rules.get(index))
+        self.by_id.get(id).and_then(|&(index, _)| self.rules.get(index))
     }
 
     fn rule_of(&self, result: &EvaluationResult, event: &Event<'_>, today: Date) -> Option<&Arc<Rule>> {
@@ -189,6 +248,17 @@ fn strongest<'r>(protecting: impl Iterator<Item = &'r Arc<Rule>>, event: &Event<
 /// The most urgent first, then by id.
 fn order(rule: &Rule) -> (std::cmp::Reverse<crate::model::Level>, &RuleId) {
     (std::cmp::Reverse(rule.level), &rule.id)
+}
+
+/// What was counted, then what the event matched on.
+fn correlated(held: Held) -> Hit {
+    let mut all = held.matched;
+    for field in held.bases.into_iter().flat_map(matched) {
+        if all.len() < MAX_MATCHED && !all.contains(&field) {
+            all.push(field);
+        }
+    }
+    Hit { rule: held.rule, matched: all }
 }
 
 fn matched(result: EvaluationResult) -> Vec<MatchedField> {

@@ -46,6 +46,12 @@ impl<'a> Event<'a> {
         self.tenant
     }
 
+    /// When the alert was received.
+    #[must_use]
+    pub const fn received_at(&self) -> Timestamp {
+        self.received_at
+    }
+
     /// Microsoft's id of the alert; empty when it has none.
     #[must_use]
     pub fn alert_id(&self) -> &'a str {

@@ -28,6 +28,15 @@ impl<'e> Found<'e> {
             Self::Map(_) => {}
         }
     }
+
+    /// The values; none of a whole record.
+    pub(super) fn into_values(self) -> Vec<&'e Value> {
+        match self {
+            Self::Nothing | Self::Map(_) => Vec::new(),
+            Self::One(value) => vec![value],
+            Self::Many(values) => values,
+        }
+    }
 }
 
 impl<'e> From<Option<&'e Value>> for Found<'e> {

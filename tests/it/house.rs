@@ -41,8 +41,8 @@ const STRANGERS: [(&str, &[&str]); 4] = [
 /// Crates that only these may name: whoever else did would do the job of that room.
 const CRATES: [(&str, &[&str]); 12] = [
     ("sqlx", &["store/"]),
-    ("rsigma_eval", &["rules/load/", "rules/evaluate.rs"]),
-    ("rsigma_parser", &["rules/load/", "rules/evaluate.rs"]),
+    ("rsigma_eval", &["rules/load/", "rules/evaluate.rs", "rules/correlation/"]),
+    ("rsigma_parser", &["rules/load/", "rules/evaluate.rs", "rules/correlation/"]),
     ("minijinja", &["rules/template.rs"]),
     ("serde_yaml", &["config/", "rules/", "diagnostics/", "cli/socket.rs"]),
     ("reqwest", &["defender/", "cli/client.rs"]),

@@ -8,6 +8,7 @@
 mod caps;
 mod commands;
 mod corners;
+mod correlations;
 mod crash;
 mod house;
 mod indexes;

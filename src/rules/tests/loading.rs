@@ -194,7 +194,7 @@ fn the_sample_rules_load_without_a_warning_and_keep_their_own_tests() {
                 tenant: tenant("contoso"),
                 source: crate::model::SourceName::new("defender").unwrap(),
             };
-            let matches = loaded.set.matches(&rule.id, &scene.event());
+            let matches = loaded.set.matches(&rule.id, &scene.event(), &loaded.set.memory());
             assert_eq!(matches, test.expect.is_some(), "{}: {}", rule.title, test.name);
         }
     }
@@ -276,5 +276,16 @@ proptest! {
                 prop_assert!(!problem.to_string().contains('\n'), "{problem}");
             }
         }
+    }
+}
+
+#[test]
+fn the_rules_in_the_reference_of_correlations_load_without_a_warning() {
+    let page = include_str!("../../../docs/reference/correlations.md");
+    let examples: Vec<&str> = page.split("```yaml\n").skip(1).map(|rest| rest.split_once("```").unwrap().0).collect();
+    assert!(!examples.is_empty());
+    for example in examples {
+        let set = rules(example);
+        assert!(set.longest_timespan().is_some());
     }
 }

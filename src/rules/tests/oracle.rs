@@ -58,8 +58,22 @@ const CONDITIONS: [&str; 7] =
     ["s0", "s0 and s1", "s0 or s1", "s0 and not s1", "1 of s*", "all of them", "not s0 and 2 of s*"];
 
 fn text() -> impl Strategy<Value = String> {
-    select(vec!["a", "b", "ab", "High", "high", "é", "", "1", "-a", "contoso", "machine.a", "10.0.0.1", "2026-11-24T07:00:00Z"])
-        .prop_map(str::to_owned)
+    select(vec![
+        "a",
+        "b",
+        "ab",
+        "High",
+        "high",
+        "é",
+        "",
+        "1",
+        "-a",
+        "contoso",
+        "machine.a",
+        "10.0.0.1",
+        "2026-11-24T07:00:00Z",
+    ])
+    .prop_map(str::to_owned)
 }
 
 fn scalar() -> impl Strategy<Value = Value> {
@@ -80,27 +94,42 @@ fn value() -> impl Strategy<Value = Value> {
 
 fn record(inner: impl Strategy<Value = Value>) -> impl Strategy<Value = Map<String, Value>> {
     let keys = vec![
-        "a", "b", "c", "", "a.b", "a[0]", "a\\[0\\]", "severity", "title", "machine", "machine.a", "machine[0]",
-        "machineId", "stanch", "stanch.tenant", "stanched",
+        "a",
+        "b",
+        "c",
+        "",
+        "a.b",
+        "a[0]",
+        "a\\[0\\]",
+        "severity",
+        "title",
+        "machine",
+        "machine.a",
+        "machine[0]",
+        "machineId",
+        "stanch",
+        "stanch.tenant",
+        "stanched",
     ];
     vec((select(keys).prop_map(str::to_owned), inner), 0..6).prop_map(Map::from_iter)
 }
 
 /// One field and what it is asked.
 fn test() -> impl Strategy<Value = (String, Value)> {
-    let plain = (select(&FIELDS[..]), select(&TESTS[..]), prop_oneof![scalar(), vec(scalar(), 1..3).prop_map(Value::from)])
-        .prop_map(|(field, test, value)| {
-            let value = match test {
-                "|exists" => json!(value == json!(true)),
-                "|gt" | "|lte" | "|hour" => json!(1),
-                "|cidr" => json!("10.0.0.0/8"),
-                "|re" => json!("^[aH]"),
-                "|fieldref" => json!("machine.a"),
-                "" | "|neq" => value,
-                _ => json!("a"),
-            };
-            (format!("{field}{test}"), value)
-        });
+    let plain =
+        (select(&FIELDS[..]), select(&TESTS[..]), prop_oneof![scalar(), vec(scalar(), 1..3).prop_map(Value::from)])
+            .prop_map(|(field, test, value)| {
+                let value = match test {
+                    "|exists" => json!(value == json!(true)),
+                    "|gt" | "|lte" | "|hour" => json!(1),
+                    "|cidr" => json!("10.0.0.0/8"),
+                    "|re" => json!("^[aH]"),
+                    "|fieldref" => json!("machine.a"),
+                    "" | "|neq" => value,
+                    _ => json!("a"),
+                };
+                (format!("{field}{test}"), value)
+            });
     let block = (select(vec!["a[any]", "a[all]", "b[none]", "machine.a[all_or_empty]", "a.b[any]"]), text())
         .prop_map(|(field, text)| (field.to_owned(), json!({"b": text, "c|exists": false})));
     prop_oneof![5 => plain, 1 => block]
@@ -122,7 +151,9 @@ fn rules() -> impl Strategy<Value = Vec<String>> {
             let action = if index % 3 == 2 { "protect" } else { "restrict" };
             let detection = json!({"s0": first, "s1": second, "condition": condition});
             let response = json!({"action": action, "match_all": true});
-            format!("title: Rule {index}\nid: r{index}\nsigma-version: 3\ndetection: {detection}\nresponse: {response}\n")
+            format!(
+                "title: Rule {index}\nid: r{index}\nsigma-version: 3\ndetection: {detection}\nresponse: {response}\n"
+            )
         };
         rules.into_iter().enumerate().map(rule).collect()
     })
@@ -160,10 +191,10 @@ proptest! {
 
         let event = scene.event();
         let matching: Vec<String> =
-            set.rules().iter().filter(|rule| set.matches(&rule.id, &event)).map(|rule| rule.id.to_string()).collect();
+            set.rules().iter().filter(|rule| set.matches(&rule.id, &event, &set.memory())).map(|rule| rule.id.to_string()).collect();
         prop_assert_eq!(&matching, &expected, "one by one, of {}\n{}", &whole, texts.join("---\n"));
 
-        let evaluation = set.evaluate(&event, TODAY);
+        let evaluation = set.evaluate(&event, &set.memory(), TODAY);
         let is_protect = |id: &String| id[1..].parse::<usize>().unwrap() % 3 == 2;
         let (protecting, restricting): (Vec<_>, Vec<_>) = expected.into_iter().partition(is_protect);
         let hits: Vec<String> = evaluation.hits.iter().map(|hit| hit.rule.id.to_string()).collect();
