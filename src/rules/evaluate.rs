@@ -91,19 +91,22 @@ pub(super) fn build(
     documents: usize,
     hash: String,
 ) -> Result<RuleSet, (Arc<Rule>, String)> {
-    let mut rules = Vec::with_capacity(ready.len());
-    let mut by_id = HashMap::with_capacity(ready.len());
+    // One after the other and nothing between, so that they lie together in memory.
     let mut compiled = Vec::with_capacity(ready.len());
-    let mut protecting = Vec::new();
-    for Ready { rule, sigma } in ready {
-        let mut sigma = compile_rule(&sigma).map_err(|error| (Arc::clone(&rule), error.to_string()))?;
+    for Ready { rule, sigma } in &ready {
+        let mut sigma = compile_rule(sigma).map_err(|error| (Arc::clone(rule), error.to_string()))?;
         // The engine would copy these into each answer, and nobody reads them there.
         sigma.tags.clear();
-        if !rule.response.is_restrict() {
-            protecting.push(sigma.clone());
-        }
         compiled.push(sigma);
-        by_id.insert(rule.id.clone(), (rules.len(), Home::Engine(rules.len())));
+    }
+    let mut rules = Vec::with_capacity(ready.len());
+    let mut by_id = HashMap::with_capacity(ready.len());
+    let mut protecting = Vec::new();
+    for (index, (Ready { rule, .. }, compiled)) in ready.into_iter().zip(&compiled).enumerate() {
+        if !rule.response.is_restrict() {
+            protecting.push(compiled.clone());
+        }
+        by_id.insert(rule.id.clone(), (index, Home::Engine(index)));
         rules.push(rule);
     }
     for (place, correlation) in correlations.list().iter().enumerate() {

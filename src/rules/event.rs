@@ -125,11 +125,12 @@ impl<'a> Event<'a> {
 
 /// Whether a key of an alert would pass for one that only we add, as `machine` or `machine.osPlatform`.
 fn is_ours(key: &str) -> bool {
-    let begins_with = |root| {
-        let rest: Option<&str> = key.strip_prefix(root);
-        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+    let root = match key.as_bytes().first() {
+        Some(b'm') => MACHINE,
+        Some(b's') => STANCH,
+        _ => return false,
     };
-    begins_with(MACHINE) || begins_with(STANCH)
+    key.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
 }
 
 #[cfg(test)]
