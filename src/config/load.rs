@@ -119,7 +119,7 @@ fn yaml(text: &str) -> Result<Value, (Place, String)> {
         };
         let place = Place { line: at.line(), column: at.column() };
         let tail = format!(" at line {} column {}", place.line, place.column);
-        (place, in_plain_words(message.replace(&tail, "")))
+        (place.within(text), in_plain_words(message.replace(&tail, "")))
     })
 }
 

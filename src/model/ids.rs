@@ -1,5 +1,6 @@
 //! Typed ids: a function that takes a [`MachineId`] never gets an [`AlertId`].
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -52,6 +53,13 @@ macro_rules! text_id {
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str(&self.0)
+            }
+        }
+
+        /// A map by ids can be asked by text: both hash and compare alike.
+        impl Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
             }
         }
 

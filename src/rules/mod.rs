@@ -18,6 +18,7 @@ mod evaluate;
 mod event;
 mod inline_test;
 mod load;
+mod path;
 mod read;
 mod report;
 mod response;

@@ -1,6 +1,7 @@
 //! Comments as minijinja templates: checked when a rule is loaded, rendered within bounds.
 
 use std::io;
+use std::sync::LazyLock;
 
 use minijinja::{Environment, ErrorKind};
 use serde_json::{Map, Value, json};
@@ -32,8 +33,24 @@ const NAME: &str = "comment";
 #[derive(Debug)]
 pub struct Template {
     environment: Environment<'static>,
-    roots: Vec<&'static str>,
+    roots: Vec<Root>,
 }
+
+/// What a comment names of one of the roots, so that nothing else is copied for it.
+#[derive(Debug)]
+struct Root {
+    name: &'static str,
+    /// The members that it names; `None` when it may ask for any.
+    members: Option<Vec<String>>,
+}
+
+/// The template engine with its filters, which all comments share.
+static ENGINE: LazyLock<Environment<'static>> = LazyLock::new(|| {
+    let mut environment = Environment::new();
+    environment.set_fuel(Some(FUEL));
+    environment
+});
+static SAMPLE: LazyLock<minijinja::Value> = LazyLock::new(|| bounded(&sample(), 0));
 
 /// Why a text is no template of a comment.
 pub(super) struct TemplateProblem {
@@ -59,8 +76,7 @@ impl Template {
             // Each `set` can double a text, so that few of them fill the memory.
             return Err(TemplateProblem::new("the comment uses the statement 'set', which comments do not have"));
         }
-        let mut environment = Environment::new();
-        environment.set_fuel(Some(FUEL));
+        let mut environment = ENGINE.clone();
         environment
             .add_template_owned(NAME, source.to_owned())
             .map_err(|error| TemplateProblem::new(format!("the comment is no template: {}", explain(&error))))?;
@@ -70,22 +86,25 @@ impl Template {
         Ok(template)
     }
 
-    fn check_names(&self) -> Result<Vec<&'static str>, TemplateProblem> {
+    fn check_names(&self) -> Result<Vec<Root>, TemplateProblem> {
         let compiled = self.environment.get_template(NAME).map_err(|error| TemplateProblem::new(explain(&error)))?;
-        let mut names: Vec<String> = compiled.undeclared_variables(false).into_iter().collect();
-        names.sort();
+        // `alert.id` where only that is asked for, `alert` where the whole of it is.
+        let mut paths: Vec<String> = compiled.undeclared_variables(true).into_iter().collect();
+        paths.sort();
+        let root_of = |path: &str| path.split('.').next().unwrap_or_default().to_owned();
         let is_global = |name: &str| self.environment.globals().any(|(global, _)| global == name);
-        match names.iter().find(|name| !ROOTS.contains(&name.as_str()) && !is_global(name)) {
+        let mut names = paths.iter().map(|path| root_of(path));
+        match names.find(|name| !ROOTS.contains(&name.as_str()) && !is_global(name)) {
             Some(unknown) => Err(TemplateProblem {
                 message: format!("the comment names {unknown:?}, which is not at hand"),
-                hint: hint_for(unknown, &ROOTS),
+                hint: hint_for(&unknown, &ROOTS),
             }),
-            None => Ok(ROOTS.into_iter().filter(|root| names.iter().any(|name| name == root)).collect()),
+            None => Ok(ROOTS.into_iter().filter_map(|name| Root::named_by(name, &paths)).collect()),
         }
     }
 
     fn check_rendering(&self) -> Result<(), TemplateProblem> {
-        match self.render_over(bounded(&sample(), 0)) {
+        match self.render_over(SAMPLE.clone()) {
             Err(error) if !matches!(error.kind(), ErrorKind::UndefinedError | ErrorKind::InvalidOperation) => {
                 Err(TemplateProblem::new(format!("the comment can not be rendered: {}", explain(&error))))
             }
@@ -95,17 +114,17 @@ impl Template {
 
     /// The comment for one event, at most 4,000 bytes.
     pub(super) fn render(&self, event: &Event<'_>, id: &str, title: &str, level: Level) -> Result<String, String> {
-        let root = |name: &&'static str| {
-            let value = match *name {
-                "alert" => bounded_map(event.alert(), 0),
+        let value = |root: &Root| {
+            let value = match root.name {
+                "alert" => root.of(event.alert()),
                 "evidence" => evidence(event),
-                "machine" => event.machine().map_or_else(no_members, |machine| bounded_map(machine, 0)),
-                "stanch" => bounded_map(event.stanch(), 0),
+                "machine" => event.machine().map_or_else(no_members, |machine| root.of(machine)),
+                "stanch" => root.of(event.stanch()),
                 _ => minijinja::Value::from_pairs([("id", id), ("title", title), ("level", level.as_str())]),
             };
-            (*name, value)
+            (root.name, value)
         };
-        let context = minijinja::Value::from_pairs(self.roots.iter().map(root));
+        let context = minijinja::Value::from_pairs(self.roots.iter().map(value));
         self.render_over(context).map_err(|error| explain(&error))
     }
 
@@ -117,6 +136,34 @@ impl Template {
             rendered?;
         }
         Ok(output.into_text())
+    }
+}
+
+impl Root {
+    /// The root of that name; `None` when no path begins with it.
+    fn named_by(name: &'static str, paths: &[String]) -> Option<Self> {
+        let mut members = Some(Vec::new());
+        let mut is_named = false;
+        for rest in paths.iter().filter_map(|path| path.strip_prefix(name)) {
+            match rest.strip_prefix('.') {
+                Some(below) => {
+                    let member = below.split('.').next().unwrap_or_default();
+                    members.iter_mut().for_each(|members| members.push(member.to_owned()));
+                }
+                None if rest.is_empty() => members = None,
+                None => continue,
+            }
+            is_named = true;
+        }
+        is_named.then_some(Self { name, members })
+    }
+
+    /// What the comment names of a record.
+    fn of(&self, record: &Map<String, Value>) -> minijinja::Value {
+        let Some(members) = &self.members else { return bounded_map(record, 0) };
+        let named = members.iter().filter_map(|member| record.get_key_value(member));
+        let named = named.filter(|(_, value)| !value.is_null());
+        minijinja::Value::from_pairs(named.map(|(key, value)| (key.clone(), bounded(value, 1))))
     }
 }
 

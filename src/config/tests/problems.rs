@@ -61,7 +61,7 @@ fn what_is_needed_is_named_all_at_once() {
 fn what_is_no_yaml_is_named_with_its_place() {
     check(
         "tenants: [\n",
-        &["stanch.yaml:2:1: not YAML: did not find expected node content, while parsing a flow node"],
+        &["stanch.yaml:1:11: not YAML: did not find expected node content, while parsing a flow node"],
     );
     check("5", &["stanch.yaml:1:1: must be a mapping, not a number"]);
     check("[tenants]", &["stanch.yaml:1:1: must be a mapping, not a list"]);

@@ -20,7 +20,7 @@ use rsigma_parser::SigmaRule;
 use serde_json::Value;
 
 use super::digest::sha256_hex;
-use super::event::{Event, Found};
+use super::event::Event;
 use super::rule::Rule;
 use crate::model::{AlertTime, MatchedField};
 pub(super) use memory::MAX_AROUND;
@@ -331,9 +331,8 @@ fn combined(event: &Event<'_>, fields: &[String]) -> Combined {
 
 /// The texts, numbers and flags at a field, each once.
 fn values(event: &Event<'_>, field: &str) -> Vec<String> {
-    let Found::Values(found) = event.find(field) else { return Vec::new() };
     let mut values = Vec::new();
-    for value in found {
+    for value in event.find(field).into_values() {
         match value {
             Value::Array(members) => members.iter().for_each(|member| push(member, &mut values)),
             other => push(other, &mut values),

@@ -54,7 +54,9 @@ pub(super) fn correlation(report: &mut Report<'_>) -> Option<CorrelationRule> {
 }
 
 fn parse_and_compile(text: &str) -> Result<SigmaRule, String> {
-    let rule = only(parse(text)?.rules)?;
+    let mut rule = only(parse(text)?.rules)?;
+    // `response` and `tests` are ours to read.
+    rule.custom_attributes.clear();
     compile_rule(&rule).map_err(|error| one_line(&error.to_string()))?;
     Ok(rule)
 }

@@ -15,8 +15,10 @@ mod references;
 mod rule;
 
 use std::collections::HashMap;
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread;
 
 use jiff::civil::Date;
 use rsigma_parser::SigmaRule;
@@ -66,14 +68,16 @@ impl RuleSet {
     /// # Errors
     /// [`Problems`]: every error of every file, in the order of the files. Nothing is loaded then.
     pub fn load(files: &[RuleFile], context: &LoadContext<'_>) -> Result<Loaded, Problems> {
-        let mut loading = Loading { context, problems: Vec::new(), warnings: Vec::new(), drafts: Vec::new() };
-        for file in files {
-            loading.file(file);
-        }
+        let mut loading = Loading::of_all(files, context);
         loading.refuse_duplicates();
         loading.finish(files)
     }
 }
+
+/// Files for which another thread is worth its while.
+const SHARE: usize = 32;
+/// Threads that read rules at once.
+const MAX_THREADS: usize = 8;
 
 /// A document that is sound as far as it alone can tell.
 struct Draft {
@@ -110,7 +114,41 @@ struct Loading<'c> {
     drafts: Vec<Draft>,
 }
 
-impl Loading<'_> {
+impl<'c> Loading<'c> {
+    /// Every file by itself, in their order. Many are shared out among the processors.
+    fn of_all(files: &[RuleFile], context: &'c LoadContext<'c>) -> Self {
+        let threads = thread::available_parallelism().map_or(1, NonZero::get).min(MAX_THREADS);
+        let share = files.len().div_ceil(threads).max(SHARE);
+        if files.len() <= share {
+            return Self::of(files, context);
+        }
+        let mut whole = Self::of(&[], context);
+        thread::scope(|scope| {
+            let parts: Vec<_> = files.chunks(share).map(|part| scope.spawn(|| Self::of(part, context))).collect();
+            for part in parts {
+                match part.join() {
+                    Ok(part) => whole.append(part),
+                    Err(panic) => std::panic::resume_unwind(panic),
+                }
+            }
+        });
+        whole
+    }
+
+    fn of(files: &[RuleFile], context: &'c LoadContext<'c>) -> Self {
+        let mut loading = Self { context, problems: Vec::new(), warnings: Vec::new(), drafts: Vec::new() };
+        for file in files {
+            loading.file(file);
+        }
+        loading
+    }
+
+    fn append(&mut self, mut next: Self) {
+        self.problems.append(&mut next.problems);
+        self.warnings.append(&mut next.warnings);
+        self.drafts.append(&mut next.drafts);
+    }
+
     fn file(&mut self, file: &RuleFile) {
         if file.text.len() as u64 > MAX_FILE_BYTES {
             let why = format!("is larger than {} MiB", MAX_FILE_BYTES / 1024 / 1024);

@@ -43,9 +43,8 @@ pub(super) fn check(
     }
     let (header, mut sigma, response) = (header?, sigma?, response.ok()?);
     warn_of_status(&header, response.as_ref(), report);
-    // The engine's answers are told apart by id, which a rule may lack; its other keys are ours to keep.
+    // The engine's answers are told apart by id, which a rule may lack.
     sigma.id = Some(header.id.as_str().to_owned());
-    sigma.custom_attributes.clear();
     let rule = response.map(|response| Rule { tests, ..rule(&header, response, report) });
     Some((header, RuleDraft { sigma, rule, unbounded }))
 }

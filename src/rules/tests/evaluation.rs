@@ -149,6 +149,8 @@ fn a_comment_is_rendered_from_the_event() {
         ("{{ machine.computerDnsName }} {{ machine.osBuild }}", "desk-7 22631"),
         ("{{ rule.id }} {{ rule.level }} {{ stanch.tenant }} {{ stanch.source }}", "r-1 high contoso defender"),
         ("{{ alert.mitreTechniques | join(',') }}", "T1,T2"),
+        ("{{ alert['title'] }} {{ alert.id }}", "Ransom <x> da1"),
+        ("{% for key in machine %}{{ key }} {% endfor %}{{ machine.osBuild }}", "computerDnsName osBuild 22631"),
         ("{% for e in evidence %}{{ e.fileName }} {% endfor %}({{ evidence | length }})", "a.exe b.dll  (3)"),
         ("{{ alert.nothing }}{{ machine.aadDeviceId }}.", "."),
         ("{% if alert.nothing %}x{% endif %} \n", "Rule r-1: alert da1"),

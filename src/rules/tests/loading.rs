@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::{RuleSet, TODAY, file, load, load_files, restrict, rules, tenant};
 use crate::config::Mode;
 use crate::model::{Level, Outcome, RuleId};
-use crate::rules::{LoadContext, ResponseAction, Status};
+use crate::rules::{LoadContext, ResponseAction, RuleFile, Status};
 
 /// The warnings of `text`, each after the file's name.
 fn warnings(text: &str) -> Vec<String> {
@@ -96,6 +96,25 @@ fn a_rule_reads_the_machine_however_it_names_it() {
     {
         assert!(!rules(&restrict(detection)).rules()[0].reads_machine, "{detection}");
     }
+}
+
+#[test]
+fn many_files_are_read_at_once_and_told_in_their_order() {
+    let good = |index: usize| {
+        format!(
+            "title: Rule {index}\ndetection: {{ s: {{ title: x }}, condition: s }}\nresponse: {{ action: restrict }}\n"
+        )
+    };
+    let files: Vec<RuleFile> = (0..500).map(|index| file(&format!("{index}.yml"), &good(index))).collect();
+    let set = load_files(&files).unwrap().set;
+    let titles: Vec<String> = set.rules().iter().map(|rule| rule.title.clone()).collect();
+    assert_eq!(titles, (0..500).map(|index| format!("Rule {index}")).collect::<Vec<_>>());
+
+    let bad: Vec<RuleFile> = (0..500).map(|index| file(&format!("{index}.yml"), "title: x\n")).collect();
+    let problems = load_files(&bad).unwrap_err().0;
+    let mut told: Vec<String> = problems.iter().map(|problem| problem.file.display().to_string()).collect();
+    told.dedup();
+    assert_eq!(told, (0..500).map(|index| format!("{index}.yml")).collect::<Vec<_>>());
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod files;
 mod filters;
 mod language;
 mod loading;
+mod oracle;
 mod refusals;
 mod traces;
 

@@ -200,14 +200,14 @@ impl<'e> Findings<'e> {
     }
 
     fn found(&mut self, field: &str, value: &Value) {
-        let found = MatchedField { field: field.to_owned(), value: bounded(value) };
+        let found = MatchedField { field: field.to_owned(), value: bounded(value.clone()) };
         if self.fields.len() < MAX_MATCHED && !self.fields.contains(&found) {
             self.fields.push(found);
         }
     }
 
     fn miss(&mut self, field: &str, expected: String, absent: bool, value: &Value) {
-        let missed = Missed { field: field.to_owned(), expected, absent, value: bounded(value) };
+        let missed = Missed { field: field.to_owned(), expected, absent, value: bounded(value.clone()) };
         if self.missed.len() < MAX_MATCHED && !self.missed.contains(&missed) {
             self.missed.push(missed);
         }
