@@ -111,7 +111,7 @@ async fn gather(
     wanted: &mut Vec<(TenantName, MachineId)>,
     now: Timestamp,
 ) -> Result<Deciding, StoreError> {
-    let waited = since(alert.received_at, now);
+    let waited = since(alert.since, now);
     let overdue = waited >= work.config.guards.machine_timeout.duration();
     let ready = overdue || (work.has_looked(&alert.tenant) && work.store.inventory_at(&alert.tenant).await?.is_some());
     let mut deciding = Deciding {
@@ -154,7 +154,7 @@ fn next_look(alert: &Undecided, now: Timestamp, timeout: Duration) -> Timestamp 
     let after = |from: Timestamp, wait: Duration| {
         SignedDuration::try_from(wait).ok().and_then(|wait| from.checked_add(wait).ok()).unwrap_or(Timestamp::MAX)
     };
-    after(now, wait).min(after(alert.received_at, timeout)).max(after(now, Duration::from_millis(1)))
+    after(now, wait).min(after(alert.since, timeout)).max(after(now, Duration::from_millis(1)))
 }
 
 fn text(body: &Map<String, Value>, key: &str) -> Option<String> {
