@@ -170,7 +170,8 @@ pub(super) async fn counts(
         "SELECT COUNT(*) FROM (
              SELECT machine_id FROM devices WHERE tenant = ?1 AND restricted = 1
              UNION
-             SELECT machine_id FROM actions WHERE tenant = ?1 AND kind = 'restrict' AND state <> 'held'
+             SELECT machine_id FROM actions WHERE tenant = ?1 AND kind = 'restrict'
+                 AND state IN ('queued', 'sending', 'uncertain', 'submitted')
                  AND state IN ('held', 'queued', 'sending', 'uncertain', 'submitted')
              UNION
              SELECT machine_id FROM machine_actions WHERE tenant = ?1 AND kind = 'restrict' AND is_final = 0

@@ -10,6 +10,7 @@ mod caps;
 mod commands;
 mod corners;
 mod crash;
+mod fleet;
 mod house;
 mod indexes;
 mod reconcile;
