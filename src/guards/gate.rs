@@ -51,10 +51,7 @@ pub fn gate(facts: &GateFacts<'_>, config: &GuardsConfig) -> GateVerdict {
     if let Some(reason) = &facts.protected {
         return GateVerdict::Cancel(reason.clone());
     }
-    let Some(machine) = facts.machine else {
-        return GateVerdict::Hold(HoldKind::MachineUnknown, "there is no machine record".to_owned());
-    };
-    if let Some(reason) = why_ineligible(machine) {
+    if let Some(reason) = facts.machine.and_then(why_ineligible) {
         return GateVerdict::Cancel(reason);
     }
     if facts.restricted {
@@ -70,6 +67,9 @@ pub fn gate(facts: &GateFacts<'_>, config: &GuardsConfig) -> GateVerdict {
         if facts.all_resolved {
             return GateVerdict::Cancel("every alert that asked for it is Resolved".to_owned());
         }
+    }
+    if facts.machine.is_none() {
+        return GateVerdict::Hold(HoldKind::MachineUnknown, "there is no machine record".to_owned());
     }
     match &facts.override_at {
         Some((at, what)) if *at > facts.decided_at => {

@@ -205,7 +205,10 @@ fn overridden(ask: &Ask<'_>, facts: &Facts<'_>, now: Timestamp) -> Option<Verdic
         return Some(hold(facts, HoldKind::HumanOverride, words));
     }
     let given = ask.cooldown?;
-    let expired_at = facts.expired_at.filter(|&at| within(at, given.duration()))?;
+    // One that was sent and has not ended yet counts from now on.
+    let expiring = facts.open_release.is_some_and(|release| release.by_expiry && release.state.is_on_the_wire());
+    let expired_at = if expiring { Some(now) } else { facts.expired_at };
+    let expired_at = expired_at.filter(|&at| within(at, given.duration()))?;
     let words =
         format!("a restriction of the device expired at {expired_at:.0}, within the rule's cooldown of {given}");
     Some(hold(facts, HoldKind::Cooldown, words))

@@ -82,8 +82,11 @@ impl Machine {
         match platform {
             "Windows11" => Platform::Supported,
             "Windows10" => self.windows_10(),
-            _ => match platform.strip_prefix("WindowsServer").map(str::parse::<u32>) {
-                Some(Ok(year)) if (2019..=9999).contains(&year) => Platform::Supported,
+            _ => match platform.strip_prefix("WindowsServer") {
+                // Years of four digits compare as text.
+                Some(year) if year.len() == 4 && year.bytes().all(|b| b.is_ascii_digit()) && year >= "2019" => {
+                    Platform::Supported
+                }
                 _ => Platform::Unsupported(format!(
                     "{platform} is not supported by the restrict API (Windows 10 from 1709, Windows 11, Windows Server from 2019)"
                 )),
@@ -144,6 +147,8 @@ mod tests {
             json!({"osPlatform": "Ubuntu"}),
             json!({"osPlatform": "macOS"}),
             json!({"osPlatform": "WindowsServer"}),
+            json!({"osPlatform": "WindowsServer02022"}),
+            json!({"osPlatform": "Windows10WVD"}),
         ];
         for record in unsupported {
             assert!(matches!(machine(record.clone()).platform(), Platform::Unsupported(_)), "{record}");

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use sqlx::{Row, SqliteConnection};
 
 use super::Result;
+use super::again::after_nothing;
 use super::row::{action_id, kind, millis, parsed, parsed_opt, state};
 use super::settle::submitted;
 use super::transition::{Change, transition};
@@ -22,22 +23,22 @@ fn look_again(created: AlertTime, now: Timestamp) -> i64 {
 }
 
 /// Records one row, and carries out what it means for the action that it belongs to and for its device.
-/// Rows of other families, or that name no device, are left alone.
+/// Rows of other families, or that name no device, are left alone. Gives how many alerts are decided anew.
 pub(super) async fn apply_row(
     tx: &mut SqliteConnection,
     tenant: &TenantName,
     row: &MachineAction,
     now: Timestamp,
-) -> Result<()> {
+) -> Result<u64> {
     let Some(kind) = Kind::from_microsoft_type(&row.kind) else {
-        return Ok(());
+        return Ok(0);
     };
     let ours = match tag_of(&row.comment) {
         Some(id) => own(tx, tenant, id, row.machine_id.as_ref(), kind).await?,
         None => None,
     };
     let Some(machine) = ours.as_ref().map(|own| &own.machine).or(row.machine_id.as_ref()) else {
-        return Ok(());
+        return Ok(0);
     };
     let is_new = record(tx, tenant, row, kind, machine, ours.as_ref().map(|own| own.id), now).await?;
     if let Some(own) = &ours {
@@ -51,7 +52,10 @@ pub(super) async fn apply_row(
         let at = noticed_at(tx, tenant, row, now).await?;
         override_device(tx, tenant, machine, at, "a human released the device").await?;
     }
-    Ok(())
+    if kind == Kind::Restrict && row.status.is_final() && row.status != RemoteStatus::Succeeded {
+        return after_nothing(tx, tenant, row.id.as_str(), machine, row.status.as_str(), now).await;
+    }
+    Ok(0)
 }
 
 /// Our action whose tag a row carries.

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 use sqlx::{Row, SqliteConnection};
 
+use super::again::of_action;
 use super::decide::FIRST_RANK;
 use super::facts::{DeviceFacts, device_facts, device_name};
 use super::lanes::{CallSlot, Took, take};
@@ -37,20 +38,24 @@ pub struct GateContext {
     pub by_human: bool,
     /// The rule set under which a rule last wanted it.
     pub rules_hash: Option<String>,
-    /// The newest version of each attached alert.
+    /// The newest version of each attached alert, at most 100, the last attached first.
     pub alerts: Vec<GateAlert>,
+    /// Whether there are alerts attached, and the newest version of every one is `Resolved`.
+    pub all_resolved: bool,
     /// When a human last undid a restriction of the device, and how.
     pub override_at: Option<(Timestamp, String)>,
     /// When it was decided, asked for or approved.
     pub decided_at: Timestamp,
     /// Whether the device is restricted already.
     pub restricted: bool,
+    /// Whether a release of the device is under way.
+    pub releasing: bool,
 }
 
 /// The newest version of an alert that asked for an action.
 #[derive(Debug)]
 pub struct GateAlert {
-    /// The rules that chose the device for it.
+    /// The rules that let the action go for it.
     pub rules: Vec<RuleId>,
     /// The source.
     pub source: SourceName,
@@ -130,15 +135,20 @@ impl Store {
                 claim.next = next_due(&mut tx, tenant, kind, now).await?;
                 break;
             };
-            let verdict = match kind {
+            let (verdict, restricted) = match kind {
                 Kind::Restrict => {
                     let context = gate_context(&mut tx, tenant, candidate.id).await?;
-                    gate(&context)
+                    (gate(&context), context.restricted && !context.releasing)
                 }
-                Kind::Release => release_gate(&mut tx, tenant, &candidate).await?,
+                Kind::Release => (release_gate(&mut tx, tenant, &candidate).await?, false),
             };
             if verdict != GateVerdict::Pass {
                 stop(&mut tx, &candidate, &verdict, now).await?;
+                if restricted && matches!(verdict, GateVerdict::Cancel(_)) {
+                    // What it was for joins the restriction that there is.
+                    let why = "the device was restricted before the action was sent";
+                    of_action(&mut tx, tenant, candidate.id, &candidate.machine_id, why, now).await?;
+                }
                 claim.gated.push((candidate.id, candidate.machine_id, verdict));
                 claim.next = Some(now);
                 continue;
@@ -325,7 +335,7 @@ async fn gate_context(tx: &mut SqliteConnection, tenant: &TenantName, id: Action
         .fetch_one(&mut *tx)
         .await?;
     let machine_id: MachineId = parsed(&row, "machine_id")?;
-    let DeviceFacts { in_force, override_at, .. } = device_facts(tx, tenant, &machine_id).await?;
+    let DeviceFacts { in_force, override_at, open_release, .. } = device_facts(tx, tenant, &machine_id).await?;
     Ok(GateContext {
         tenant: tenant.clone(),
         machine: super::devices::stored_machine(tx, tenant, &machine_id).await?,
@@ -333,16 +343,32 @@ async fn gate_context(tx: &mut SqliteConnection, tenant: &TenantName, id: Action
         by_human: row.try_get("by_human")?,
         rules_hash: row.try_get("rules_hash")?,
         alerts: gate_alerts(tx, tenant, id).await?,
+        all_resolved: all_resolved(tx, tenant, id).await?,
         override_at,
         decided_at: time(&row, "decided_at")?,
         restricted: in_force.is_some_and(|in_force| in_force.done),
+        releasing: open_release.is_some(),
         machine_id,
     })
 }
 
+async fn all_resolved(tx: &mut SqliteConnection, tenant: &TenantName, id: ActionId) -> Result<bool> {
+    Ok(sqlx::query_scalar(
+        "SELECT EXISTS (SELECT 1 FROM action_alerts WHERE action_id = ?1) AND NOT EXISTS (
+             SELECT 1 FROM action_alerts g JOIN alerts a ON a.seq = (
+                 SELECT seq FROM alerts WHERE tenant = ?2 AND alert_id = g.alert_id AND malformed IS NULL
+                 ORDER BY last_update_ticks DESC LIMIT 1)
+             WHERE g.action_id = ?1 AND a.body ->> 'status' IS NOT 'Resolved')",
+    )
+    .bind(id.to_string())
+    .bind(tenant.as_str())
+    .fetch_one(tx)
+    .await?)
+}
+
 async fn gate_alerts(tx: &mut SqliteConnection, tenant: &TenantName, id: ActionId) -> Result<Vec<GateAlert>> {
     let rows = sqlx::query(
-        "SELECT g.alert_id, json_group_array(g.rule_id) AS rules, a.source, a.received_at, a.body,
+        "SELECT g.alert_id, json_group_array(g.rule_id) FILTER (WHERE g.held = 0) AS rules, a.source, a.received_at, a.body,
              (SELECT v.body FROM decisions d JOIN alerts v ON v.seq = d.alert_seq
               WHERE d.tenant = ?2 AND d.alert_id = g.alert_id AND d.action_id = ?1 AND v.seq <> a.seq
               ORDER BY d.id DESC LIMIT 1) AS decided_body

@@ -111,11 +111,13 @@ struct Context<'a> {
     choice: &'a Choice,
     rules_hash: &'a str,
     now: Timestamp,
+    /// Whether a device of the alert was put back: then there may be a decision that no longer holds.
+    anew: bool,
 }
 
 impl Store {
     /// Judges what the rules chose and carries it out: decisions, actions and the alerts' state are one
-    /// transaction. An alert that was decided meanwhile is left alone.
+    /// transaction. An alert that was decided or put back since `now`, at which it was read, is left alone.
     ///
     /// # Errors
     /// [`super::StoreError`]: then nothing of it is done.
@@ -129,12 +131,10 @@ impl Store {
         let mut tx = self.begin().await?;
         let mut made = Vec::new();
         for alert in alerts {
-            if !mark(&mut tx, alert).await? {
-                continue;
-            }
+            let Some(anew) = mark(&mut tx, alert, now).await? else { continue };
             for pair in &alert.pairs {
                 for choice in &pair.choices {
-                    let context = Context { alert, pair, choice, rules_hash, now };
+                    let context = Context { alert, pair, choice, rules_hash, now, anew };
                     made.push(decide_one(&mut tx, &context, config).await?);
                 }
             }
@@ -144,20 +144,23 @@ impl Store {
     }
 }
 
-/// Moves the alert on; false when it was decided meanwhile.
-async fn mark(tx: &mut SqliteConnection, alert: &Deciding) -> Result<bool> {
+/// Moves the alert on, and gives whether it is decided anew; `None` when it was decided or put back since it was
+/// read at `now`.
+async fn mark(tx: &mut SqliteConnection, alert: &Deciding, now: Timestamp) -> Result<Option<bool>> {
     let state = if alert.waiting.is_empty() { AlertState::Decided } else { AlertState::Waiting };
-    let changed = sqlx::query(
-        "UPDATE alerts SET state = ?2, pending = ?3, due_at = ?4, tries = tries + 1 WHERE seq = ?1 AND state <> 'decided'",
+    let anew = sqlx::query_scalar(
+        "UPDATE alerts SET state = ?2, pending = ?3, due_at = ?4, tries = tries + 1
+         WHERE seq = ?1 AND state <> 'decided' AND (again_at IS NULL OR again_at < ?5)
+         RETURNING again_at IS NOT NULL",
     )
     .bind(alert.seq)
     .bind(state.as_str())
     .bind(to_json(&alert.waiting)?)
     .bind(millis(alert.due_at))
-    .execute(tx)
-    .await?
-    .rows_affected();
-    Ok(changed == 1)
+    .bind(millis(now))
+    .fetch_optional(tx)
+    .await?;
+    Ok(anew)
 }
 
 async fn decide_one(tx: &mut SqliteConnection, context: &Context<'_>, config: &GuardsConfig) -> Result<Made> {
@@ -170,15 +173,19 @@ async fn decide_one(tx: &mut SqliteConnection, context: &Context<'_>, config: &G
         let counts = counts(tx, &alert.tenant, &pair.machine_id, &choice.rule_id, choice.limit(), config, *now).await?;
         verdict = judge(&choice.ask(), &facts(alert, pair, &device, spent, counts), config, *now);
     }
-    let action_id = carry_out(tx, context, &verdict).await?;
+    let action_id = carry_out(tx, context, &device, &verdict).await?;
     let reason = match &choice.note {
         Some(note) => format!("{}; {note}", verdict.reason),
         None => verdict.reason,
     };
+    if context.anew {
+        supersede(tx, context).await?;
+    }
+    let joined = device.pending.filter(|_| verdict.outcome == Outcome::Coalesced && action_id.is_none());
     sqlx::query(
         "INSERT INTO decisions (alert_seq, tenant, alert_id, machine_id, rule_id, rule_hash, outcome, reason, matched,
-                                action_id, at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT DO NOTHING",
+                                action_id, at, joined)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
     )
     .bind(alert.seq)
     .bind(alert.tenant.as_str())
@@ -191,6 +198,7 @@ async fn decide_one(tx: &mut SqliteConnection, context: &Context<'_>, config: &G
     .bind(to_json(&choice.matched)?)
     .bind(action_id.map(|id| id.to_string()))
     .bind(millis(*now))
+    .bind(joined)
     .execute(tx)
     .await?;
     Ok(Made {
@@ -204,13 +212,33 @@ async fn decide_one(tx: &mut SqliteConnection, context: &Context<'_>, config: &G
     })
 }
 
+/// What this rule said before of the same version and device no longer holds.
+async fn supersede(tx: &mut SqliteConnection, context: &Context<'_>) -> Result<()> {
+    sqlx::query(
+        "UPDATE decisions SET superseded_at = ?4, superseded_why = 'it was decided anew'
+         WHERE alert_seq = ?1 AND machine_id = ?2 AND rule_id = ?3 AND superseded_at = 0",
+    )
+    .bind(context.alert.seq)
+    .bind(context.pair.machine_id.as_str())
+    .bind(context.choice.rule_id.as_str())
+    .bind(millis(context.now))
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
 /// Whether nothing spoke before the guard that counts.
 fn reaches_the_caps(verdict: &Verdict, device: &DeviceFacts) -> bool {
     match verdict.effect {
         Effect::Queue | Effect::Promote(_) | Effect::Hold(HoldKind::Approval) => true,
-        Effect::Join { .. } => device.open_restrict.is_some_and(|restrict| restrict.state == State::Held),
+        Effect::Join { action } => joins_held(device, action),
         Effect::None | Effect::Hold(_) | Effect::KeepRestricted { .. } => false,
     }
+}
+
+/// Whether what a choice joins waits for a human, so that the choice would wait too.
+fn joins_held(device: &DeviceFacts, action: Option<ActionId>) -> bool {
+    device.open_restrict.is_some_and(|restrict| restrict.state == State::Held && action == Some(restrict.id))
 }
 
 impl Choice {
@@ -260,7 +288,12 @@ pub(super) fn facts<'a>(
 }
 
 /// Does to the queue what the verdict says, and gives the action that it is about.
-async fn carry_out(tx: &mut SqliteConnection, context: &Context<'_>, verdict: &Verdict) -> Result<Option<ActionId>> {
+async fn carry_out(
+    tx: &mut SqliteConnection,
+    context: &Context<'_>,
+    device: &DeviceFacts,
+    verdict: &Verdict,
+) -> Result<Option<ActionId>> {
     let by = By::Rule(context.choice.rule_id.clone());
     match &verdict.effect {
         Effect::None => Ok(None),
@@ -268,12 +301,12 @@ async fn carry_out(tx: &mut SqliteConnection, context: &Context<'_>, verdict: &V
         Effect::Hold(_) => Ok(Some(insert(tx, context, State::Held, Some(&verdict.reason)).await?)),
         Effect::Promote(id) => {
             promote(tx, context, *id, &by).await?;
-            attach(tx, context, *id).await?;
+            attach(tx, context, *id, false).await?;
             Ok(Some(*id))
         }
         Effect::Join { action } => {
             if let Some(id) = action {
-                join(tx, context, *id).await?;
+                join(tx, context, *id, joins_held(device, *action)).await?;
             }
             Ok(*action)
         }
@@ -295,7 +328,7 @@ async fn carry_out(tx: &mut SqliteConnection, context: &Context<'_>, verdict: &V
             };
             transition(tx, &change).await?;
             if let Some(id) = action {
-                join(tx, context, *id).await?;
+                join(tx, context, *id, false).await?;
             }
             Ok(*action)
         }
@@ -342,7 +375,7 @@ async fn insert(
         None => format!("alert {}", alert.alert_id),
     };
     append(tx, id, None, state, &by, &detail, *now).await?;
-    attach(tx, context, id).await?;
+    attach(tx, context, id, state == State::Held).await?;
     Ok(id)
 }
 
@@ -382,25 +415,36 @@ async fn is_attached(tx: &mut SqliteConnection, context: &Context<'_>, id: Actio
     .await?)
 }
 
-/// Attaches the alert; false when this alert and rule were attached before.
-async fn attach(tx: &mut SqliteConnection, context: &Context<'_>, id: ActionId) -> Result<bool> {
+/// Attaches the alert; false when this alert and rule were attached before. `held`: the rule would not have let
+/// the action go.
+async fn attach(tx: &mut SqliteConnection, context: &Context<'_>, id: ActionId, held: bool) -> Result<bool> {
     let inserted = sqlx::query(
-        "INSERT INTO action_alerts (action_id, alert_id, rule_id, at) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING",
+        "INSERT INTO action_alerts (action_id, alert_id, rule_id, at, held) VALUES (?1, ?2, ?3, ?4, ?5)
+         ON CONFLICT DO NOTHING",
     )
     .bind(id.to_string())
     .bind(context.alert.alert_id.as_str())
     .bind(context.choice.rule_id.as_str())
     .bind(millis(context.now))
-    .execute(tx)
+    .bind(held)
+    .execute(&mut *tx)
     .await?
     .rows_affected();
+    if inserted == 0 && !held {
+        sqlx::query("UPDATE action_alerts SET held = 0 WHERE action_id = ?1 AND alert_id = ?2 AND rule_id = ?3")
+            .bind(id.to_string())
+            .bind(context.alert.alert_id.as_str())
+            .bind(context.choice.rule_id.as_str())
+            .execute(tx)
+            .await?;
+    }
     Ok(inserted == 1)
 }
 
 /// The alert joins: a higher level raises the urgency, and the restriction lasts as long as the longest
 /// that joined asks for, once per alert id and rule. An adopted machine action has no expiry of ours.
-async fn join(tx: &mut SqliteConnection, context: &Context<'_>, id: ActionId) -> Result<()> {
-    if !attach(tx, context, id).await? {
+async fn join(tx: &mut SqliteConnection, context: &Context<'_>, id: ActionId, held: bool) -> Result<()> {
+    if !attach(tx, context, id, held).await? {
         return Ok(());
     }
     let expires_after = context.choice.expires_after.as_ref();

@@ -15,6 +15,8 @@ pub(super) struct DeviceFacts {
     pub(super) open_restrict: Option<OpenRestrict>,
     pub(super) open_release: Option<OpenRelease>,
     pub(super) in_force: Option<InForce>,
+    /// The machine action of somebody else's that is `in_force` while it is pending.
+    pub(super) pending: Option<String>,
     pub(super) override_at: Option<(Timestamp, String)>,
     pub(super) expired_at: Option<Timestamp>,
     pub(super) released_at: Option<Timestamp>,
@@ -74,7 +76,7 @@ async fn pending_at_microsoft(
     facts: &mut DeviceFacts,
 ) -> Result<()> {
     let rows = sqlx::query(
-        "SELECT kind FROM machine_actions
+        "SELECT id, kind FROM machine_actions
          WHERE tenant = ?1 AND machine_id = ?2 AND is_final = 0 AND abandoned = 0 AND action_id IS NULL
          ORDER BY created_ticks",
     )
@@ -86,9 +88,10 @@ async fn pending_at_microsoft(
         match kind(row)? {
             Kind::Restrict if facts.in_force.is_none() => {
                 facts.in_force = Some(InForce { action_id: None, done: false });
+                facts.pending = Some(row.try_get("id")?);
             }
             Kind::Restrict => {}
-            Kind::Release => facts.in_force = None,
+            Kind::Release => (facts.in_force, facts.pending) = (None, None),
         }
     }
     Ok(())
@@ -117,7 +120,7 @@ pub(super) async fn spent_at(
     // A restriction of a human's has no action of ours that could say when it ended.
     let joined_a_human: bool = sqlx::query_scalar(
         "SELECT EXISTS (SELECT 1 FROM decisions WHERE tenant = ?1 AND alert_id = ?2 AND machine_id = ?3
-                        AND outcome = 'coalesced' AND action_id IS NULL AND at < ?4)",
+                        AND outcome = 'coalesced' AND action_id IS NULL AND superseded_at = 0 AND at < ?4)",
     )
     .bind(tenant.as_str())
     .bind(alert.as_str())
@@ -167,7 +170,8 @@ pub(super) async fn counts(
         "SELECT COUNT(*) FROM (
              SELECT machine_id FROM devices WHERE tenant = ?1 AND restricted = 1
              UNION
-             SELECT machine_id FROM actions WHERE tenant = ?1 AND kind = 'restrict' AND state <> 'held'
+             SELECT machine_id FROM actions WHERE tenant = ?1 AND kind = 'restrict'
+                 AND state IN ('queued', 'sending', 'uncertain', 'submitted')
                  AND state IN ('held', 'queued', 'sending', 'uncertain', 'submitted')
              UNION
              SELECT machine_id FROM machine_actions WHERE tenant = ?1 AND kind = 'restrict' AND is_final = 0
@@ -200,7 +204,8 @@ async fn restricted_since(
     let count: i64 = sqlx::query_scalar(
         "SELECT COUNT(DISTINCT machine_id) FROM actions
          WHERE tenant = ?1 AND kind = 'restrict' AND queued_at IS NOT NULL AND queued_at > ?2 AND machine_id <> ?3
-         AND (?4 IS NULL OR rule_id = ?4) AND NOT (state IN ('cancelled', 'expired') AND attempts = 0)",
+         AND (?4 IS NULL OR rule_id = ?4)
+         AND NOT (state IN ('cancelled', 'expired') AND attempts = 0 AND machine_action_id IS NULL)",
     )
     .bind(tenant.as_str())
     .bind(millis(now).saturating_sub(per.millis()))

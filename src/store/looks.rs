@@ -148,11 +148,11 @@ impl Store {
         Ok([Some(margin), oldest_open, oldest_uncertain].into_iter().flatten().min().map(AlertTime::from_ticks))
     }
 
-    /// Records a page of the list.
+    /// Records a page of the list, and gives how many alerts are decided anew for it.
     ///
     /// # Errors
     /// [`super::StoreError`].
-    pub async fn apply_look(&self, tenant: &TenantName, rows: &[MachineAction], now: Timestamp) -> Result<()> {
+    pub async fn apply_look(&self, tenant: &TenantName, rows: &[MachineAction], now: Timestamp) -> Result<u64> {
         let mut tx = self.begin().await?;
         let known = known_unchanged(&mut tx, tenant, rows).await?;
         let wanted: HashSet<String> = sqlx::query_scalar(
@@ -164,16 +164,17 @@ impl Store {
         .await?
         .into_iter()
         .collect();
+        let mut anew = 0;
         for row in rows {
             let is_wanted = || tag_of(&row.comment).is_some_and(|id| wanted.contains(&id.to_string()));
             let (id, status, update) = version_of(row);
             if known.contains(&(id, status, update)) && !is_wanted() {
                 continue;
             }
-            apply_row(&mut tx, tenant, row, now).await?;
+            anew += apply_row(&mut tx, tenant, row, now).await?;
         }
         tx.commit().await?;
-        Ok(())
+        Ok(anew)
     }
 
     /// Records that a look from `plan.since` on, begun at `began`, was complete and successful; `date` is

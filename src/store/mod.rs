@@ -6,6 +6,7 @@
 //! (see [`crate::worker`]).
 
 mod accept;
+mod again;
 mod apply;
 mod cancel;
 mod claim;

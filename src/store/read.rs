@@ -353,12 +353,17 @@ async fn alert_view(reader: &mut SqliteConnection, row: &SqliteRow) -> Result<Al
 
 fn decision(row: &SqliteRow) -> Result<Decision> {
     let outcome: &str = row.try_get("outcome")?;
+    let reason: String = row.try_get("reason")?;
+    let superseded: Option<String> = row.try_get("superseded_why")?;
     Ok(Decision {
         rule_id: parsed(row, "rule_id")?,
         rule_hash: row.try_get("rule_hash")?,
         machine_id: parsed(row, "machine_id")?,
         outcome: Outcome::from_name(outcome).ok_or_else(|| StoreError::Corrupt(format!("an outcome {outcome:?}")))?,
-        reason: row.try_get("reason")?,
+        reason: match superseded {
+            Some(why) => format!("{reason}; no longer holds: {why}"),
+            None => reason,
+        },
         matched: json(row, "matched")?,
         action_id: parsed_opt(row, "action_id")?,
         at: time(row, "at")?,

@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use jiff::Timestamp;
 use sqlx::{Row, SqliteConnection};
 
+use super::again::after_nothing;
 use super::decide::FIRST_RANK;
 use super::row::{action_id, millis, parsed, state, timestamp};
 use super::transition::{Change, append, transition};
@@ -39,6 +40,13 @@ pub enum Timed {
         action: ActionId,
         /// The device.
         machine_id: MachineId,
+    },
+    /// A restrict of somebody else's is followed no longer, and so many alerts that had joined it are decided anew.
+    DecidedAnew {
+        /// The device.
+        machine_id: MachineId,
+        /// How many.
+        alerts: u64,
     },
 }
 
@@ -128,12 +136,21 @@ async fn expire_unsent(
 
 async fn give_up(tx: &mut SqliteConnection, tracking: &Tracking, now: Timestamp, timed: &mut Vec<Timed>) -> Result<()> {
     let oldest = millis(now) - tracking.give_up_after.millis();
-    sqlx::query(
-        "UPDATE machine_actions SET abandoned = 1 WHERE is_final = 0 AND abandoned = 0 AND created_ticks <= ?1",
+    let abandoned = sqlx::query(
+        "UPDATE machine_actions SET abandoned = 1 WHERE is_final = 0 AND abandoned = 0 AND created_ticks <= ?1
+         RETURNING tenant, id, machine_id",
     )
     .bind(oldest.saturating_mul(10_000))
-    .execute(&mut *tx)
+    .fetch_all(&mut *tx)
     .await?;
+    for row in &abandoned {
+        let (tenant, machine_id): (TenantName, MachineId) = (parsed(row, "tenant")?, parsed(row, "machine_id")?);
+        let how = "one that never ended";
+        let alerts = after_nothing(tx, &tenant, row.try_get("id")?, &machine_id, how, now).await?;
+        if alerts > 0 {
+            timed.push(Timed::DecidedAnew { machine_id, alerts });
+        }
+    }
     let rows = sqlx::query(
         "SELECT id, machine_id FROM actions WHERE state = 'submitted'
          AND state IN ('held', 'queued', 'sending', 'uncertain', 'submitted') AND sent_at <= ?1",

@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use sqlx::{Row, SqliteConnection};
 
+use super::again::of_action;
 use super::apply::apply_row;
 use super::claim::ClaimedAction;
 use super::lanes::{Answered, LaneTrouble, answer, later};
@@ -12,7 +13,7 @@ use super::row::{millis, state, time_opt};
 use super::transition::{Change, transition};
 use super::{Result, Store};
 use crate::model::action::tag_of;
-use crate::model::{ActionId, By, Event, MachineAction, State};
+use crate::model::{ActionId, By, Event, Kind, MachineAction, MachineId, State};
 
 /// What a POST came to.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,6 +41,13 @@ pub enum Settlement {
     Refused {
         /// The API's code, or a word of ours.
         code: String,
+        /// What the API says.
+        message: String,
+    },
+    /// Refused for good, for the machine was merged into another.
+    Merged {
+        /// The other.
+        target: MachineId,
         /// What the API says.
         message: String,
     },
@@ -154,6 +162,15 @@ impl Settling<'_> {
             Settlement::Refused { code, message } => {
                 self.error(tx, code, message, false).await?;
                 self.change(tx, Event::Refused, &By::Microsoft, &format!("refused: {code}: {message}")).await
+            }
+            Settlement::Merged { target, message } => {
+                let why = format!("the machine was merged into {target}");
+                self.error(tx, "merged", &format!("{why}: {message}"), false).await?;
+                let to = self.change(tx, Event::Refused, &By::Microsoft, &format!("refused: {why}: {message}")).await?;
+                if self.claimed.kind == Kind::Restrict {
+                    of_action(tx, &self.claimed.tenant, self.claimed.id, target, &why, self.now).await?;
+                }
+                Ok(to)
             }
             Settlement::Unanswered { code, message } => {
                 self.error(tx, code, message, false).await?;

@@ -23,6 +23,8 @@ pub struct Undecided {
     pub source: SourceName,
     /// When it was stored.
     pub received_at: Timestamp,
+    /// Since when it waits to be decided: its receipt, or when a device of it was last put back.
+    pub since: Timestamp,
     /// The alert as MDE shapes it.
     pub body: Map<String, Value>,
     /// The devices that it is not decided for.
@@ -38,7 +40,8 @@ impl Store {
     /// [`super::StoreError`].
     pub async fn undecided(&self, now: Timestamp, limit: u32) -> Result<Vec<Undecided>> {
         let rows = sqlx::query(
-            "SELECT seq, tenant, alert_id, last_update_ticks, source, received_at, body, pending, tries
+            "SELECT seq, tenant, alert_id, last_update_ticks, source, received_at,
+                    MAX(received_at, COALESCE(again_at, 0)) AS since, body, pending, tries
              FROM alerts WHERE state <> 'decided' AND due_at <= ?1 ORDER BY due_at, seq LIMIT ?2",
         )
         .bind(millis(now))
@@ -54,6 +57,7 @@ impl Store {
                     last_update: AlertTime::from_ticks(row.try_get("last_update_ticks")?),
                     source: parsed(row, "source")?,
                     received_at: time(row, "received_at")?,
+                    since: time(row, "since")?,
                     body: json(row, "body")?,
                     pending: json(row, "pending")?,
                     tries: row.try_get("tries")?,

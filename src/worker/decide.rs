@@ -19,6 +19,9 @@ use super::{TenantWork, Work, chain, since};
 
 /// Alerts decided in one transaction.
 const BATCH: u32 = 200;
+/// Devices and choices decided in one transaction, so that an alert which names thousands of devices keeps nobody
+/// else from writing. All choices of one device are decided together.
+const MOST_AT_ONCE: usize = 1_000;
 /// The longest wait between two looks at an alert that waits for facts.
 const LONGEST: Duration = Duration::from_secs(60);
 
@@ -85,8 +88,12 @@ async fn batch(
     let asking = Asking { work, rules: &rules, recall: &recall };
     let mut deciding = Vec::with_capacity(alerts.len());
     let mut wanted = Vec::new();
+    let mut room = MOST_AT_ONCE;
     for alert in &alerts {
-        deciding.push(gather(&asking, alert, &mut wanted, now).await?);
+        if room == 0 {
+            break;
+        }
+        deciding.push(gather(&asking, alert, &mut wanted, &mut room, now).await?);
     }
     let wanted = unknown(work, wanted);
     work.store.request_machines(&wanted, now).await?;
@@ -98,7 +105,7 @@ async fn batch(
     let made = work.store.decide(&deciding, rules.hash(), &work.config.guards, now).await?;
     tell(work, &made, now);
     recall.tell_overflow();
-    Ok((alerts.len(), None))
+    Ok((deciding.len(), None))
 }
 
 /// Of the machines that alerts wait for, those that are to be asked for by themselves: before this process
@@ -121,16 +128,17 @@ struct Asking<'a> {
     recall: &'a Recall,
 }
 
-/// What the rules say of each device of an alert that there are facts about. `wanted` gets the machines that
-/// the inventory knows too little of.
+/// What the rules say of each device of an alert that there are facts about, as far as there is `room`; the rest is
+/// due at once. `wanted` gets the machines that the inventory knows too little of.
 async fn gather(
     asking: &Asking<'_>,
     alert: &Undecided,
     wanted: &mut Vec<(TenantName, MachineId)>,
+    room: &mut usize,
     now: Timestamp,
 ) -> Result<Deciding, StoreError> {
     let Asking { work, rules, .. } = asking;
-    let waited = since(alert.received_at, now);
+    let waited = since(alert.since, now);
     let overdue = waited >= work.config.guards.machine_timeout.duration();
     let ready = overdue || (work.has_looked(&alert.tenant) && work.store.inventory_at(&alert.tenant).await?.is_some());
     let mut deciding = Deciding {
@@ -146,6 +154,11 @@ async fn gather(
         due_at: next_look(alert, now, work.config.guards.machine_timeout.duration()),
     };
     for machine in &alert.pending {
+        if *room == 0 {
+            deciding.waiting.push(machine.clone());
+            deciding.due_at = now;
+            continue;
+        }
         let max_age = work.config.inventory.max_age.duration();
         let known = work.store.machine_knowledge(&alert.tenant, machine, max_age, now).await?;
         let usable = known.machine.is_some() && known.fresh;
@@ -162,7 +175,9 @@ async fn gather(
         if known.machine.is_none() && rules.reads_machine(work.today(), &alert.tenant) {
             tracing::warn!(tenant = %alert.tenant, alert_id = %alert.alert_id, machine_id = %known.machine_id, "no machine record came in time, so rules that read machine.* could not be asked");
         }
-        deciding.pairs.push(pair(asking, alert, known.machine_id, known.machine));
+        let pair = pair(asking, alert, known.machine_id, known.machine);
+        *room = room.saturating_sub(1 + pair.choices.len());
+        deciding.pairs.push(pair);
     }
     Ok(deciding)
 }
@@ -173,7 +188,7 @@ fn next_look(alert: &Undecided, now: Timestamp, timeout: Duration) -> Timestamp 
     let after = |from: Timestamp, wait: Duration| {
         SignedDuration::try_from(wait).ok().and_then(|wait| from.checked_add(wait).ok()).unwrap_or(Timestamp::MAX)
     };
-    after(now, wait).min(after(alert.received_at, timeout)).max(after(now, Duration::from_millis(1)))
+    after(now, wait).min(after(alert.since, timeout)).max(after(now, Duration::from_millis(1)))
 }
 
 /// A text at the top of an alert.

@@ -112,7 +112,13 @@ async fn singles(work: &Work, name: &TenantName, tenant: &TenantWork) -> Result<
     Ok(if wanted.len() == SINGLES as usize { Some(work.now()) } else { next })
 }
 
-async fn single(work: &Work, name: &TenantName, tenant: &TenantWork, id: &MachineId) -> Result<(), RunError> {
+/// Asks for one machine by itself, and keeps what there is to know of it.
+pub(super) async fn single(
+    work: &Work,
+    name: &TenantName,
+    tenant: &TenantWork,
+    id: &MachineId,
+) -> Result<(), RunError> {
     token(tenant).await?;
     let slot = work.slot(name, tenant, Lane::Machines).await?.ok_or(RunError::Stopping)?;
     let result = tenant.client.machine(id).await;

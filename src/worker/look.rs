@@ -100,7 +100,11 @@ async fn look(
         date = date.or(page.date);
         rows += page.rows.len();
         doubtful += page.unreadable_tagged;
-        work.store.apply_look(name, &page.rows, work.now()).await?;
+        let anew = work.store.apply_look(name, &page.rows, work.now()).await?;
+        if anew > 0 {
+            tracing::warn!(tenant = %name, alerts = anew, "a restrict of somebody else's came to nothing, so the alerts that had joined it are decided anew");
+            work.decide.notify_one();
+        }
         match page.next {
             Some(token) => next = Some(token),
             None => break,

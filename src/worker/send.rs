@@ -11,15 +11,17 @@ use tokio::task::{JoinError, JoinSet};
 
 use crate::defender::{Outcome, Posted};
 use crate::guards::{GateFacts, GateVerdict, Want, gate};
-use crate::model::{Kind, Machine, SourceName, State, TenantName};
+use crate::model::{Kind, Machine, MachineId, SourceName, State, TenantName};
 use crate::rules::{Event, Memory, RuleSet};
 use crate::store::{ClaimedAction, GateContext, LaneTrouble, Settlement};
 
-use super::{RunError, TenantWork, Work, answered, cancel, chain, draw, recall};
+use super::{RunError, TenantWork, Work, answered, cancel, chain, draw, inventory, recall};
 
 /// How long a loop rests after the store or the sign-in failed.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 const AFTER_NO_TOKEN: Duration = Duration::from_secs(5);
+/// How often a machine that was not found is asked for, when asking fails.
+const ASKED_AT_MOST: usize = 3;
 
 /// Sends a tenant's actions until the stop, then finishes what is on the wire.
 pub async fn run(work: &Arc<Work>, name: &TenantName) {
@@ -106,6 +108,9 @@ async fn claim(
         for (action_id, machine_id, verdict) in &claim.gated {
             tracing::warn!(tenant = %name, %action_id, %machine_id, ?verdict, "the gate did not let an action pass");
         }
+        if !claim.gated.is_empty() {
+            work.decide.notify_one();
+        }
         if let Some(claimed) = claim.claimed {
             work.board.ran(format!("send {name}"), work.now(), format!("claimed {}", claimed.id));
             return Ok(Some(claimed));
@@ -125,8 +130,7 @@ fn judge(work: &Work, rules: &RuleSet, memory: &Memory, context: &GateContext) -
         machine: context.machine.as_ref(),
         protected,
         want: (!context.by_human).then(|| want(work, rules, memory, context)),
-        all_resolved: !context.alerts.is_empty()
-            && context.alerts.iter().all(|alert| alert.body.get("status").is_some_and(|status| status == "Resolved")),
+        all_resolved: context.all_resolved,
         override_at: context.override_at.clone(),
         decided_at: context.decided_at,
         restricted: context.restricted,
@@ -173,7 +177,8 @@ fn want(work: &Work, rules: &RuleSet, memory: &Memory, context: &GateContext) ->
                     format!("the rule {id} is no longer in force")
                 }
                 Some(rule) if rule.is_shadow() => format!("the rule {id} is in shadow now"),
-                Some(_) if unchanged => return Want::Yes,
+                // Without a record nobody can tell; the gate holds it then.
+                Some(_) if unchanged || context.machine.is_none() => return Want::Yes,
                 Some(_) => {
                     let record = context.machine.as_ref().map(Machine::record);
                     let event = Event::new(&alert.body, record, &context.tenant, &alert.source, alert.received_at);
@@ -205,7 +210,7 @@ async fn post(work: &Work, claimed: ClaimedAction) {
     let posted = tenant.client.post_action(claimed.kind, &claimed.machine_id, &claimed.comment).await;
     let now = work.now();
     let (settlement, trouble) = meaning(&claimed, &posted);
-    let settlement = merged(work, &claimed, settlement).await;
+    let Some(settlement) = merged(work, tenant, &claimed, settlement).await else { return };
     let answered = answered(&posted);
     let state = loop {
         match work.store.settle(&claimed, &settlement, answered, &trouble, now, draw()).await {
@@ -223,6 +228,9 @@ async fn post(work: &Work, claimed: ClaimedAction) {
     work.timers.notify_one();
     if matches!(posted.outcome, Outcome::NotSignedIn(_)) {
         tenant.sign_in.notify_one();
+    }
+    if matches!(settlement, Settlement::Merged { .. }) {
+        work.decide.notify_one();
     }
 }
 
@@ -266,22 +274,54 @@ fn meaning(claimed: &ClaimedAction, posted: &Posted) -> (Settlement, LaneTrouble
     }
 }
 
-/// A machine that is gone because it was merged into another is said to be so.
-async fn merged(work: &Work, claimed: &ClaimedAction, settlement: Settlement) -> Settlement {
+/// A machine that is gone because it was merged into another is said to be so. What the inventory does not know is
+/// asked for. `None`: the daemon stops before it is known, so that the next run has to look the action up.
+async fn merged(
+    work: &Work,
+    tenant: &TenantWork,
+    claimed: &ClaimedAction,
+    settlement: Settlement,
+) -> Option<Settlement> {
     let Settlement::Refused { code, message } = &settlement else {
-        return settlement;
+        return Some(settlement);
     };
-    let gone = matches!(code.as_str(), "ResourceNotFound" | "NotFound" | "http_404");
-    if !gone {
-        return settlement;
+    if !matches!(code.as_str(), "ResourceNotFound" | "NotFound" | "http_404") {
+        return Some(settlement);
     }
+    let mut target = target(work, claimed).await;
+    for _ in 0..ASKED_AT_MOST {
+        if target.is_some() {
+            break;
+        }
+        match inventory::single(work, &claimed.tenant, tenant, &claimed.machine_id).await {
+            Ok(()) => {
+                target = self::target(work, claimed).await;
+                break;
+            }
+            Err(RunError::Stopping) => return None,
+            Err(error) => {
+                tracing::warn!(tenant = %claimed.tenant, machine_id = %claimed.machine_id, error = chain(&error), "a machine that was not found can not be asked for");
+                if !work.pause(AFTER_FAILURE).await {
+                    return None;
+                }
+            }
+        }
+    }
+    Some(match target {
+        Some(target) => Settlement::Merged { target, message: message.clone() },
+        None => settlement,
+    })
+}
+
+/// What the inventory says that a machine was merged into.
+async fn target(work: &Work, claimed: &ClaimedAction) -> Option<MachineId> {
     let max_age = work.config.inventory.max_age.duration();
     match work.store.machine_knowledge(&claimed.tenant, &claimed.machine_id, max_age, work.now()).await {
-        Ok(known) if known.machine_id != claimed.machine_id => Settlement::Refused {
-            code: "merged".to_owned(),
-            message: format!("the machine was merged into {}: {message}", known.machine_id),
-        },
-        _ => settlement,
+        Ok(known) => (known.machine_id != claimed.machine_id).then_some(known.machine_id),
+        Err(error) => {
+            tracing::error!(error = chain(&error), "the inventory can not be read");
+            None
+        }
     }
 }
 
@@ -299,6 +339,9 @@ fn say(work: &Work, claimed: &ClaimedAction, settlement: &Settlement, state: Sta
         }
         Settlement::Refused { code, message } => {
             tracing::error!(%tenant, action_id = %id, %machine_id, device_name, %kind, code, message, "refused for good");
+        }
+        Settlement::Merged { target, message } => {
+            tracing::warn!(%tenant, action_id = %id, %machine_id, device_name, %kind, %target, message, "the machine was merged into another, for which its alerts are decided anew");
         }
         other => {
             tracing::warn!(%tenant, action_id = %id, %machine_id, device_name, %kind, %state, outcome = ?other, "not submitted");

@@ -53,6 +53,10 @@ async fn turn(work: &Work, now: Timestamp) -> Result<Option<Timestamp>, StoreErr
             Timed::GaveUp { action, machine_id } => {
                 tracing::warn!(action_id = %action, %machine_id, "a machine action never ended and is followed no longer");
             }
+            Timed::DecidedAnew { machine_id, alerts } => {
+                tracing::warn!(%machine_id, alerts, "a restrict of somebody else's never ended, so the alerts that had joined it are decided anew");
+                work.decide.notify_one();
+            }
         }
     }
     if !timed.is_empty() {

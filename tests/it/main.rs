@@ -5,12 +5,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::disallowed_methods)]
 #![allow(missing_docs, unreachable_pub)]
 
+mod anew;
 mod caps;
 mod commands;
 mod corners;
 mod correlations;
 mod crash;
 mod explain;
+mod fleet;
 mod house;
 mod identity;
 mod indexes;

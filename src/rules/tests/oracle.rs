@@ -100,7 +100,6 @@ fn record(inner: impl Strategy<Value = Value>) -> impl Strategy<Value = Map<Stri
         "",
         "a.b",
         "a[0]",
-        "a\\[0\\]",
         "severity",
         "title",
         "machine",
