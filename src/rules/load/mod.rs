@@ -2,8 +2,10 @@
 //!
 //! Each document is checked in turn: its bounds as YAML ([`super::document`]), its top-level keys
 //! ([`header`]), its selections and condition ([`detection`]), then by the Sigma library ([`compile`]), and
-//! last whether its condition leaves any alert out ([`always`]). Absent: evaluation, and I/O.
+//! last whether its condition leaves any alert out ([`always`]). What passes may still be likely not meant
+//! ([`advice`]). Absent: evaluation, and I/O.
 
+mod advice;
 mod always;
 mod compile;
 mod detection;
@@ -63,6 +65,8 @@ impl RuleSet {
             loading.file(file);
         }
         loading.refuse_duplicates();
+        let twins = advice::twins(loading.drafts.iter().filter_map(|draft| draft.ready.as_ref()));
+        loading.warnings.extend(twins);
         loading.finish(files)
     }
 }
@@ -190,6 +194,7 @@ fn check(document: &Document<'_>, context: &LoadContext<'_>, report: &mut Report
         Some(parsed) => Some(parsed?),
         None => None,
     };
+    advice::of_rule(mapping, response.as_ref(), report);
     let place = document.place(&["title".into()]);
     if response.is_none() {
         report.warning(&["title".into()], "the rule has no response, and nothing refers to it");
