@@ -115,6 +115,11 @@ fn id(mapping: &Mapping, title: Option<&str>, report: &mut Report<'_>) -> Option
 /// The word at `key`, when it is one of `known`.
 fn word<'k>(mapping: &Mapping, key: &str, known: &[&'k str], report: &mut Report<'_>) -> Option<&'k str> {
     let value = mapping.get(key)?;
+    if value.is_sequence() || value.is_mapping() {
+        let message = format!("{key} must be one word, not {}", describe(value));
+        report.error_with_hint(&[key.into()], message, known.join(", "));
+        return None;
+    }
     let word = value.as_str().map_or_else(|| describe(value), str::to_owned);
     let found = known.iter().copied().find(|known| value.as_str() == Some(known));
     if found.is_none() {

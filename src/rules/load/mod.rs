@@ -130,7 +130,7 @@ impl Loading<'_> {
             let (file, line) = (first.file.display(), first.id_place.line);
             let message = format!("the rule id {:?} is taken already, in {file}:{line}", draft.id.as_str());
             let duplicate = Diagnostic::error(&draft.file, draft.id_place, message);
-            self.problems.push(duplicate.with_hint("a rule without an id has its title as id"));
+            self.problems.push(duplicate.with_hint("give each rule an id of its own; without one its title is its id"));
         }
     }
 
