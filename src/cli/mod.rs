@@ -18,6 +18,7 @@ mod health;
 mod listing;
 mod output;
 mod run;
+mod schema;
 mod session;
 mod simulate;
 mod socket;
@@ -61,6 +62,8 @@ enum Command {
     Demo(demo::Demo),
     /// Check the config and the rules, without a daemon: every problem with its place and its mend
     Check(check::Targets),
+    /// Print a JSON Schema, for editors that complete and explain what is written
+    Schema(schema::Target),
     /// Look for what would keep a daemon from working: config, rules, store, clock, and each tenant's login,
     /// roles and API
     Doctor,
@@ -117,6 +120,7 @@ fn dispatch(Arguments { global, command }: Arguments, around: &mut Surroundings<
         Command::Run => run::run(global.config_file()),
         Command::Demo(demo) => demo::run(&demo, &global, around),
         Command::Check(targets) => check::run(&targets, &global, around),
+        Command::Schema(target) => schema::run(&target, around),
         Command::Doctor => doctor::run(&global, around),
         Command::Simulate(setup) => simulate::run(&setup, &global, around),
         Command::Status => with_daemon(&global, around, async |session| status::run(session).await),

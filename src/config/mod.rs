@@ -8,6 +8,7 @@ pub mod load;
 mod overrides;
 pub mod raw;
 mod read;
+mod reference;
 mod report;
 mod resolve;
 mod secret;
@@ -22,6 +23,7 @@ use secrecy::SecretString;
 use url::Url;
 
 pub use load::{Loaded, environment, load, parse};
+pub use reference::Reference;
 pub use secret::{SecretError, read_secret};
 
 use crate::model::{SourceName, Span, TenantName, Window};

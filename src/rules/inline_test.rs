@@ -21,9 +21,10 @@ pub struct InlineTest {
     pub expect: Option<Outcome>,
 }
 
-const KEYS: [&str; 4] = ["name", "alert", "machine", "expect"];
+/// The keys of a test.
+pub const KEYS: [&str; 4] = ["name", "alert", "machine", "expect"];
 /// The word for "the rule must not match".
-const NO_MATCH: &str = "none";
+pub const NO_MATCH: &str = "none";
 
 /// Reads `tests`; what is wrong is reported.
 pub(super) fn parse(value: &Value, report: &mut Report<'_>) -> Vec<InlineTest> {

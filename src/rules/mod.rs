@@ -21,6 +21,14 @@ mod response;
 mod rule;
 mod template;
 
+/// What the loader knows by name: for `stanch schema`, which describes each.
+pub mod keys {
+    pub use super::inline_test::{KEYS as TEST, NO_MATCH};
+    pub use super::load::detection::{MODIFIERS, QUANTIFIERS};
+    pub use super::load::header::KEYS as RULE;
+    pub use super::response::{KEYS as RESPONSE, LIMIT_KEYS as LIMIT};
+}
+
 pub use evaluate::{Evaluation, Hit, Protection, RuleSet};
 pub use event::Event;
 pub use inline_test::InlineTest;

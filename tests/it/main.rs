@@ -9,6 +9,7 @@ mod caps;
 mod commands;
 mod corners;
 mod crash;
+mod fields;
 mod house;
 mod indexes;
 mod reconcile;

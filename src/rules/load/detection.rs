@@ -17,7 +17,8 @@ const MAX_VALUE_BYTES: usize = 16 * 1024;
 /// Selectors of list members within each other. The library recurses by them.
 const MAX_SELECTORS: usize = 8;
 
-const MODIFIERS: [&str; 34] = [
+/// What may stand behind a field's name.
+pub const MODIFIERS: [&str; 34] = [
     "contains",
     "startswith",
     "endswith",
@@ -64,7 +65,8 @@ const SYNONYMS: [(&str, &str); 8] = [
     ("like", "contains"),
     ("ip", "cidr"),
 ];
-const QUANTIFIERS: [&str; 4] = ["any", "all", "all_or_empty", "none"];
+/// The words that select members of a list, beside a place in it.
+pub const QUANTIFIERS: [&str; 4] = ["any", "all", "all_or_empty", "none"];
 
 /// Checks `detection`; whether it is fit for the Sigma library.
 pub(super) fn check(mapping: &Mapping, report: &mut Report<'_>) -> bool {

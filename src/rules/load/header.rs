@@ -10,7 +10,7 @@ use crate::rules::response::{describe, refuse_unknown_keys};
 use crate::rules::rule::Status;
 
 /// Sigma's keys, and ours.
-const KEYS: [&str; 22] = [
+pub const KEYS: [&str; 22] = [
     "title",
     "id",
     "name",

@@ -8,8 +8,8 @@
 mod advice;
 mod always;
 mod compile;
-mod detection;
-mod header;
+pub(super) mod detection;
+pub(super) mod header;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
