@@ -141,7 +141,7 @@ fn a_condition_that_matches_everything() {
 #[test]
 fn an_unknown_variable_in_the_comment() {
     insta::assert_snapshot!(shown("{{ rule.title }}", "{{ title }}", &[]), @r#"
-    rule.yml:13:3: the comment names "title", which is not at hand (known: alert, machine, rule, stanch)
+    rule.yml:13:3: the comment names "title", which is not at hand (known: alert, evidence, machine, rule, stanch)
        |
     13 |   comment: "{{ title }}: alert {{ alert.id }}"
        |   ^
