@@ -19,6 +19,7 @@ mod measure;
 mod operate;
 mod read;
 mod release;
+mod replay;
 mod row;
 mod settle;
 mod transition;
