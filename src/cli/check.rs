@@ -20,7 +20,7 @@ use super::output::{Screen, Tone, part, plain};
 use super::screen;
 use super::surroundings::Surroundings;
 use crate::config;
-use crate::diagnostics::{Diagnostic, Place};
+use crate::diagnostics::{Diagnostic, Place, Severity};
 use crate::model::TenantName;
 use crate::rules::{LoadContext, RuleFile, RuleSet};
 
@@ -46,6 +46,11 @@ pub(super) fn run(targets: &Targets, global: &Global, around: &mut Surroundings<
         match config::load(file, &(around.variables)()) {
             Ok(loaded) => {
                 found.warnings.extend(loaded.warnings);
+                let now = around.clock.now();
+                let of_today = loaded.certificates.iter().filter_map(|certificate| certificate.at(now));
+                let (wrong, ending): (Vec<_>, Vec<_>) = of_today.partition(|one| one.severity == Severity::Error);
+                found.problems.extend(wrong);
+                found.warnings.extend(ending);
                 tenants = Some(loaded.config.tenants.into_iter().map(|tenant| tenant.name).collect::<Vec<_>>());
                 if paths.is_empty() {
                     paths.push(loaded.config.rules.dir);
@@ -199,7 +204,7 @@ fn sort(diagnostics: &mut [Diagnostic]) {
 }
 
 /// A line for each, which scripts read; at a terminal the place is shown as well.
-fn print(to: &mut Screen<'_>, label: Option<&str>, diagnostics: &[Diagnostic]) -> std::io::Result<()> {
+pub(super) fn print(to: &mut Screen<'_>, label: Option<&str>, diagnostics: &[Diagnostic]) -> std::io::Result<()> {
     for diagnostic in diagnostics {
         to.line(&[part(Tone::Warn, label.unwrap_or_default()), plain(diagnostic)])?;
         if to.is_terminal() {

@@ -24,6 +24,7 @@ mod simulate;
 mod socket;
 mod status;
 mod surroundings;
+mod test;
 #[cfg(test)]
 mod test_daemon;
 
@@ -64,6 +65,8 @@ enum Command {
     Check(check::Targets),
     /// Tell why an alert comes to what it comes to: each rule, each selection, each guard
     Explain(explain::Question),
+    /// Run the tests that the rules carry, without a daemon, and name the selections that none reaches
+    Test(test::Targets),
     /// Look for what would keep a daemon from working: config, rules, store, clock, and each tenant's login,
     /// roles and API
     Doctor,
@@ -121,6 +124,7 @@ fn dispatch(Arguments { global, command }: Arguments, around: &mut Surroundings<
         Command::Run => run::run(global.config_file()),
         Command::Demo(demo) => demo::run(&demo, &global, around),
         Command::Check(targets) => check::run(&targets, &global, around),
+        Command::Test(targets) => test::run(&targets, &global, around),
         Command::Explain(question) => explain::run(&question, &global, around),
         Command::Doctor => doctor::run(&global, around),
         Command::Simulate(setup) => simulate::run(&setup, &global, around),

@@ -10,6 +10,7 @@ use std::path::Path;
 
 use serde_yaml::Value;
 
+use super::certificate::NamedCertificate;
 use super::defaults::Defaults;
 use super::overrides::Overrides;
 use super::read::read;
@@ -29,6 +30,8 @@ pub struct Loaded {
     pub config: Config,
     /// What is legal but likely not meant, for the log and `check`.
     pub warnings: Vec<Diagnostic>,
+    /// The certificates that it names; whether they are valid is a question of the day.
+    pub certificates: Vec<NamedCertificate>,
 }
 
 /// The environment of this process, less what is not UTF-8.
@@ -88,8 +91,9 @@ pub fn parse(file: &Path, text: &str, environment: &BTreeMap<String, String>) ->
     let folder = file.parent().unwrap_or_else(|| Path::new(""));
     let raw = read(document, &mut report);
     let config = raw.and_then(|raw| resolve(raw, &Surroundings { folder, environment }, &mut report));
+    let certificates = report.take_certificates();
     let (config, warnings) = report.finish(config)?;
-    Ok(Loaded { config, warnings })
+    Ok(Loaded { config, warnings, certificates })
 }
 
 /// What guards go by where no configuration says otherwise; `None` never, as a test holds.

@@ -50,6 +50,8 @@ pub struct ExplainedRule {
     pub action: String,
     /// The device; null for an alert that names none.
     pub machine_id: Option<MachineId>,
+    /// Whether it speaks for the tenant today.
+    pub in_force: bool,
     /// Whether its condition holds.
     pub matched: bool,
     /// Its condition as written; several are alternatives.

@@ -131,6 +131,12 @@ impl MachineId {
         }
     }
 
+    /// A made-up id, for a device that is none: as many hex digits of a number.
+    #[must_use]
+    pub fn numbered(number: u64) -> Self {
+        Self(format!("{number:040x}"))
+    }
+
     /// The id as 40 lower-case hex digits.
     #[must_use]
     pub fn as_str(&self) -> &str {

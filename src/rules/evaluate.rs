@@ -6,12 +6,14 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::civil::Date;
 use rsigma_eval::{CompiledRule, Engine, EvaluationResult, EventValue, MatchDetailLevel, evaluate_rule};
 use rsigma_parser::Detections;
 use serde_json::{Map, Value};
 
+use super::correlation::{Correlations, Held, Memory};
 use super::event::{Event, Found, MACHINE, STANCH};
 use super::load::Ready;
 use super::rule::Rule;
@@ -27,14 +29,23 @@ const MAX_DEPTH: usize = 64;
 /// The rules of one folder. It never changes: a reload makes a new one.
 pub struct RuleSet {
     rules: Vec<Arc<Rule>>,
-    /// Where each rule stands in `rules`, and in the engine of its action.
-    by_id: HashMap<RuleId, (usize, usize)>,
+    /// Where each rule stands in `rules`, and what evaluates it.
+    by_id: HashMap<RuleId, (usize, Home)>,
     restrict: Engine,
     protect: Engine,
-    /// What each of `rules` asks for, as it is written.
+    correlations: Correlations,
+    /// What each of `rules` but the correlations asks for, as it is written.
     written: Vec<Detections>,
     documents: usize,
     hash: String,
+}
+
+/// What evaluates a rule, and its place there.
+#[derive(Debug, Clone, Copy)]
+enum Home {
+    Restrict(usize),
+    Protect(usize),
+    Correlation(usize),
 }
 
 /// What a rule set says of one event.
@@ -74,22 +85,35 @@ impl fmt::Debug for RuleSet {
 ///
 /// # Errors
 /// A rule that the engine refuses, and why.
-pub(super) fn build(ready: Vec<Ready>, documents: usize, hash: String) -> Result<RuleSet, (Arc<Rule>, String)> {
+pub(super) fn build(
+    ready: Vec<Ready>,
+    correlations: Correlations,
+    documents: usize,
+    hash: String,
+) -> Result<RuleSet, (Arc<Rule>, String)> {
     let mut restrict = Engine::new();
     let mut protect = Engine::new();
     let mut rules = Vec::with_capacity(ready.len());
     let mut written = Vec::with_capacity(ready.len());
     let mut by_id = HashMap::with_capacity(ready.len());
     for Ready { rule, sigma } in ready {
-        let engine = if rule.response.is_restrict() { &mut restrict } else { &mut protect };
+        let is_restrict = rule.response.is_restrict();
+        let (engine, home): (_, fn(usize) -> Home) =
+            if is_restrict { (&mut restrict, Home::Restrict) } else { (&mut protect, Home::Protect) };
         engine.add_rule(&sigma).map_err(|error| (Arc::clone(&rule), error.to_string()))?;
-        by_id.insert(rule.id.clone(), (rules.len(), engine.rule_count() - 1));
+        by_id.insert(rule.id.clone(), (rules.len(), home(engine.rule_count() - 1)));
         rules.push(rule);
         written.push(sigma.detection);
     }
+    for (place, correlation) in correlations.list().iter().enumerate() {
+        if let Some(rule) = &correlation.rule {
+            by_id.insert(rule.id.clone(), (rules.len(), Home::Correlation(place)));
+            rules.push(Arc::clone(rule));
+        }
+    }
     // Words found anywhere and fields that are absent are reasons too.
     restrict.set_match_detail(MatchDetailLevel::Summary);
-    Ok(RuleSet { rules, by_id, restrict, protect, written, documents, hash })
+    Ok(RuleSet { rules, by_id, restrict, protect, correlations, written, documents, hash })
 }
 
 impl RuleSet {
@@ -99,7 +123,7 @@ impl RuleSet {
         &self.hash
     }
 
-    /// The rules that restrict or protect, in the order of the files.
+    /// The rules that restrict or protect, in the order of the files, and after them the correlations.
     #[must_use]
     pub fn rules(&self) -> &[Arc<Rule>] {
         &self.rules
@@ -117,11 +141,38 @@ impl RuleSet {
         self.by_id.get(id).and_then(|&(index, _)| self.rules.get(index))
     }
 
-    /// What the rules in force for the event's tenant on that day (in UTC) say of it. Rules in shadow speak
-    /// too.
+    /// An empty memory for the correlations of this set.
     #[must_use]
-    pub fn evaluate(&self, event: &Event<'_>, today: Date) -> Evaluation {
-        Evaluation { hits: self.hits(event, today), protected_by: self.protection(event, today) }
+    pub fn memory(&self) -> Memory {
+        Correlations::memory(&self.hash)
+    }
+
+    /// The longest stretch of time that a correlation looks at; `None` when there is no correlation, and so
+    /// nothing to remember.
+    #[must_use]
+    pub fn longest_timespan(&self) -> Option<Duration> {
+        self.correlations.longest_timespan()
+    }
+
+    /// How far before the newest event others are remembered: the longest timespan and a day, since alerts
+    /// come late. `None` when there is no correlation.
+    #[must_use]
+    pub fn reach(&self) -> Option<Duration> {
+        self.correlations.reach()
+    }
+
+    /// Remembers an event for the correlations; the same event again changes nothing, a newer version of its
+    /// alert takes its place. A memory of another set is emptied first.
+    pub fn remember(&self, memory: &mut Memory, event: &Event<'_>) {
+        self.correlations.remember(&self.hash, memory, event);
+    }
+
+    /// What the rules in force for the event's tenant on that day (in UTC) say of it. Rules in shadow speak
+    /// too. Correlations count what is remembered and the event itself, remembered or not; a memory of
+    /// another set counts as empty.
+    #[must_use]
+    pub fn evaluate(&self, event: &Event<'_>, memory: &Memory, today: Date) -> Evaluation {
+        Evaluation { hits: self.hits(event, memory, today), protected_by: self.protection(event, today) }
     }
 
     /// The protect rule that forbids any action on the event's device on that day (in UTC).
@@ -141,16 +192,34 @@ impl RuleSet {
 
     /// Whether the condition of that rule holds, in force or not. False for a rule that is not in the set.
     #[must_use]
-    pub fn matches(&self, id: &RuleId, event: &Event<'_>) -> bool {
-        self.compiled(id).is_some_and(|(rule, _)| evaluate_rule(rule, event).is_some())
+    pub fn matches(&self, id: &RuleId, event: &Event<'_>, memory: &Memory) -> bool {
+        match self.by_id.get(id) {
+            None => false,
+            Some(&(_, Home::Correlation(place))) => {
+                let held = self.correlations.hold(&self.hash, memory, event);
+                held.iter().any(|held| held.correlation == place)
+            }
+            Some(_) => self.compiled(id).is_some_and(|(rule, _)| evaluate_rule(rule, event).is_some()),
+        }
     }
 
-    /// The rule of that id as the library has it, and what it asks for as written.
+    /// What the correlation of that id counts, in words; empty for any other rule.
+    pub(super) fn correlation_in_words(&self, id: &RuleId) -> String {
+        match self.by_id.get(id) {
+            Some(&(_, Home::Correlation(place))) => self.correlations.in_words(place),
+            _ => String::new(),
+        }
+    }
+
+    /// The rule of that id as the library has it, and what it asks for as written; `None` for a correlation.
     pub(super) fn compiled(&self, id: &RuleId) -> Option<(&CompiledRule, &Detections)> {
-        let &(index, in_engine) = self.by_id.get(id)?;
-        let is_restrict = self.rules.get(index)?.response.is_restrict();
-        let engine = if is_restrict { &self.restrict } else { &self.protect };
-        Some((engine.rules().get(in_engine)?, self.written.get(index)?))
+        let &(index, home) = self.by_id.get(id)?;
+        let (engine, place) = match home {
+            Home::Restrict(place) => (&self.restrict, place),
+            Home::Protect(place) => (&self.protect, place),
+            Home::Correlation(_) => return None,
+        };
+        Some((engine.rules().get(place)?, self.written.get(index)?))
     }
 
     /// Whether a restrict rule in force for that tenant on that day reads the machine record.
@@ -160,16 +229,15 @@ impl RuleSet {
         rules.any(|rule| rule.response.is_restrict() && rule.reads_machine && rule.in_force(today, tenant))
     }
 
-    fn hits(&self, event: &Event<'_>, today: Date) -> Vec<Hit> {
-        let mut hits: Vec<Hit> = self
-            .restrict
-            .evaluate(event)
-            .iter()
-            .filter_map(|result| {
-                let rule = Arc::clone(self.rule_of(result, event, today)?);
-                Some(Hit { rule, matched: matched(result) })
-            })
-            .collect();
+    fn hits(&self, event: &Event<'_>, memory: &Memory, today: Date) -> Vec<Hit> {
+        let results = self.restrict.evaluate(event);
+        let of_rules = results.iter().filter_map(|result| {
+            let rule = Arc::clone(self.rule_of(result, event, today)?);
+            Some(Hit { rule, matched: matched(result) })
+        });
+        let held = self.correlations.hold(&self.hash, memory, event).into_iter();
+        let of_correlations = held.filter(|held| held.rule.in_force(today, event.tenant())).map(correlated);
+        let mut hits: Vec<Hit> = of_rules.chain(of_correlations).collect();
         hits.sort_by(|a, b| order(&a.rule).cmp(&order(&b.rule)));
         hits
     }
@@ -183,6 +251,17 @@ impl RuleSet {
 /// The most urgent first, then by id.
 pub(super) fn order(rule: &Rule) -> (std::cmp::Reverse<crate::model::Level>, &RuleId) {
     (std::cmp::Reverse(rule.level), &rule.id)
+}
+
+/// What was counted, then what the event matched on.
+fn correlated(held: Held) -> Hit {
+    let mut all = held.matched;
+    for field in held.bases.iter().flat_map(matched) {
+        if all.len() < MAX_MATCHED && !all.contains(&field) {
+            all.push(field);
+        }
+    }
+    Hit { rule: held.rule, matched: all }
 }
 
 fn matched(result: &EvaluationResult) -> Vec<MatchedField> {

@@ -21,6 +21,7 @@ pub struct Event<'a> {
     alert: &'a Map<String, Value>,
     machine: Option<&'a Map<String, Value>>,
     tenant: &'a TenantName,
+    received_at: Timestamp,
     stanch: Map<String, Value>,
 }
 
@@ -39,13 +40,19 @@ impl<'a> Event<'a> {
             ("source".to_owned(), Value::from(source.as_str())),
             ("receivedAt".to_owned(), Value::from(received_at.to_string())),
         ]);
-        Self { alert, machine, tenant, stanch }
+        Self { alert, machine, tenant, received_at, stanch }
     }
 
     /// The tenant of the alert.
     #[must_use]
     pub const fn tenant(&self) -> &'a TenantName {
         self.tenant
+    }
+
+    /// When the alert was received.
+    #[must_use]
+    pub const fn received_at(&self) -> Timestamp {
+        self.received_at
     }
 
     /// Microsoft's id of the alert; empty when it has none.

@@ -2,13 +2,16 @@
 //!
 //! ```text
 //! read ──▶ document ──▶ load (header, detection, always, response) ──▶ RuleSet ──▶ evaluate
+//!                                                                       Memory ──┘
 //! ```
 //!
 //! Reading is the only I/O; all else is a pure function of the bytes, the event and the day, so that
 //! `check` and the daemon can never disagree. Loading is all or nothing, since half a set could lack its
-//! protections. Absent: guards, modes of the daemon, the time now. Only [`load`], [`evaluate`] and [`trace`] name
-//! the Sigma library. Next: `guards`, which judges what [`RuleSet::evaluate`] says.
+//! protections. Absent: guards, modes of the daemon, the time now. Only [`load`], [`evaluate`],
+//! [`correlation`] and [`trace`] name the Sigma library. Next: `guards`, which judges what
+//! [`RuleSet::evaluate`] says.
 
+mod correlation;
 mod digest;
 mod document;
 mod evaluate;
@@ -22,9 +25,10 @@ mod rule;
 mod template;
 mod trace;
 
+pub use correlation::Memory;
 pub use evaluate::{Evaluation, Hit, Protection, RuleSet};
 pub use event::Event;
-pub use inline_test::InlineTest;
+pub use inline_test::{Expectation, InlineTest, NO_MATCH, RestrictedBy, TestStep};
 pub use load::{LoadContext, Loaded};
 pub use read::RuleFile;
 pub use response::{DeviceLimit, Response, ResponseAction};

@@ -50,6 +50,13 @@ impl<'a> Report<'a> {
         self.problems.push(diagnostic);
     }
 
+    /// An error that was made elsewhere.
+    pub(super) fn take(&mut self, problem: Diagnostic) {
+        if !self.is_full() {
+            self.problems.push(problem);
+        }
+    }
+
     /// `word` is none of the `known` ones; the nearest of them is the hint, or all when they are few.
     pub(super) fn unknown(&mut self, path: &[Step], what: &str, word: &str, known: &[&str]) {
         if !self.is_full() {

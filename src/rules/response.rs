@@ -266,7 +266,13 @@ impl<'k> Keys<'k, '_, '_> {
     }
 }
 
-fn span_at(value: &Value, path: &[Step], key: &str, may_be_zero: bool, report: &mut Report<'_>) -> Option<Span> {
+pub(super) fn span_at(
+    value: &Value,
+    path: &[Step],
+    key: &str,
+    may_be_zero: bool,
+    report: &mut Report<'_>,
+) -> Option<Span> {
     let text = value.as_str().map_or_else(|| describe(value), str::to_owned);
     let span = match text.parse::<Span>() {
         Ok(span) => span,

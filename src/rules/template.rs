@@ -22,13 +22,13 @@ const MAX_LIST: usize = 1_000;
 /// Values within each other that a template is given.
 const MAX_DEPTH: usize = 32;
 /// What a template can name.
-const ROOTS: [&str; 4] = ["alert", "machine", "rule", "stanch"];
+const ROOTS: [&str; 5] = ["alert", "evidence", "machine", "rule", "stanch"];
 const NAME: &str = "comment";
 
 /// A comment that names values of the event as `{{ alert.id }}`.
 ///
-/// `alert`, `machine`, `rule` (`id`, `title`, `level`) and `stanch` are at hand. A value that is missing or
-/// null renders as nothing.
+/// `alert`, `evidence` (the list in the alert, empty when there is none), `machine`, `rule` (`id`, `title`,
+/// `level`) and `stanch` are at hand. A value that is missing or null renders as nothing.
 #[derive(Debug)]
 pub struct Template {
     environment: Environment<'static>,
@@ -48,8 +48,9 @@ impl TemplateProblem {
 }
 
 impl Template {
-    /// Reads a template, and renders it once over an alert with every documented field, so that filters and
-    /// functions that do not exist are found now.
+    /// Reads a template, and renders it once over an alert with every documented field, so that what can be
+    /// rendered for no alert is found now. What only fails for want of a value is not: another alert may
+    /// have it.
     pub(super) fn new(source: &str) -> Result<Self, TemplateProblem> {
         if source.len() > MAX_SOURCE_BYTES {
             return Err(TemplateProblem::new(format!("the comment is longer than {MAX_SOURCE_BYTES} bytes")));
@@ -65,7 +66,7 @@ impl Template {
             .map_err(|error| TemplateProblem::new(format!("the comment is no template: {}", explain(&error))))?;
         let mut template = Self { environment, roots: Vec::new() };
         template.roots = template.check_names()?;
-        template.check_functions()?;
+        template.check_rendering()?;
         Ok(template)
     }
 
@@ -83,14 +84,9 @@ impl Template {
         }
     }
 
-    fn check_functions(&self) -> Result<(), TemplateProblem> {
+    fn check_rendering(&self) -> Result<(), TemplateProblem> {
         match self.render_over(bounded(&sample(), 0)) {
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    ErrorKind::UnknownFilter | ErrorKind::UnknownTest | ErrorKind::UnknownFunction
-                ) =>
-            {
+            Err(error) if !matches!(error.kind(), ErrorKind::UndefinedError | ErrorKind::InvalidOperation) => {
                 Err(TemplateProblem::new(format!("the comment can not be rendered: {}", explain(&error))))
             }
             _ => Ok(()),
@@ -102,6 +98,7 @@ impl Template {
         let root = |name: &&'static str| {
             let value = match *name {
                 "alert" => bounded_map(event.alert(), 0),
+                "evidence" => evidence(event),
                 "machine" => event.machine().map_or_else(no_members, |machine| bounded_map(machine, 0)),
                 "stanch" => bounded_map(event.stanch(), 0),
                 _ => minijinja::Value::from_pairs([("id", id), ("title", title), ("level", level.as_str())]),
@@ -176,6 +173,13 @@ impl io::Write for Capped {
     }
 }
 
+fn evidence(event: &Event<'_>) -> minijinja::Value {
+    match event.alert().get("evidence") {
+        Some(list @ Value::Array(_)) => bounded(list, 1),
+        _ => Vec::<minijinja::Value>::new().into(),
+    }
+}
+
 fn no_members() -> minijinja::Value {
     minijinja::Value::from_pairs::<_, String, String>([])
 }
@@ -211,6 +215,16 @@ fn bounded(value: &Value, depth: usize) -> minijinja::Value {
 
 /// An alert with every documented field.
 fn sample() -> Value {
+    let evidence = json!([{
+        "entityType": "File", "evidenceCreationTime": "2026-01-01T00:00:00Z", "sha1": "x", "sha256": "x",
+        "fileName": "x", "filePath": "x", "processId": 1, "processCommandLine": "x",
+        "processCreationTime": "2026-01-01T00:00:00Z", "parentProcessId": 1,
+        "parentProcessCreationTime": "2026-01-01T00:00:00Z", "parentProcessFileName": "x",
+        "parentProcessFilePath": "x", "ipAddress": "x", "url": "x", "registryKey": "x", "registryHive": "x",
+        "registryValueType": "x", "registryValue": "x", "registryValueName": "x", "accountName": "x",
+        "domainName": "x", "userSid": "x", "aadUserId": "x", "userPrincipalName": "x",
+        "detectionStatus": "Detected",
+    }]);
     json!({
         "alert": {
             "id": "1", "incidentId": 1, "investigationId": 1, "investigationState": "Queued", "assignedTo": "x",
@@ -222,8 +236,9 @@ fn sample() -> Value {
             "computerDnsName": "x", "rbacGroupName": "x", "aadTenantId": "x", "mitreTechniques": ["T1"],
             "relatedUser": {"userName": "x", "domainName": "x"},
             "comments": [{"comment": "x", "createdBy": "x", "createdTime": "2026-01-01T00:00:00Z"}],
-            "evidence": [{"entityType": "File", "sha1": "x", "fileName": "x", "filePath": "x"}],
+            "evidence": evidence,
         },
+        "evidence": evidence,
         "machine": {
             "id": "x", "computerDnsName": "x", "osPlatform": "Windows11", "osBuild": 1, "version": "x",
             "healthStatus": "Active", "onboardingStatus": "Onboarded", "riskScore": "High",

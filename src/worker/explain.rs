@@ -11,13 +11,14 @@ use serde_json::{Map, Value};
 
 use super::Work;
 use super::decide::{choice, text};
+use super::recall;
 use crate::config::GuardsConfig;
 use crate::guards::{Facts, Hearing, Word, carry_over, hear};
 use crate::model::action::tagged_comment;
 use crate::model::explanation::{ExplainedDecision, ExplainedDevice, ExplainedGuard, ExplainedRule, Explanation};
 use crate::model::view::AlertView;
 use crate::model::{ActionId, AlertId, AlertTime, Decision, Machine, MachineId, RuleId, SourceName, TenantName};
-use crate::rules::{Event, RuleSet, RuleTrace};
+use crate::rules::{Event, Memory, RuleSet, RuleTrace};
 use crate::store::{Choice, DecidedPair, Deciding, StoreError};
 
 /// The most devices that one alert is explained for.
@@ -94,7 +95,8 @@ pub async fn stored(
         }
     }
     bound(&mut subject);
-    let asked = ask_rules(&subject, rules, work.today());
+    let recall = recall::for_gate(work, rules).await?;
+    let asked = ask_rules(&subject, rules, &recall.read(), work.today());
     let heard = work.store.hear(&asked.deciding, &work.config.guards, now).await?;
     let mut explanation = told(subject, &asked, &heard, &work.config.guards, only, work.today());
     for rule in &mut explanation.rules {
@@ -115,7 +117,10 @@ pub fn assumed(
 ) -> Explanation {
     bound(&mut subject);
     let today = TimeZone::UTC.to_datetime(now).date();
-    let asked = ask_rules(&subject, rules, today);
+    if rules.longest_timespan().is_some() {
+        subject.notes.push("correlations count this alert alone: what came before it is not known here".to_owned());
+    }
+    let asked = ask_rules(&subject, rules, &rules.memory(), today);
     let heard: Vec<Vec<Hearing>> =
         asked.deciding.pairs.iter().map(|pair| hear_one(&asked, pair, guards, now)).collect();
     let mut explanation = told(subject, &asked, &heard, guards, only, today);
@@ -138,19 +143,19 @@ fn bound(subject: &mut Subject) {
     }
 }
 
-fn ask_rules(subject: &Subject, rules: &RuleSet, today: Date) -> Asked {
+fn ask_rules(subject: &Subject, rules: &RuleSet, memory: &Memory, today: Date) -> Asked {
     let mut traces = Vec::with_capacity(subject.devices.len());
     let mut pairs = Vec::with_capacity(subject.devices.len());
     for (machine_id, machine) in &subject.devices {
         let event = event(subject, machine.as_ref());
-        traces.push(rules.trace(&event));
-        let evaluation = rules.evaluate(&event, today);
+        traces.push(rules.trace(&event, memory));
+        let evaluation = rules.evaluate(&event, memory, today);
         let protected = evaluation.protected_by.map(|protection| protection.reason);
         let choices = evaluation.hits.into_iter().map(|hit| choice(&event, hit, protected.clone())).collect();
         pairs.push(DecidedPair { machine_id: machine_id.clone(), machine: machine.clone(), choices });
     }
     if traces.is_empty() {
-        traces.push(rules.trace(&event(subject, None)));
+        traces.push(rules.trace(&event(subject, None), memory));
     }
     let deciding = Deciding {
         seq: 0,
@@ -261,6 +266,7 @@ fn rule(
         title: rule.title.clone(),
         action: if rule.response.is_restrict() { "restrict" } else { "protect" }.to_owned(),
         machine_id: pair.map(|pair| pair.machine_id.clone()),
+        in_force: rule.in_force(today, tenant),
         matched: trace.matched,
         condition: trace.condition.clone(),
         selections: trace.selections.clone(),
@@ -318,4 +324,72 @@ fn newest(decisions: &[Decision], rule: &ExplainedRule) -> Option<ExplainedDecis
         reason: decision.reason.clone(),
         at: decision.at,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::rules::{LoadContext, RuleFile};
+
+    const RULE: &str = "\
+title: Contain it
+id: contain
+detection: { s: { category: Ransomware }, condition: s }
+response: { action: restrict, comment: '{{ alert.nothing.deeper }} on {{ machine.computerDnsName }}' }
+";
+
+    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
+    fn rules() -> RuleSet {
+        let files = [RuleFile { path: PathBuf::from("rule.yml"), text: RULE.to_owned() }];
+        let today = TimeZone::UTC.to_datetime(NOW).date();
+        RuleSet::load(&files, &LoadContext { tenants: None, today }).unwrap().set
+    }
+
+    fn subject(devices: usize) -> Subject {
+        let device = |number: usize| {
+            let id = format!("{number:040x}");
+            let record = json!({"id": id, "osPlatform": "Windows11"}).as_object().unwrap().clone();
+            (MachineId::new(&id).unwrap(), Machine::from_record(record))
+        };
+        Subject {
+            tenant: TenantName::new("contoso").unwrap(),
+            source: SourceName::new("defender").unwrap(),
+            alert_id: AlertId::new("da1").unwrap(),
+            received_at: NOW,
+            last_update: AlertTime::from_timestamp(NOW),
+            body: json!({"id": "da1", "category": "Ransomware"}).as_object().unwrap().clone(),
+            devices: (0..devices).map(device).collect(),
+            notes: Vec::new(),
+        }
+    }
+
+    fn explained(subject: Subject) -> Explanation {
+        assumed(subject, &rules(), None, &crate::config::default_guards().unwrap(), NOW)
+    }
+
+    #[test]
+    fn an_alert_on_several_devices_is_explained_for_each_and_for_no_more_than_fit() {
+        let explanation = explained(subject(3));
+        let on: Vec<_> = explanation.rules.iter().map(|rule| rule.machine_id.clone().unwrap()).collect();
+        let devices: Vec<_> = explanation.devices.iter().map(|device| device.machine_id.clone()).collect();
+        assert_eq!((on.len(), on), (3, devices));
+        assert!(explanation.rules.iter().all(|rule| rule.outcome == "acted"));
+
+        let explanation = explained(subject(20));
+        assert_eq!((explanation.devices.len(), explanation.rules.len()), (16, 16));
+        assert!(explanation.notes.iter().any(|note| note.contains("4 more devices")), "{:?}", explanation.notes);
+    }
+
+    #[test]
+    fn a_comment_that_can_not_be_rendered_is_told_as_deciding_tells_it() {
+        let explanation = explained(subject(1));
+        let rule = explanation.rules.first().unwrap();
+        assert!(rule.reason.contains("every guard passed; the rule's comment could not be rendered"), "{rule:?}");
+        assert_eq!(rule.comment.as_deref(), Some("Contain it: alert da1 [stanch:<action id>]"));
+    }
 }

@@ -8,12 +8,17 @@
 mod caps;
 mod commands;
 mod corners;
+mod correlations;
 mod crash;
+mod explain;
 mod house;
+mod identity;
 mod indexes;
 mod reconcile;
 mod release;
 mod rules;
+mod seeds;
+mod simulation;
 mod street;
 mod support;
 mod windows;

@@ -53,7 +53,7 @@ fn object(Named { name, text }: &Named<'_>, what: &str) -> anyhow::Result<Map<St
     let value: Value = serde_json::from_str(text).map_err(|error| {
         let (line, column) = (error.line(), error.column());
         let words = error.to_string().replace(&format!(" at line {line} column {column}"), "");
-        anyhow!("{name}:{line}:{column}: not JSON: {words}")
+        anyhow!("{name}:{line}:{}: not JSON: {words}", column.max(1))
     })?;
     match value {
         Value::Object(object) if !object.contains_key("id") && object.get("value").is_some_and(Value::is_array) => {
@@ -99,9 +99,8 @@ pub(super) fn subject(named: &Named<'_>, setting: &Setting, now: Timestamp) -> a
 /// # Errors
 /// When the file can not be read, is not JSON or holds no machine record.
 pub(super) fn give_machine(file: &Path, subject: &mut Subject) -> anyhow::Result<()> {
-    let mut from = std::fs::File::open(file).with_context(|| format!("can not read {}", file.display()))?;
     let name = file.display().to_string();
-    let record = object(&Named { name: &name, text: text(file, &mut from)? }, "machine record")?;
+    let record = object(&Named { name: &name, text: text(file, &mut super::open(file)?)? }, "machine record")?;
     let id = match record.get("id") {
         None | Some(Value::Null) => None,
         Some(Value::String(id)) => Some(MachineId::new(id).map_err(|error| anyhow!("{name}: id: {error}"))?),

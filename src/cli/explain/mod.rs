@@ -1,6 +1,6 @@
 //! `explain`: why an alert comes to what it comes to, rule by rule and guard by guard.
 //!
-//! Of an alert in a file it works with the rules on disk and assumed facts; of a stored one it asks the
+//! Of an alert from a file it works with the rules on disk and assumed facts; of a stored one it asks the
 //! daemon. Absent: the explaining itself (see [`crate::worker::explain`]).
 
 mod alert;
@@ -10,7 +10,7 @@ mod show;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use clap::Args;
 
 use super::arguments::{Global, Tenant};
@@ -59,7 +59,6 @@ pub(super) fn run(question: &Question, global: &Global, around: &mut Surrounding
 }
 
 fn open(file: &Path) -> anyhow::Result<impl Read> {
-    use anyhow::Context as _;
     std::fs::File::open(file).with_context(|| format!("can not read {}", file.display()))
 }
 

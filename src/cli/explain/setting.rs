@@ -20,6 +20,10 @@ use crate::worker::explain::Subject;
 /// The tenant where neither config nor rules name one.
 const TENANT: &str = "example";
 
+/// What nobody looks up for an alert that is not stored.
+const ASSUMED: &str =
+    "assumed: nothing is restricted or under way, nobody undid anything, nothing is spent, the fleet has no end";
+
 /// The most problems that are told; `check` tells all.
 const MOST_PROBLEMS: usize = 5;
 
@@ -57,13 +61,8 @@ pub(super) fn find(question: &Question, global: &Global, around: &mut Surroundin
         Some(config) => (config.guards, format!("the guards of {}", global.config_file().display())),
         None => (config::default_guards().context("this program has no default guards")?, "default guards".to_owned()),
     };
-    notes.insert(
-        0,
-        format!(
-            "assumed: nothing is restricted or under way, nobody undid anything, nothing is spent, the fleet has no end; with the rules of {}, {of}, in tenant {tenant}",
-            dir.display()
-        ),
-    );
+    let with = format!("with the rules of {} and {of}, in tenant {tenant}", dir.display());
+    notes.splice(0..0, [with, ASSUMED.to_owned()]);
     Ok(Setting { rules, guards, tenant, notes })
 }
 

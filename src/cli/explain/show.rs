@@ -69,7 +69,7 @@ fn on_device(
     let id = device.map(|device| &device.machine_id);
     let rules = explanation.rules.iter().filter(|rule| rule.machine_id.as_ref() == id);
     let (matched, unmatched): (Vec<&ExplainedRule>, Vec<&ExplainedRule>) = rules.partition(|rule| rule.matched);
-    if matched.is_empty() {
+    if matched.is_empty() && !style.whole {
         out.line(&[part(Tone::Faint, "no rule matches")])?;
     }
     for rule in &matched {
@@ -161,7 +161,8 @@ fn in_a_line_each(rules: &[&ExplainedRule], out: &mut Screen<'_>) -> io::Result<
     }
     out.section("Did not match (--rule ID shows one whole)")?;
     for rule in rules.iter().take(MOST_UNMATCHED) {
-        out.line(&[part(Tone::Faint, &rule.rule_id), plain(format_args!("  {}", rule.reason))])?;
+        let words = format!("  {}: {}", rule.title, rule.reason);
+        out.line(&[part(Tone::Faint, &rule.rule_id), plain(words)])?;
     }
     if rules.len() > MOST_UNMATCHED {
         out.line(&[part(Tone::Faint, format_args!("and {} more: see --json", rules.len() - MOST_UNMATCHED))])?;

@@ -151,6 +151,7 @@ fn all_is_well() {
     ok       config: {}/stanch.yaml
     ok       rules: 1 rule in 1 file, from {}/rules
     ok       store: {}/stanch.db is not there yet: run makes it
+    ok       contoso credential: the client secret in {}/secret
     ok       contoso login: signed in as application 22222222-2222-4222-8222-222222222222
     ok       contoso token: carries Machine.RestrictExecution, Machine.Read.All, Alert.Read.All
     ok       contoso roles: all that are needed
@@ -195,6 +196,7 @@ fn json_is_one_document_of_checks_and_findings() {
             row("config", Value::Null, true),
             row("rules", Value::Null, true),
             row("store", Value::Null, true),
+            row("credential", contoso(), true),
             row("login", contoso(), true),
             row("token", contoso(), true),
             roles,

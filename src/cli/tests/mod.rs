@@ -4,6 +4,7 @@ mod arguments;
 mod changes;
 mod check;
 mod doctor;
+mod explain;
 mod lists;
 mod screens;
 mod transport;

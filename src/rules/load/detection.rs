@@ -57,17 +57,37 @@ const QUANTIFIERS: [&str; 4] = ["any", "all", "all_or_empty", "none"];
 
 /// Checks `detection`; whether it is fit for the Sigma library.
 pub(super) fn check(mapping: &Mapping, report: &mut Report<'_>) -> bool {
-    let before = report.count();
     let root: [Step; 1] = ["detection".into()];
     match mapping.get("detection") {
-        None => report.error(&[], "the rule lacks 'detection'"),
-        Some(Value::Mapping(detection)) => {
-            let version = mapping.get("sigma-version").and_then(major_from_value);
-            Checker { arrays: array_matching_enabled(version), selectors: 0, report }.detection(detection, &root);
+        Some(Value::Mapping(detection)) => check_part(detection, &root, version(mapping), &[], report),
+        Some(other) => {
+            report.error(&root, format!("detection must be a mapping, not {}", describe(other)));
+            false
         }
-        Some(other) => report.error(&root, format!("detection must be a mapping, not {}", describe(other))),
+        None => {
+            report.error(&[], "the rule lacks 'detection'");
+            false
+        }
     }
+}
+
+/// Checks selections and their condition, which stand at `root` beside keys that are `others`; whether they
+/// are fit for the Sigma library. `version` is that of the whole document.
+pub(super) fn check_part(
+    detection: &Mapping,
+    root: &[Step],
+    version: Option<u32>,
+    others: &[&str],
+    report: &mut Report<'_>,
+) -> bool {
+    let before = report.count();
+    Checker { arrays: array_matching_enabled(version), selectors: 0, report }.detection(detection, root, others);
     report.count() == before
+}
+
+/// The `sigma-version` of a document.
+pub(super) fn version(mapping: &Mapping) -> Option<u32> {
+    mapping.get("sigma-version").and_then(major_from_value)
 }
 
 struct Checker<'r, 'd> {
@@ -79,16 +99,18 @@ struct Checker<'r, 'd> {
 }
 
 impl Checker<'_, '_> {
-    fn detection(&mut self, detection: &Mapping, root: &[Step]) {
+    fn detection(&mut self, detection: &Mapping, root: &[Step], others: &[&str]) {
         let mut names = Vec::new();
         for (key, value) in detection {
             let Some(name) = key.as_str() else { continue };
             match name {
                 "condition" => {}
-                "timeframe" => self.report.error(
+                "timeframe" => self.report.error_with_hint(
                     &below(root, name),
-                    "timeframe has no effect: counting over time is for correlations, which are not built yet",
+                    "timeframe has no effect in a detection",
+                    "a correlation with a timespan counts over time",
                 ),
+                _ if others.contains(&name) => {}
                 _ => {
                     names.push(name);
                     self.selection(value, &below(root, name));
@@ -333,7 +355,7 @@ fn selectors(field: &str) -> usize {
     field.split('.').filter(is_selector).count()
 }
 
-fn over_bounds(condition: &str) -> Option<String> {
+pub(super) fn over_bounds(condition: &str) -> Option<String> {
     if condition.len() > MAX_CONDITION_BYTES {
         return Some(format!("the condition is longer than {MAX_CONDITION_BYTES} bytes"));
     }

@@ -2,12 +2,17 @@
 //!
 //! Each document is checked in turn: its bounds as YAML ([`super::document`]), its top-level keys
 //! ([`header`]), its selections and condition ([`detection`]), then by the Sigma library ([`compile`]), and
-//! last whether its condition leaves any alert out ([`always`]). Absent: evaluation, and I/O.
+//! last whether its condition leaves any alert out ([`always`]). Then it is followed what refers to what
+//! ([`references`]). Absent: evaluation, and I/O.
 
 mod always;
 mod compile;
+mod correlation;
 mod detection;
+mod filter;
 mod header;
+mod references;
+mod rule;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -15,15 +20,18 @@ use std::sync::Arc;
 
 use jiff::civil::Date;
 use rsigma_parser::SigmaRule;
-use serde_yaml::Value;
 
+use self::correlation::CorrelationDraft;
+use self::filter::Filter;
+use self::header::{Header, Kind};
+use self::references::Resolved;
+use self::rule::RuleDraft;
+use super::correlation::Correlations;
 use super::digest::sha256_hex;
 use super::document::{self, Document};
-use super::inline_test;
 use super::read::{MAX_FILE_BYTES, RuleFile};
 use super::report::Report;
-use super::response;
-use super::rule::{Rule, Status};
+use super::rule::Rule;
 use super::{RuleSet, evaluate};
 use crate::diagnostics::{Diagnostic, Place, Problems, Severity};
 use crate::model::{RuleId, TenantName};
@@ -67,13 +75,32 @@ impl RuleSet {
     }
 }
 
-/// A document that is a rule as far as it alone can tell.
+/// A document that is sound as far as it alone can tell.
 struct Draft {
     id: RuleId,
+    name: Option<String>,
+    title: String,
     id_place: Place,
+    title_place: Place,
     file: PathBuf,
-    /// `None` for a rule without a response: it was checked, and does nothing by itself.
-    ready: Option<Ready>,
+    body: Body,
+}
+
+enum Body {
+    Rule(Box<RuleDraft>),
+    Correlation(Box<CorrelationDraft>),
+    Filter(Box<Filter>),
+}
+
+impl Body {
+    /// What it does by itself.
+    const fn rule(&self) -> Option<&Rule> {
+        match self {
+            Self::Rule(draft) => draft.rule.as_ref(),
+            Self::Correlation(draft) => draft.rule.as_ref(),
+            Self::Filter(_) => None,
+        }
+    }
 }
 
 struct Loading<'c> {
@@ -131,27 +158,45 @@ impl Loading<'_> {
     }
 
     fn finish(mut self, files: &[RuleFile]) -> Result<Loaded, Problems> {
-        let mut ready = Vec::with_capacity(self.drafts.len());
-        let documents = self.drafts.len();
+        // What refers to a document that could not be read is not to blame.
         if self.problems.is_empty() {
-            ready.extend(self.drafts.into_iter().filter_map(|draft| draft.ready));
-            match evaluate::build(ready, documents, content_hash(files)) {
-                Ok(set) => return Ok(Loaded { set, warnings: self.warnings }),
-                Err((rule, why)) => {
-                    let place = Place { line: rule.line, column: 1 };
-                    self.problems.push(Diagnostic::error(&rule.file, place, why));
+            let drafts = std::mem::take(&mut self.drafts);
+            let documents = drafts.iter().filter(|draft| !matches!(draft.body, Body::Filter(_))).count();
+            let resolved = references::resolve(drafts, &mut self.problems, &mut self.warnings);
+            if self.problems.is_empty() {
+                match build(resolved, documents, content_hash(files)) {
+                    Ok(set) => return Ok(Loaded { set, warnings: in_order(self.warnings, files) }),
+                    Err(problem) => self.problems.push(problem),
                 }
             }
         }
-        let order: HashMap<&PathBuf, usize> =
-            files.iter().enumerate().map(|(index, file)| (&file.path, index)).collect();
-        self.problems.sort_by_key(|problem| (order.get(&problem.file).copied(), problem.line, problem.column));
         debug_assert!(self.problems.iter().all(|problem| problem.severity == Severity::Error));
-        Err(Problems(self.problems))
+        Err(Problems(in_order(self.problems, files)))
     }
 }
 
-/// One document; `None` when it can not be a rule, which the report then says.
+/// The set of documents that fit each other.
+fn build(resolved: Resolved, documents: usize, hash: String) -> Result<RuleSet, Diagnostic> {
+    let Resolved { ready, bases, correlations } = resolved;
+    let refused = |rule: Option<&Arc<Rule>>, why: String| {
+        let place = Place { line: rule.map_or(1, |rule| rule.line), column: 1 };
+        Diagnostic::error(rule.map_or_else(PathBuf::new, |rule| rule.file.clone()), place, why)
+    };
+    let correlations = match Correlations::new(&bases, correlations) {
+        Ok(correlations) => correlations,
+        Err(why) => return Err(refused(ready.first().map(|ready| &ready.rule), why)),
+    };
+    evaluate::build(ready, correlations, documents, hash).map_err(|(rule, why)| refused(Some(&rule), why))
+}
+
+/// In the order of the files, and in each from above.
+fn in_order(mut all: Vec<Diagnostic>, files: &[RuleFile]) -> Vec<Diagnostic> {
+    let order: HashMap<&PathBuf, usize> = files.iter().enumerate().map(|(index, file)| (&file.path, index)).collect();
+    all.sort_by_key(|one| (order.get(&one.file).copied(), one.line, one.column));
+    all
+}
+
+/// One document; `None` when it is not sound, which the report then says.
 fn check(document: &Document<'_>, context: &LoadContext<'_>, report: &mut Report<'_>) -> Option<Draft> {
     let value = match document.parse() {
         Ok(value) => value,
@@ -164,62 +209,24 @@ fn check(document: &Document<'_>, context: &LoadContext<'_>, report: &mut Report
         report.error(&[], "a rule must be a mapping of keys and values");
         return None;
     };
-    if header::refuse_other_kinds(mapping, report) {
-        return None;
-    }
-    let header = header::check(mapping, report);
-    let response = mapping.get("response").map(|value| response::parse(value, context, report));
-    let tests = mapping.get("tests").map(|value| inline_test::parse(value, report)).unwrap_or_default();
-    let match_all = matches!(&response, Some(Some(response)) if response.match_all);
-    let has_title = mapping.get("title").is_some_and(Value::is_string);
-    let is_fit =
-        detection::check(mapping, report) && has_title && mapping.get("logsource").is_none_or(Value::is_mapping);
-    let sigma = is_fit.then(|| compile::rule(mapping, report)).flatten();
-    if let Some(rule) = &sigma
-        && !match_all
-        && always::matches_every_alert(rule)
-    {
-        report.error_with_hint(
-            &["detection".into(), "condition".into()],
-            "the condition matches every alert",
-            "'match_all: true' in the response says that this is meant",
-        );
-    }
-    let (header, mut sigma) = (header?, sigma?);
-    let response = match response {
-        Some(parsed) => Some(parsed?),
-        None => None,
+    let (header, body) = match header::kind(mapping, report)? {
+        Kind::Rule => {
+            let (header, draft) = rule::check(mapping, context, report)?;
+            (header, Body::Rule(Box::new(draft)))
+        }
+        Kind::Correlation => {
+            let (header, draft) = correlation::check(mapping, context, report)?;
+            (header, Body::Correlation(Box::new(draft)))
+        }
+        Kind::Filter => {
+            let header = header::check(mapping, Kind::Filter, report);
+            let filter = filter::check(mapping, report);
+            (header?, Body::Filter(Box::new(filter?)))
+        }
     };
-    let place = document.place(&["title".into()]);
-    if response.is_none() {
-        report.warning(&["title".into()], "the rule has no response, and nothing refers to it");
-    }
-    if response.as_ref().is_some_and(response::Response::is_restrict)
-        && matches!(header.status, Status::Deprecated | Status::Unsupported)
-    {
-        let status = header.status.as_str();
-        report.warning(&["status".into()], format!("a rule with status {status} runs in shadow"));
-    }
-    // The engine's answers are told apart by id, which a rule may lack; its other keys are ours to keep.
-    sigma.id = Some(header.id.as_str().to_owned());
-    sigma.custom_attributes.clear();
-    let (id, id_place) = (header.id.clone(), header.id_place);
-    let ready = response.map(|response| {
-        let rule = Rule {
-            id: header.id,
-            title: header.title,
-            hash: sha256_hex(document.text.as_bytes()),
-            level: header.level,
-            status: header.status,
-            response,
-            reads_machine: compile::reads_machine(&sigma),
-            tests,
-            file: document.file.to_owned(),
-            line: place.line,
-        };
-        Ready { rule: Arc::new(rule), sigma }
-    });
-    Some(Draft { id, id_place, file: document.file.to_owned(), ready })
+    let Header { id, id_place, title, name, .. } = header;
+    let title_place = document.place(&["title".into()]);
+    Some(Draft { id, name, title, id_place, title_place, file: document.file.to_owned(), body })
 }
 
 /// A hash of what the files say, whatever they are called.

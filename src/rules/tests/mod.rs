@@ -1,9 +1,14 @@
 //! Rules as people write them, from their text to what they say.
 
+mod correlation_refusals;
+mod correlations;
 mod evaluation;
 mod files;
+mod filters;
+mod language;
 mod loading;
 mod refusals;
+mod traces;
 
 use std::path::PathBuf;
 
@@ -76,7 +81,7 @@ impl Scene {
 
     /// The ids of the rules that choose the device, in their order.
     fn chosen_by(&self, rules: &RuleSet) -> Vec<String> {
-        let evaluation = rules.evaluate(&self.event(), TODAY);
+        let evaluation = rules.evaluate(&self.event(), &rules.memory(), TODAY);
         evaluation.hits.iter().map(|hit| hit.rule.id.to_string()).collect()
     }
 }

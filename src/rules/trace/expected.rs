@@ -106,7 +106,8 @@ fn value(value: &SigmaValue) -> String {
     }
 }
 
-fn cut(text: &str) -> String {
+/// The start of a text that is long.
+pub(super) fn cut(text: &str) -> String {
     let mut characters = text.chars();
     let start: String = characters.by_ref().take(MAX_CHARS).collect();
     if characters.next().is_some() { format!("{start}…") } else { start }

@@ -11,11 +11,13 @@ use std::sync::Arc;
 use rsigma_eval::{CompiledRule, ConditionTrace, evaluate_rule, explain_rule};
 use rsigma_parser::{ConditionExpr, Detections};
 
-use super::RuleSet;
 use super::evaluate::order;
 use super::event::Event;
 use super::rule::Rule;
+use super::{Memory, RuleSet};
+use crate::model::RuleId;
 use crate::model::explanation::{ExplainedSelection, Missed};
+use expected::cut;
 use findings::Findings;
 
 /// What one rule makes of one event, in force or not.
@@ -37,14 +39,38 @@ impl RuleSet {
     /// What each rule makes of the event, in force or not: the protect rules first, then the others in the
     /// order in which they are judged.
     #[must_use]
-    pub fn trace(&self, event: &Event<'_>) -> Vec<RuleTrace> {
+    pub fn trace(&self, event: &Event<'_>, memory: &Memory) -> Vec<RuleTrace> {
         let mut rules: Vec<&Arc<Rule>> = self.rules().iter().collect();
         rules.sort_by_key(|rule| (rule.response.is_restrict(), order(rule)));
-        let traced = |rule: &Arc<Rule>| {
-            let (compiled, written) = self.compiled(&rule.id)?;
-            Some(trace(rule, compiled, written, event))
+        let traced = |rule: &Arc<Rule>| match self.compiled(&rule.id) {
+            Some((compiled, written)) => trace(rule, compiled, written, event),
+            None => self.trace_correlation(rule, event, memory),
         };
-        rules.into_iter().filter_map(traced).collect()
+        rules.into_iter().map(traced).collect()
+    }
+
+    /// The selections of a rule that the event matches, whatever the condition makes of them; none of a
+    /// correlation, which has no selections of its own.
+    #[must_use]
+    pub fn selections_reached(&self, id: &RuleId, event: &Event<'_>) -> Vec<String> {
+        let Some((compiled, written)) = self.compiled(id) else { return Vec::new() };
+        let matched = selections(compiled, written, event).into_iter().filter(|selection| selection.matched);
+        matched.map(|selection| selection.name).collect()
+    }
+
+    /// The names of a rule's selections, in the order in which its condition names them.
+    #[must_use]
+    pub fn selections(&self, id: &RuleId) -> Vec<String> {
+        let Some((compiled, _)) = self.compiled(id) else { return Vec::new() };
+        names(compiled).into_iter().map(str::to_owned).collect()
+    }
+
+    /// A correlation has no selections of its own: it counts what others match.
+    fn trace_correlation(&self, rule: &Arc<Rule>, event: &Event<'_>, memory: &Memory) -> RuleTrace {
+        let matched = self.matches(&rule.id, event, memory);
+        let condition = self.correlation_in_words(&rule.id);
+        let missed_by = (!matched).then(|| format!("what it counts is not reached with this alert ({condition})"));
+        RuleTrace { rule: Arc::clone(rule), matched, condition, selections: Vec::new(), missed_by }
     }
 }
 
@@ -141,7 +167,8 @@ fn blame<'s>(
 fn why((selection, wanted): (&ExplainedSelection, bool)) -> String {
     let name = &selection.name;
     if !wanted {
-        let on = selection.fields.first().map(|field| format!(": {} is {}", field.field, field.value));
+        let on =
+            selection.fields.first().map(|field| format!(": {} is {}", field.field, cut(&field.value.to_string())));
         return format!("{name} matched, and the condition excludes it{}", on.unwrap_or_default());
     }
     match selection.missed.first() {
@@ -155,6 +182,6 @@ fn in_words(Missed { field, expected, absent, value }: &Missed) -> String {
     if field == findings::KEYWORD {
         return format!("asked for: {expected}");
     }
-    let has = if *absent { "absent".to_owned() } else { value.to_string() };
+    let has = if *absent { "absent".to_owned() } else { cut(&value.to_string()) };
     format!("{field} is {has}, asked for: {expected}")
 }
