@@ -20,6 +20,7 @@ mod indexes;
 mod reconcile;
 mod rehearsal;
 mod release;
+mod replay;
 mod rules;
 mod seeds;
 mod simulation;
