@@ -20,6 +20,7 @@ const RULE: &str = "\
 title: Contain ransomware
 detection: { ransomware: { category: Ransomware }, condition: ransomware }
 response: { action: restrict }
+tests: [{ name: ransomware restricts, alert: { category: Ransomware }, expect: acted }]
 ";
 
 /// The machine's clock, so far off.
