@@ -18,6 +18,7 @@ mod explain;
 mod health;
 mod listing;
 mod output;
+mod replay;
 mod run;
 mod session;
 mod simulate;
@@ -67,6 +68,8 @@ enum Command {
     Explain(explain::Question),
     /// Run the tests that the rules carry, without a daemon, and name the selections that none reaches
     Test(test::Targets),
+    /// Send alerts of the past through rules, as it would have gone in time, and compare with what was done
+    Replay(replay::Arguments),
     /// Look for what would keep a daemon from working: config, rules, store, clock, and each tenant's login,
     /// roles and API
     Doctor,
@@ -126,6 +129,7 @@ fn dispatch(Arguments { global, command }: Arguments, around: &mut Surroundings<
         Command::Check(targets) => check::run(&targets, &global, around),
         Command::Test(targets) => test::run(&targets, &global, around),
         Command::Explain(question) => explain::run(&question, &global, around),
+        Command::Replay(arguments) => replay::run(&arguments, &global, around),
         Command::Doctor => doctor::run(&global, around),
         Command::Simulate(setup) => simulate::run(&setup, &global, around),
         Command::Status => with_daemon(&global, around, async |session| status::run(session).await),

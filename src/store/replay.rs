@@ -66,38 +66,6 @@ impl Store {
         Ok(Page { items, next_cursor: Some(Cursor { key: last, id: "0".to_owned() }.to_string()) })
     }
 
-    /// The number of the first alert that was received at `since` or later; `None` when there is none.
-    /// Alerts are numbered as they come, so that this reads few of them.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn first_received_since(&self, since: Timestamp) -> Result<Option<i64>> {
-        let bounds =
-            sqlx::query("SELECT (SELECT MIN(seq) FROM alerts) AS first, (SELECT MAX(seq) FROM alerts) AS last")
-                .fetch_one(&self.reader)
-                .await?;
-        let (Some(mut first), Some(last)) =
-            (bounds.try_get::<Option<i64>, _>("first")?, bounds.try_get::<Option<i64>, _>("last")?)
-        else {
-            return Ok(None);
-        };
-        let mut behind = last.saturating_add(1);
-        while first < behind {
-            let middle = first + (behind - first) / 2;
-            let row = sqlx::query("SELECT seq, received_at FROM alerts WHERE seq >= ?1 ORDER BY seq LIMIT 1")
-                .bind(middle)
-                .fetch_optional(&self.reader)
-                .await?;
-            match row {
-                Some(row) if row.try_get::<i64, _>("received_at")? < millis(since) => {
-                    first = row.try_get::<i64, _>("seq")?.saturating_add(1);
-                }
-                _ => behind = middle,
-            }
-        }
-        Ok((first <= last).then_some(first))
-    }
-
     /// The records of these machines, and of those that they were merged into.
     ///
     /// # Errors

@@ -16,6 +16,7 @@ mod identity;
 mod indexes;
 mod reconcile;
 mod release;
+mod replay;
 mod rules;
 mod seeds;
 mod simulation;
