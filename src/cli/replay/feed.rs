@@ -68,7 +68,8 @@ impl Feed {
         let mut asked = Asked { daemon: self.records_of.take(), machines: HashSet::new() };
         match &self.alerts {
             Alerts::Stored { daemon, since, tenant, now } => {
-                let mut pages = Pages { daemon, tenant: tenant.as_ref(), span: (*since, *now), cursor: None };
+                let (tenant, since, now) = (tenant.as_ref(), *since, *now);
+                let mut pages = Pages { daemon, tenant, since, now, first: None, cursor: None };
                 while let Some((alerts, done)) = pages.next().await? {
                     // Without the records of its own alerts a daemon that answers would mislead.
                     let records = asked.about(&alerts).await?;
@@ -117,29 +118,29 @@ fn share(part: f64, whole: f64) -> f64 {
 struct Pages<'a> {
     daemon: &'a Client,
     tenant: Option<&'a TenantName>,
-    /// When the first alert came, and the time now.
-    span: (Timestamp, Timestamp),
+    since: Timestamp,
+    now: Timestamp,
+    /// When the first alert came.
+    first: Option<Timestamp>,
     cursor: Option<String>,
 }
 
 impl Pages<'_> {
     async fn next(&mut self) -> anyhow::Result<Option<(Vec<PastAlert<Map<String, Value>>>, f64)>> {
-        let mut query: Query = vec![("since", self.span.0.to_string())];
+        let mut query: Query = vec![("since", self.since.to_string())];
         query.extend(self.tenant.map(|tenant| ("tenant", tenant.to_string())));
         query.extend(self.cursor.clone().map(|cursor| ("cursor", cursor)));
         let answer = self.daemon.get(&["api", "v1", "replay", "alerts"], &query).await?;
         let mut page: Page<PastAlert<Map<String, Value>>> = answer.read()?;
         // What comes while this runs is not of the period.
-        page.items.retain(|alert| alert.received_at <= self.span.1);
+        page.items.retain(|alert| alert.received_at <= self.now);
         let (Some(first), Some(last)) = (page.items.first(), page.items.last()) else {
             return Ok(None);
         };
-        if self.cursor.is_none() {
-            self.span.0 = first.received_at;
-        }
+        let begun = *self.first.get_or_insert(first.received_at);
         self.cursor = page.next_cursor;
-        let seconds = |to: Timestamp| to.duration_since(self.span.0).as_secs_f64();
-        let done = share(seconds(last.received_at), seconds(self.span.1));
+        let seconds = |to: Timestamp| to.duration_since(begun).as_secs_f64();
+        let done = share(seconds(last.received_at), seconds(self.now));
         Ok(Some((page.items, done)))
     }
 }
