@@ -101,6 +101,34 @@ pub struct Facts<'a> {
     pub fleet: Option<u64>,
 }
 
+impl<'a> Facts<'a> {
+    /// Those of an alert on a device to which nothing was done, in a fleet without end where nothing is restricted.
+    #[must_use]
+    pub const fn of_nothing_done(
+        machine: Option<&'a Machine>,
+        alert_last_update: AlertTime,
+        alert_status: Option<&'a str>,
+        alert_last_event: Option<AlertTime>,
+    ) -> Self {
+        Self {
+            machine,
+            alert_last_update,
+            alert_status,
+            alert_last_event,
+            open_restrict: None,
+            open_release: None,
+            in_force: None,
+            override_at: None,
+            expired_at: None,
+            spent_at: None,
+            rule_devices: 0,
+            blast_devices: 0,
+            restricted_devices: 0,
+            fleet: Some(u64::MAX),
+        }
+    }
+}
+
 /// The cooldown after a human override of a rule that gives none: 12 hours.
 const DEFAULT_COOLDOWN_SECONDS: u64 = 12 * 3_600;
 

@@ -21,16 +21,7 @@ fn machine(extra: Value) -> Machine {
 }
 
 fn config() -> GuardsConfig {
-    GuardsConfig {
-        mode: Mode::Enforce,
-        blast_devices: 50,
-        blast_per: "1h".parse().unwrap(),
-        fleet_percent: 5,
-        max_alert_age: "24h".parse().unwrap(),
-        max_action_age: "24h".parse().unwrap(),
-        approval_timeout: "4h".parse().unwrap(),
-        machine_timeout: "10m".parse().unwrap(),
-    }
+    crate::config::default_guards().unwrap()
 }
 
 /// A rule's choice that passes every guard, to be spoilt by each test.
@@ -59,21 +50,10 @@ impl Case {
             protected: None,
         };
         (self.ask)(&mut ask);
+        let hour_ago = AlertTime::from_timestamp(ago(1));
         let mut facts = Facts {
-            machine: self.machine.as_ref(),
-            alert_last_update: AlertTime::from_timestamp(ago(1)),
-            alert_status: Some("New"),
-            alert_last_event: Some(AlertTime::from_timestamp(ago(1))),
-            open_restrict: None,
-            open_release: None,
-            in_force: None,
-            override_at: None,
-            expired_at: None,
-            spent_at: None,
-            rule_devices: 0,
-            blast_devices: 0,
-            restricted_devices: 0,
             fleet: Some(1_000),
+            ..Facts::of_nothing_done(self.machine.as_ref(), hour_ago, Some("New"), Some(hour_ago))
         };
         spoil(&mut facts);
         judge(&ask, &facts, &self.config, now())

@@ -156,22 +156,8 @@ mod tests {
 
     /// A choice that passes every guard.
     fn passing(machine: Option<&Machine>) -> Facts<'_> {
-        Facts {
-            machine,
-            alert_last_update: AlertTime::from_timestamp(hours_ago(1)),
-            alert_status: Some("New"),
-            alert_last_event: Some(AlertTime::from_timestamp(hours_ago(1))),
-            open_restrict: None,
-            open_release: None,
-            in_force: None,
-            override_at: None,
-            expired_at: None,
-            spent_at: None,
-            rule_devices: 0,
-            blast_devices: 0,
-            restricted_devices: 0,
-            fleet: Some(1_000),
-        }
+        let hour_ago = AlertTime::from_timestamp(hours_ago(1));
+        Facts { fleet: Some(1_000), ..Facts::of_nothing_done(machine, hour_ago, Some("New"), Some(hour_ago)) }
     }
 
     fn ask(rule_id: &RuleId) -> Ask<'_> {

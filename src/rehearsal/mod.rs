@@ -224,7 +224,7 @@ impl Rehearsal {
         protected: Option<String>,
     ) -> Rehearsed {
         let rule = hit.rule;
-        let (comment, note) = comment(&rule, event);
+        let (comment, note) = rule.comment_or_default(event);
         let ask = ask(&rule, protected);
         let Self { guards, tenants, .. } = self;
         let tenant = tenants.entry(alert.tenant.clone()).or_insert_with(Tenant::new);
@@ -244,16 +244,6 @@ impl Rehearsal {
             matched: hit.matched,
             comment,
             queued,
-        }
-    }
-}
-
-/// The comment, and what is said when it could not be rendered.
-fn comment(rule: &Rule, event: &Event<'_>) -> (String, Option<String>) {
-    match rule.comment(event) {
-        Ok(comment) => (comment, None),
-        Err(error) => {
-            (rule.default_comment(event.alert_id()), Some(format!("the rule's comment could not be rendered: {error}")))
         }
     }
 }

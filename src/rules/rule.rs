@@ -117,6 +117,19 @@ impl Rule {
         }
     }
 
+    /// The comment for one event, without our tag, and what is to be said with the decision where the plain one
+    /// stands in: a comment that can not be rendered never disarms a rule.
+    #[must_use]
+    pub fn comment_or_default(&self, event: &Event<'_>) -> (String, Option<String>) {
+        match self.comment(event) {
+            Ok(comment) => (comment, None),
+            Err(error) => {
+                let note = format!("the rule's comment could not be rendered: {error}");
+                (self.default_comment(event.alert_id()), Some(note))
+            }
+        }
+    }
+
     /// `<rule title>: alert <id>`
     #[must_use]
     pub fn default_comment(&self, alert_id: &str) -> String {

@@ -218,13 +218,7 @@ fn pair(asking: &Asking<'_>, alert: &Undecided, machine_id: MachineId, machine: 
 /// What a rule that chose asks of the guards.
 pub(super) fn choice(event: &Event<'_>, hit: Hit, protected: Option<String>) -> Choice {
     let rule = hit.rule;
-    // A comment that can not be rendered never disarms a rule.
-    let (comment, note) = match rule.comment(event) {
-        Ok(comment) => (comment, None),
-        Err(error) => {
-            (rule.default_comment(event.alert_id()), Some(format!("the rule's comment could not be rendered: {error}")))
-        }
-    };
+    let (comment, note) = rule.comment_or_default(event);
     Choice {
         rule_id: rule.id.clone(),
         rule_hash: rule.hash.clone(),

@@ -179,22 +179,8 @@ fn event<'s>(subject: &'s Subject, machine: Option<&'s Machine>) -> Event<'s> {
 
 /// What the guards say of each choice on one device, where nothing was done before.
 fn hear_one(asked: &Asked, pair: &DecidedPair, guards: &GuardsConfig, now: Timestamp) -> Vec<Hearing> {
-    let mut facts = Facts {
-        machine: pair.machine.as_ref(),
-        alert_last_update: asked.deciding.last_update,
-        alert_status: asked.deciding.status.as_deref(),
-        alert_last_event: asked.deciding.last_event,
-        open_restrict: None,
-        open_release: None,
-        in_force: None,
-        override_at: None,
-        expired_at: None,
-        spent_at: None,
-        rule_devices: 0,
-        blast_devices: 0,
-        restricted_devices: 0,
-        fleet: Some(u64::MAX),
-    };
+    let Deciding { last_update, status, last_event, .. } = &asked.deciding;
+    let mut facts = Facts::of_nothing_done(pair.machine.as_ref(), *last_update, status.as_deref(), *last_event);
     let each = pair.choices.iter().map(|choice| {
         let hearing = hear(&choice.ask(), &facts, guards, now);
         carry_over(&mut facts, &hearing.verdict);

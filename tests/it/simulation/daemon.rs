@@ -5,7 +5,7 @@ use std::path::Path;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
-use stanch::config::{GuardsConfig, Limits, Mode, Tracking};
+use stanch::config::{GuardsConfig, Limits, Tracking, default_guards};
 use stanch::guards::{GateFacts, GateVerdict, Want, gate};
 use stanch::model::{Alert, AlertId, AlertTime, By, Kind, Level, Machine, RuleId, SourceName, TenantName, Window};
 use stanch::store::{Choice, ClaimedAction, DecidedPair, Deciding, GateContext, Incoming, PassEnd, Store, Undecided};
@@ -36,16 +36,7 @@ pub fn operator() -> By {
 }
 
 pub fn guards() -> GuardsConfig {
-    GuardsConfig {
-        mode: Mode::Enforce,
-        blast_devices: 1_000,
-        blast_per: "1h".parse().unwrap(),
-        fleet_percent: 100,
-        max_alert_age: "24h".parse().unwrap(),
-        max_action_age: "24h".parse().unwrap(),
-        approval_timeout: "4h".parse().unwrap(),
-        machine_timeout: "10m".parse().unwrap(),
-    }
+    GuardsConfig { blast_devices: 1_000, fleet_percent: 100, ..default_guards().unwrap() }
 }
 
 pub fn windows() -> Vec<Window> {

@@ -1,7 +1,6 @@
-//! Microsoft as the simulation knows it: devices, machine actions, quotas counted on arrival, and a list that
-//! lags behind.
+//! Microsoft as the simulation knows it: machine actions, quotas counted on arrival, and a list that lags behind.
 //!
-//! It also keeps the promises' ledger: what arrived, and what of it must never have arrived.
+//! It also keeps count of what took effect and of what it throttled, which the promises are held against.
 
 use std::collections::HashMap;
 
@@ -15,23 +14,15 @@ use super::{at, machine_id};
 pub const LIST_LAG: i64 = 5_000;
 
 pub struct Microsoft {
-    pub devices: Vec<Device>,
     pub rows: Vec<Row>,
     /// How far Microsoft's clock is ahead of the world's.
     skew: i64,
     arrivals: HashMap<Kind, Vec<i64>>,
-    pub windows: Vec<Window>,
+    windows: Vec<Window>,
     /// Everything of ours that arrived and did something.
     pub effective: HashMap<ActionId, u32>,
     pub throttled: u32,
     next_id: u64,
-}
-
-#[derive(Default)]
-pub struct Device {
-    pub restricted: bool,
-    /// When a human last released it.
-    pub human_release: Option<i64>,
 }
 
 pub struct Row {
@@ -45,8 +36,6 @@ pub struct Row {
     visible_at: i64,
     ends_at: i64,
     end: RemoteStatus,
-    /// Whether the device carries it out, whatever the record says at the end.
-    reaches: bool,
     pub ours: Option<ActionId>,
 }
 
@@ -58,9 +47,8 @@ pub enum Reply {
 }
 
 impl Microsoft {
-    pub fn new(devices: usize, windows: Vec<Window>, skew: i64) -> Self {
+    pub fn new(windows: Vec<Window>, skew: i64) -> Self {
         Self {
-            devices: (0..devices).map(|_| Device::default()).collect(),
             rows: Vec::new(),
             skew,
             arrivals: HashMap::new(),
@@ -121,11 +109,6 @@ impl Microsoft {
             90..=96 => (RemoteStatus::Failed, dice.between(500, 60_000)),
             _ => (RemoteStatus::TimeOut, 72 * 3_600_000 + dice.between(0, 3_600_000)),
         };
-        let reaches = match end {
-            RemoteStatus::Succeeded => true,
-            RemoteStatus::Failed => false,
-            _ => dice.percent(50),
-        };
         self.rows.push(Row {
             id: format!("{:08x}-0000-4000-8000-000000000000", self.next_id),
             device,
@@ -137,7 +120,6 @@ impl Microsoft {
             visible_at: now + dice.between(0, LIST_LAG),
             ends_at: now + takes,
             end,
-            reaches,
             ours: tag_of(comment),
         });
         self.next_id += 1;
@@ -154,22 +136,14 @@ impl Microsoft {
             let row = &mut self.rows[at];
             row.status = row.end.clone();
             row.updated = row.ends_at;
-            let device = &mut self.devices[row.device];
-            if row.reaches {
-                device.restricted = row.kind == Kind::Restrict;
-            }
-            if row.ours.is_none() && row.kind == Kind::Release && row.status == RemoteStatus::Succeeded {
-                device.human_release = Some(row.ends_at);
-            }
         }
     }
 
-    /// Somebody cancels a machine action; it may have reached the device all the same.
-    pub fn cancel(&mut self, now: i64, id: &str, dice: &mut Dice) -> bool {
+    /// Somebody cancels a machine action that has not ended; whether there is one.
+    pub fn cancel(&mut self, now: i64, id: &str) -> bool {
         self.progress(now);
         let Some(row) = self.rows.iter_mut().find(|row| row.id == id && !row.status.is_final()) else { return false };
         row.end = RemoteStatus::Cancelled;
-        row.reaches = dice.percent(20);
         row.ends_at = now;
         self.progress(now);
         true

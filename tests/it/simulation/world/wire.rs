@@ -1,0 +1,227 @@
+//! What goes over the wire: calls, cancellations and looks, each in two steps, so that anything may come between.
+
+use stanch::model::{ActionId, Kind, Lane};
+use stanch::store::{Answered, CancelEnd, LaneTrouble, Settlement, Took};
+
+use super::super::daemon::{limits, tenant};
+use super::super::microsoft::Reply;
+use super::{Broken, Cancelling, Fate, Flight, Happening, Look, SECOND, World, at, tracking};
+
+/// How long a call waits for its answer: `limits.request_timeout`.
+const TIME_OUT: i64 = 30 * SECOND;
+
+impl World<'_> {
+    pub(super) async fn send(&mut self) {
+        while self.flights.values().filter(|flight| !flight.orphaned).count() < limits().concurrency {
+            let Some(daemon) = &self.daemon else { return };
+            let Some(claimed) = daemon.claim(at(self.now)).await else { return };
+            self.say(format!(
+                "sends {} of {} {}",
+                claimed.kind,
+                claimed.machine_id.as_str().trim_start_matches('0'),
+                claimed.id
+            ));
+            self.summary.posts += 1;
+            let fate = self.fate();
+            self.number += 1;
+            let flight = self.number;
+            self.flights.insert(flight, Flight { claimed, fate, reply: None, orphaned: false });
+            let way = self.dice.between(1, 4 * SECOND);
+            match fate {
+                Fate::NeverSent => self.later(way, Happening::Answers(flight)),
+                Fate::LostBefore => self.later(TIME_OUT, Happening::Answers(flight)),
+                _ => self.later(way, Happening::Arrives(flight)),
+            }
+        }
+    }
+
+    pub(super) fn fate(&mut self) -> Fate {
+        if !self.in_trouble() {
+            return Fate::Fine;
+        }
+        match self.dice.between(0, 100) {
+            0..=69 => Fate::Fine,
+            70..=74 => Fate::NeverSent,
+            75..=79 => Fate::LostBefore,
+            80..=87 => Fate::LostAfter,
+            88..=92 => Fate::ErrorBefore,
+            _ => Fate::ErrorAfter,
+        }
+    }
+
+    pub(super) fn arrives(&mut self, number: u64) -> Result<(), Broken> {
+        let Some(flight) = self.flights.get(&number) else {
+            return Ok(());
+        };
+        let (claimed, fate) = (flight.claimed.clone(), flight.fate);
+        let device = usize::from_str_radix(claimed.machine_id.as_str(), 16).unwrap();
+        if fate != Fate::ErrorBefore {
+            self.overtakes_nothing(claimed.id, device, claimed.kind)?;
+            let reply = self.microsoft.post(self.now, device, claimed.kind, &claimed.comment, &mut self.dice);
+            let word = match &reply {
+                Reply::Created(row) => format!("{} {}", row.id, row.status),
+                Reply::Busy => "busy".to_owned(),
+                Reply::Throttled => "throttled".to_owned(),
+            };
+            self.say(format!("arrives: {} of {device}: {word}", claimed.kind));
+            if let Some(flight) = self.flights.get_mut(&number) {
+                flight.reply = Some(reply);
+            }
+        }
+        let wait = match fate {
+            Fate::LostAfter => TIME_OUT,
+            _ => self.dice.between(1, 20 * SECOND),
+        };
+        self.later(wait, Happening::Answers(number));
+        Ok(())
+    }
+
+    /// P2: on a device one thing of ours is under way.
+    fn overtakes_nothing(&mut self, action: ActionId, device: usize, kind: Kind) -> Result<(), Broken> {
+        let is_ours = |id: Option<ActionId>| id.is_some_and(|id| id != action);
+        let mut rows = self.microsoft.rows.iter();
+        let other = rows.find(|row| row.device == device && !row.status.is_final() && is_ours(row.ours));
+        if let Some(other) = other {
+            let what = format!("{kind} of device {device} arrives while {} {} is pending", other.kind, other.id);
+            return self.broken(what);
+        }
+        Ok(())
+    }
+
+    pub(super) async fn answers(&mut self, number: u64) {
+        let Some(flight) = self.flights.remove(&number).filter(|flight| !flight.orphaned) else { return };
+        let Some(daemon) = &self.daemon else { return };
+        let lost = |code: &str| Settlement::Unanswered { code: code.to_owned(), message: "no answer".to_owned() };
+        let trouble = || LaneTrouble::Unanswered("no answer".to_owned());
+        let (settlement, answered, trouble) = match (flight.fate, flight.reply) {
+            (Fate::NeverSent, _) => {
+                let settlement = Settlement::NeverSent { message: "no route".to_owned() };
+                (settlement, Answered::NeverSent, LaneTrouble::NeverSent)
+            }
+            (Fate::LostBefore | Fate::LostAfter, _) => (lost("no_answer"), Answered::Silent, trouble()),
+            (Fate::ErrorBefore | Fate::ErrorAfter, _) | (Fate::Fine, None) => {
+                (lost("http_500"), Answered::Now, trouble())
+            }
+            (Fate::Fine, Some(Reply::Created(row))) => (Settlement::Accepted(row), Answered::Now, LaneTrouble::None),
+            (Fate::Fine, Some(Reply::Busy)) => (
+                Settlement::Busy { message: "Action is already in progress".to_owned() },
+                Answered::Now,
+                LaneTrouble::None,
+            ),
+            (Fate::Fine, Some(Reply::Throttled)) => {
+                let (code, message) = ("TooManyRequests".to_owned(), "slow down".to_owned());
+                (Settlement::NotTaken { code, message }, Answered::Now, LaneTrouble::Throttled(None))
+            }
+        };
+        let draw = self.dice.draw();
+        let state =
+            daemon.store.settle(&flight.claimed, &settlement, answered, &trouble, at(self.now), draw).await.unwrap();
+        self.say(format!("{} is {state}", flight.claimed.id));
+    }
+
+    pub(super) async fn begin_cancels(&mut self) {
+        let Some(daemon) = &self.daemon else { return };
+        let mut begun = Vec::new();
+        for due in daemon.store.cancels_due(&tenant(), at(self.now)).await.unwrap() {
+            let took = daemon.store.take_slot(&tenant(), Lane::Cancel, &limits(), at(self.now)).await.unwrap();
+            let Took::Slot(slot) = took else { break };
+            daemon.store.cancel_asked(due.action, &CancelEnd::Later, at(self.now)).await.unwrap();
+            begun.push((due, slot));
+        }
+        for (due, slot) in begun {
+            let fate = self.fate();
+            self.number += 1;
+            let number = self.number;
+            self.cancels.insert(number, Cancelling { due, slot, fate, done: None, orphaned: false });
+            let way = self.dice.between(1, 4 * SECOND);
+            self.later(way, Happening::CancelArrives(number));
+        }
+    }
+
+    pub(super) fn cancel_arrives(&mut self, number: u64) {
+        let Some(cancel) = self.cancels.get_mut(&number) else { return };
+        if matches!(cancel.fate, Fate::Fine | Fate::LostAfter | Fate::ErrorAfter) {
+            let done = self.microsoft.cancel(self.now, cancel.due.machine_action.as_str());
+            cancel.done = Some(done);
+            let id = cancel.due.machine_action.clone();
+            self.say(format!("cancel of {id} arrives: {done}"));
+        }
+        let wait = self.dice.between(1, 20 * SECOND);
+        self.later(wait, Happening::CancelAnswers(number));
+    }
+
+    pub(super) async fn cancel_answers(&mut self, number: u64) {
+        let Some(cancel) = self.cancels.remove(&number).filter(|cancel| !cancel.orphaned) else { return };
+        let Some(daemon) = &self.daemon else { return };
+        let (end, answered, trouble) = match (cancel.fate, cancel.done) {
+            (Fate::Fine, Some(true)) => (CancelEnd::Asked, Answered::Now, LaneTrouble::None),
+            (Fate::Fine, _) => {
+                (CancelEnd::Refused("NotFound: it has ended".to_owned()), Answered::Now, LaneTrouble::None)
+            }
+            (Fate::NeverSent, _) => (CancelEnd::Later, Answered::NeverSent, LaneTrouble::NeverSent),
+            _ => (CancelEnd::Later, Answered::Silent, LaneTrouble::Unanswered("no answer".to_owned())),
+        };
+        let draw = self.dice.draw();
+        daemon.store.answer_slot(&cancel.slot, answered, &trouble, at(self.now), draw).await.unwrap();
+        daemon.store.cancel_asked(cancel.due.action, &end, at(self.now)).await.unwrap();
+    }
+
+    pub(super) async fn begin_look(&mut self) {
+        let Some(daemon) = &self.daemon else { return };
+        if self.look.is_some() {
+            return;
+        }
+        // Only a process that has not looked yet can find what another left behind.
+        if !daemon.looked {
+            daemon.store.adopt_orphans(at(self.now)).await.unwrap();
+        }
+        let (every, grace) = (tracking().every.duration(), limits().reconcile_grace.duration());
+        let plan = daemon.store.plan_look(&tenant(), daemon.last_look, every, grace, at(self.now)).await.unwrap();
+        if plan.due_at > at(self.now) {
+            return;
+        }
+        let took = daemon.store.take_slot(&tenant(), Lane::MachineActions, &limits(), at(self.now)).await.unwrap();
+        let Took::Slot(slot) = took else { return };
+        let fails = self.in_trouble() && self.dice.percent(15);
+        self.number += 1;
+        let number = self.number;
+        self.look = Some(Look { number, plan, began: at(self.now), slot, read: None, fails });
+        let way = self.dice.between(1, 2 * SECOND);
+        self.later(way, Happening::LookReads(number));
+    }
+
+    pub(super) fn look_reads(&mut self, number: u64) {
+        let Some(look) = self.look.as_mut().filter(|look| look.number == number) else { return };
+        let rows = self.microsoft.list(self.now, look.plan.since);
+        look.read = Some((rows, self.microsoft.date(self.now)));
+        let way = self.dice.between(1, 2 * SECOND);
+        self.later(way, Happening::LookEnds(number));
+    }
+
+    pub(super) async fn look_ends(&mut self, number: u64) {
+        if self.look.as_ref().is_none_or(|look| look.number != number) {
+            return;
+        }
+        let Some(Look { began, slot, read: Some((rows, date)), fails, .. }) = self.look.take() else { return };
+        let draw = self.dice.draw();
+        let Some(daemon) = &mut self.daemon else { return };
+        let now = at(self.now);
+        if fails {
+            let trouble = LaneTrouble::Unanswered("no answer".to_owned());
+            daemon.store.answer_slot(&slot, Answered::Silent, &trouble, now, draw).await.unwrap();
+            return;
+        }
+        daemon.store.answer_slot(&slot, Answered::Now, &LaneTrouble::None, now, draw).await.unwrap();
+        daemon.store.apply_look(&tenant(), &rows, now).await.unwrap();
+        let grace = limits().reconcile_grace.duration();
+        let end = daemon.store.finish_look(&tenant(), date, began, true, grace, now, draw).await.unwrap();
+        daemon.last_look = Some(now);
+        if !daemon.looked {
+            daemon.looked = true;
+            daemon.store.wake_waiting(&tenant(), now).await.unwrap();
+        }
+        if end != stanch::store::LookEnd::default() {
+            self.say(format!("{end:?}"));
+        }
+    }
+}
