@@ -8,6 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use sqlx::{Row, SqliteConnection};
 
+use super::again::joined_after_its_release;
 use super::apply::{LOOK_LONGEST, LOOK_SHARE, apply_row};
 use super::claim::LOOK_MARGIN;
 use super::lanes::{drawn_wait, later};
@@ -156,7 +157,7 @@ impl Store {
         let mut tx = self.begin().await?;
         let known = known_unchanged(&mut tx, tenant, rows).await?;
         let wanted: HashSet<String> = sqlx::query_scalar(
-            "SELECT id FROM actions WHERE tenant = ?1 AND state IN ('queued', 'uncertain')
+            "SELECT id FROM actions WHERE tenant = ?1 AND state IN ('held', 'queued', 'uncertain')
                  AND state IN ('held', 'queued', 'sending', 'uncertain', 'submitted')",
         )
         .bind(tenant.as_str())
@@ -319,6 +320,7 @@ impl NotFound<'_> {
             .await?;
         if to != State::Queued {
             end.cancelled.push(self.id);
+            joined_after_its_release(tx, self.tenant, self.id, &self.machine, self.now).await?;
             return Ok(());
         }
         let wait =

@@ -18,6 +18,7 @@ mod lanes;
 mod looks;
 mod measure;
 mod operate;
+mod owed;
 mod read;
 mod recall;
 mod release;

@@ -5,10 +5,11 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use sqlx::{Row, SqliteConnection};
 
-use super::again::of_action;
+use super::again::{joined_after_its_release, of_action};
 use super::apply::apply_row;
 use super::claim::ClaimedAction;
 use super::lanes::{Answered, LaneTrouble, answer, later};
+use super::owed::owe_again;
 use super::row::{millis, state, time_opt};
 use super::transition::{Change, transition};
 use super::{Result, Store};
@@ -161,14 +162,19 @@ impl Settling<'_> {
             }
             Settlement::Refused { code, message } => {
                 self.error(tx, code, message, false).await?;
+                self.over(tx).await?;
+                owe_again(tx, self.claimed.id, self.now).await?;
                 self.change(tx, Event::Refused, &By::Microsoft, &format!("refused: {code}: {message}")).await
             }
             Settlement::Merged { target, message } => {
                 let why = format!("the machine was merged into {target}");
                 self.error(tx, "merged", &format!("{why}: {message}"), false).await?;
                 let to = self.change(tx, Event::Refused, &By::Microsoft, &format!("refused: {why}: {message}")).await?;
-                if self.claimed.kind == Kind::Restrict {
-                    of_action(tx, &self.claimed.tenant, self.claimed.id, target, &why, self.now).await?;
+                match self.claimed.kind {
+                    Kind::Restrict => {
+                        of_action(tx, &self.claimed.tenant, self.claimed.id, target, &why, self.now).await?;
+                    }
+                    Kind::Release => owe_again(tx, self.claimed.id, self.now).await?,
                 }
                 Ok(to)
             }
@@ -217,7 +223,15 @@ impl Settling<'_> {
         let detail = "a release overtook it before it was sent";
         let change =
             Change { id: self.claimed.id, from: to, event: Event::Unwanted, by: &By::Stanch, detail, now: self.now };
-        transition(tx, &change).await
+        let to = transition(tx, &change).await?;
+        self.over(tx).await?;
+        Ok(to)
+    }
+
+    /// It is over without effect: whoever joined it after its release was asked for is decided anew.
+    async fn over(&self, tx: &mut SqliteConnection) -> Result<u64> {
+        let ClaimedAction { id, tenant, machine_id, .. } = self.claimed;
+        joined_after_its_release(tx, tenant, *id, machine_id, self.now).await
     }
 }
 

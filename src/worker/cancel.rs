@@ -1,4 +1,4 @@
-//! Asking Microsoft to cancel what an operator no longer wants.
+//! Asking Microsoft to cancel what an operator no longer wants, and what a release waits for.
 //!
 //! What comes of it is Microsoft's record to say, and the look loop's to read.
 
@@ -27,8 +27,10 @@ pub(super) async fn ask(
         let Took::Slot(slot) = work.store.take_slot(name, Lane::Cancel, &work.config.limits, work.now()).await? else {
             return Ok(());
         };
-        // Put off while it is on the wire, so that it is not sent twice.
-        work.store.cancel_asked(due.action, &CancelEnd::Later, work.now()).await?;
+        work.store.cancelling(due.action, work.now()).await?;
+        if due.again {
+            tracing::warn!(tenant = %name, action_id = %due.action, machine_action_id = %due.machine_action, "Microsoft was asked to cancel a machine action that has not ended since, and is asked again");
+        }
         let (work, name) = (Arc::clone(work), name.clone());
         posts.spawn(async move { cancel(&work, &name, &due, &slot).await });
     }

@@ -70,6 +70,9 @@ async fn turn(
     *last = Some(now);
     work.board.ran(format!("look {name}"), work.now(), format!("{rows} machine actions"));
     say(name, &end);
+    if !end.cancelled.is_empty() {
+        work.decide.notify_one();
+    }
     if !tenant.looked.swap(true, Ordering::AcqRel) {
         work.store.wake_waiting(name, work.now()).await?;
         work.decide.notify_one();
@@ -102,7 +105,7 @@ async fn look(
         doubtful += page.unreadable_tagged;
         let anew = work.store.apply_look(name, &page.rows, work.now()).await?;
         if anew > 0 {
-            tracing::warn!(tenant = %name, alerts = anew, "a restrict of somebody else's came to nothing, so the alerts that had joined it are decided anew");
+            tracing::warn!(tenant = %name, alerts = anew, "what alerts had joined came to nothing, so they are decided anew");
             work.decide.notify_one();
         }
         match page.next {

@@ -229,7 +229,7 @@ async fn post(work: &Work, claimed: ClaimedAction) {
     if matches!(posted.outcome, Outcome::NotSignedIn(_)) {
         tenant.sign_in.notify_one();
     }
-    if matches!(settlement, Settlement::Merged { .. }) {
+    if !matches!(settlement, Settlement::Accepted(_)) {
         work.decide.notify_one();
     }
 }

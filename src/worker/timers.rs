@@ -47,6 +47,9 @@ async fn turn(work: &Work, now: Timestamp) -> Result<Option<Timestamp>, StoreErr
             Timed::Releasing { release, machine_id } => {
                 tracing::info!(action_id = %release, %machine_id, "a restriction has expired and is released");
             }
+            Timed::ReleasingAgain { release, machine_id, why } => {
+                tracing::warn!(action_id = %release, %machine_id, why, "a device is released again");
+            }
             Timed::Expired { action, machine_id, was } => {
                 tracing::warn!(action_id = %action, %machine_id, %was, "a restrict expired before it was sent");
             }
