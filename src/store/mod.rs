@@ -25,6 +25,7 @@ mod release;
 mod replay;
 mod row;
 mod settle;
+mod timeline;
 mod transition;
 mod undecided;
 

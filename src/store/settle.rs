@@ -14,7 +14,7 @@ use super::row::{millis, state, time_opt};
 use super::transition::{Change, transition};
 use super::{Result, Store};
 use crate::model::action::tag_of;
-use crate::model::{ActionId, By, Event, Kind, MachineAction, MachineId, State};
+use crate::model::{ActionId, By, Event, Kind, MachineAction, MachineId, Moment, State};
 
 /// What a POST came to.
 #[derive(Debug, Clone, PartialEq)]
@@ -86,11 +86,12 @@ impl Store {
         settlement: &Settlement,
         answered: Answered,
         trouble: &LaneTrouble,
-        now: Timestamp,
+        now: impl Into<Moment> + Send,
         draw: f64,
     ) -> Result<State> {
+        let moment: Moment = now.into();
         let mut tx = self.begin().await?;
-        answer(&mut tx, &claimed.slot, answered, trouble, now, draw).await?;
+        answer(&mut tx, &claimed.slot, answered, trouble, moment.steady, draw).await?;
         let row = sqlx::query("SELECT state, backoff, wanted FROM actions WHERE id = ?1 AND claimed_by = ?2")
             .bind(claimed.id.to_string())
             .bind(&self.instance)
@@ -102,8 +103,13 @@ impl Store {
             tx.commit().await?;
             return Ok(from);
         }
-        let settling =
-            Settling { claimed, backoff: row.try_get::<u32, _>("backoff")?, wanted: row.try_get("wanted")?, now };
+        let settling = Settling {
+            claimed,
+            backoff: row.try_get::<u32, _>("backoff")?,
+            wanted: row.try_get("wanted")?,
+            now: moment.wall,
+            steady: moment.steady,
+        };
         let to = settling.settle(&mut tx, settlement).await?;
         tx.commit().await?;
         Ok(to)
@@ -115,6 +121,8 @@ struct Settling<'a> {
     backoff: u32,
     wanted: bool,
     now: Timestamp,
+    /// For how long it has been uncertain is measured from here.
+    steady: Timestamp,
 }
 
 impl Settling<'_> {
@@ -138,7 +146,7 @@ impl Settling<'_> {
                 self.error(tx, "ActiveRequestAlreadyExists", message, true).await?;
                 sqlx::query("UPDATE actions SET busy = 1, uncertain_at = ?2, answered_at = ?2 WHERE id = ?1")
                     .bind(self.claimed.id.to_string())
-                    .bind(millis(self.now))
+                    .bind(millis(self.steady))
                     .execute(&mut *tx)
                     .await?;
                 self.change(tx, Event::Unanswered, &By::Microsoft, "another machine action is active on the device")
@@ -182,7 +190,7 @@ impl Settling<'_> {
                 self.error(tx, code, message, false).await?;
                 sqlx::query("UPDATE actions SET uncertain_at = ?2, answered_at = ?2 WHERE id = ?1")
                     .bind(self.claimed.id.to_string())
-                    .bind(millis(self.now))
+                    .bind(millis(self.steady))
                     .execute(&mut *tx)
                     .await?;
                 self.change(tx, Event::Unanswered, &By::Stanch, &format!("no usable answer: {message}")).await

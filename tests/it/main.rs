@@ -7,6 +7,7 @@
 
 mod anew;
 mod caps;
+mod clocks;
 mod commands;
 mod corners;
 mod correlations;
