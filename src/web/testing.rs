@@ -311,6 +311,9 @@ fn config_in(folder: &TempDir, setup: &Setup) -> Config {
         "sources:
   - {{ type: defender }}
   - {{ type: webhook, name: sentinel, tenant: {first}, auth: {{ bearer_file: bearer }} }}
+  - {{ type: webhook, name: graph, tenant: {first}, auth: {{ bearer_file: bearer }}, format: graph }}
+  - {{ type: webhook, name: any, tenant: {first}, auth: {{ bearer_file: bearer }}, format: map,
+      map: {{ id: /alert/no, machineId: /hosts, title: /alert/name }} }}
   - {{ type: webhook, name: signed, tenant: {first}, auth: {{ hmac_file: hmac }} }}
 store: {{ url: \"sqlite://stanch.db\" }}
 rules: {{ dir: rules }}

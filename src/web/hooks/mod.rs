@@ -157,7 +157,7 @@ async fn store(web: &Web, source: &WebhookSource, rows: &[&RawValue]) -> Result<
         let detail = "the inbox is full, and nothing of this is stored: send it again later";
         return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, detail).later());
     }
-    let judged = batch::judge(rows);
+    let judged = batch::judge(rows, &source.format);
     let accepted = commit(work, source, &judged).await?;
     count(work, source, &judged, &accepted);
     if accepted.new > 0 {
