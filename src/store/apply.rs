@@ -5,8 +5,9 @@ use sqlx::{Row, SqliteConnection};
 
 use super::Result;
 use super::again::{after_nothing, joined_after_its_release};
+use super::claim::LOOK_MARGIN;
 use super::owed::{owe_again, owe_for_late};
-use super::row::{action_id, kind, millis, parsed, parsed_opt, state};
+use super::row::{action_id, kind, millis, parsed, parsed_opt, state, timestamp};
 use super::settle::submitted;
 use super::transition::{Change, transition};
 use crate::model::action::{Ending, tag_of};
@@ -54,8 +55,11 @@ pub(super) async fn apply_row(
         }
     }
     if is_new && ours.is_none() && kind == Kind::Release {
-        let at = noticed_at(tx, tenant, row, now).await?;
-        override_device(tx, tenant, machine, at, "a human released the device").await?;
+        let what = "a human released the device";
+        match happened_at(tx, tenant, row, now).await? {
+            Some(at) => override_device(tx, tenant, machine, at, what).await?,
+            None => overridden_now(tx, tenant, machine, now, what).await?,
+        }
     }
     if kind == Kind::Restrict && row.status.is_final() && row.status != RemoteStatus::Succeeded {
         anew += after_nothing(tx, tenant, row.id.as_str(), machine, row.status.as_str(), now).await?;
@@ -226,7 +230,7 @@ async fn end(tx: &mut SqliteConnection, tenant: &TenantName, row: &MachineAction
         let machine: MachineId = parsed(action, "machine_id")?;
         let asked: Option<&str> = action.try_get("cancel_asked_by")?;
         if to == State::Cancelled && asked.is_none() {
-            override_device(tx, tenant, &machine, now, "a human cancelled the restriction").await?;
+            overridden_now(tx, tenant, &machine, now, "a human cancelled the restriction").await?;
         }
         anew += joined_after_its_release(tx, tenant, id, &machine, now).await?;
     }
@@ -290,28 +294,49 @@ async fn device_after(tx: &mut SqliteConnection, tenant: &TenantName, machine: &
     Ok(())
 }
 
-/// When something that others did is taken to have happened: what is new since the last look was done
-/// just now, what is found at the first reading when Microsoft says.
-async fn noticed_at(
+/// When Microsoft says that something happened which others did, if it was long ago: found at the first reading, or
+/// by one that reached further back than the last. Else `None`: it happened just now. The list lags, and the two
+/// clocks differ, so what is new in it must not be taken to be older than what was decided meanwhile.
+async fn happened_at(
     tx: &mut SqliteConnection,
     tenant: &TenantName,
     row: &MachineAction,
     now: Timestamp,
-) -> Result<Timestamp> {
+) -> Result<Option<Timestamp>> {
     let covered: Option<i64> = sqlx::query_scalar("SELECT covered_until_ticks FROM tenants WHERE tenant = ?1")
         .bind(tenant.as_str())
         .fetch_optional(tx)
         .await?
         .flatten();
-    match (row.created, covered) {
-        (Some(created), Some(covered)) if created.ticks() < covered => Ok(created.timestamp()),
-        (Some(created), None) => Ok(created.timestamp().min(now)),
-        _ => Ok(now),
-    }
+    let Some(created) = row.created else {
+        return Ok(None);
+    };
+    let long_ago = covered.is_none_or(|covered| created < AlertTime::from_ticks(covered).saturating_sub(LOOK_MARGIN));
+    Ok(long_ago.then(|| created.timestamp().min(now)))
+}
+
+/// A human undoes a restriction of the device now: after all that was decided, even if the clock was set back since.
+pub(super) async fn overridden_now(
+    tx: &mut SqliteConnection,
+    tenant: &TenantName,
+    machine: &MachineId,
+    now: Timestamp,
+    reason: &str,
+) -> Result<()> {
+    let decided: Option<i64> = sqlx::query_scalar(
+        "SELECT MAX(decided_at) FROM actions WHERE tenant = ?1 AND machine_id = ?2 AND kind = 'restrict'
+         AND state IN ('held', 'queued', 'sending', 'uncertain', 'submitted')",
+    )
+    .bind(tenant.as_str())
+    .bind(machine.as_str())
+    .fetch_one(&mut *tx)
+    .await?;
+    let at = decided.map_or(now, |decided| now.max(timestamp(decided.saturating_add(1))));
+    override_device(tx, tenant, machine, at, reason).await
 }
 
 /// A human undid a restriction of the device; the latest counts.
-pub(super) async fn override_device(
+async fn override_device(
     tx: &mut SqliteConnection,
     tenant: &TenantName,
     machine: &MachineId,

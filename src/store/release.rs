@@ -274,7 +274,9 @@ impl NewAction<'_> {
         sqlx::query(
             "INSERT INTO actions (id, tenant, machine_id, kind, family, state, level, rank, by_operator, by_human, asked_by,
                  comment, created_at, decided_at, queued_at, due_at, retry_of, undoes, by_expiry)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9, ?10, ?11, ?12, ?12, ?12, ?12, ?13, ?14, ?15)",
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9, ?10, ?11, ?12,
+                 MAX(?12, COALESCE((SELECT override_at + 1 FROM devices WHERE tenant = ?2 AND machine_id = ?3), 0)),
+                 ?12, ?12, ?13, ?14, ?15)",
         )
         .bind(id.to_string())
         .bind(self.tenant.as_str())

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use tokio::sync::Notify;
 
 use crate::model::Moment;
 use crate::store::{StoreError, Timed};
@@ -62,8 +63,11 @@ async fn keep_time(work: &Work, kept: &mut Option<SignedDuration>, now: Moment) 
             seconds = by.as_secs(),
             "the clock was set, or the machine slept: deadlines go by the clock, quotas and waits go on as before"
         );
+        // Whoever waits for a moment of the old clock looks again.
         work.decide.notify_one();
-        work.wake_all_send();
+        for tenant in work.tenants.values() {
+            [&tenant.send, &tenant.look, &tenant.inventory].into_iter().for_each(Notify::notify_one);
+        }
     }
     Ok(())
 }

@@ -371,3 +371,40 @@ async fn what_was_sent_and_not_found_and_then_held_by_the_gate_is_followed_when_
     night.end("late", &restrict, "Pending").await;
     assert_eq!(night.action(restrict.id).await.state, State::Submitted);
 }
+
+/// A human releases the device in the portal, by a clock that is behind ours, after an operator has approved.
+#[tokio::test]
+async fn a_humans_release_that_is_new_in_the_list_is_after_all_that_was_decided_whatever_its_date_says() {
+    let mut night = Night::begin().await;
+    night.alert("first", "asks-first").await;
+    let held = night.daemon.store.actions(&Default::default(), None, 10).await.unwrap().items[0].id;
+    night.look(&[]).await;
+    night.after(1);
+    night.daemon.store.approve(held, &operator(), "go", night.now).await.unwrap();
+    let mut theirs = night.row("theirs", Kind::Release, "by hand", "Pending");
+    theirs.created = Some(AlertTime::from_timestamp(night.now - SignedDuration::from_secs(120)));
+    night.look(&[theirs]).await;
+    assert!(night.claim().await.is_none());
+    let action = night.action(held).await;
+    assert_eq!(action.state, State::Held);
+    assert!(action.hold_reason.unwrap().starts_with("human_override"));
+}
+
+/// The order of what people do is the order in which they do it, not that of a clock that was set back in between.
+#[tokio::test]
+async fn an_override_and_an_approval_after_it_hold_over_a_clock_that_was_set_back() {
+    let mut night = Night::begin().await;
+    night.after(10 * HOUR);
+    night.alert("first", "asks-first").await;
+    let held = night.daemon.store.actions(&Default::default(), None, 10).await.unwrap().items[0].id;
+    night.daemon.store.approve(held, &operator(), "go", night.now).await.unwrap();
+    night.after(-9 * HOUR);
+    let theirs = night.row("theirs", Kind::Release, "by hand", "Succeeded");
+    night.look(&[theirs]).await;
+    night.daemon.store.clock_was_set(SignedDuration::from_hours(9), night.now).await.unwrap();
+    assert!(night.claim().await.is_none());
+    assert_eq!(night.action(held).await.state, State::Held);
+
+    night.daemon.store.approve(held, &operator(), "all the same", night.now).await.unwrap();
+    assert_eq!(night.claim().await.expect("the approval is after the override").id, held);
+}
