@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::crash_point::crash_point;
 use crate::store::{StoreError, Timed};
 
 use super::{Work, chain, since};
@@ -41,6 +42,7 @@ pub async fn run(work: &Work) {
 }
 
 async fn turn(work: &Work, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+    crash_point("timers.due");
     let timed = work.store.run_timers(&work.config.guards, &work.config.tracking, now).await?;
     for what in &timed {
         match what {
@@ -60,6 +62,7 @@ async fn turn(work: &Work, now: Timestamp) -> Result<Option<Timestamp>, StoreErr
         }
     }
     if !timed.is_empty() {
+        crash_point("timers.carried_out");
         work.wake_all_send();
     }
     work.board.ran("timers", now, format!("{} due", timed.len()));
