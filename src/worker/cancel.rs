@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
+use crate::crash_point::crash_point;
 use crate::defender::{Outcome, ReadError};
 use crate::model::{Lane, TenantName};
 use crate::store::{CallSlot, CancelDue, CancelEnd, LaneTrouble, Took};
@@ -28,7 +29,9 @@ pub(super) async fn ask(
         else {
             return Ok(());
         };
+        crash_point("cancel.slot_taken");
         work.store.cancelling(due.action, work.now()).await?;
+        crash_point("cancel.put_off");
         if due.again {
             tracing::warn!(tenant = %name, action_id = %due.action, machine_action_id = %due.machine_action, "Microsoft was asked to cancel a machine action that has not ended since, and is asked again");
         }
@@ -41,10 +44,13 @@ pub(super) async fn ask(
 async fn cancel(work: &Work, name: &TenantName, due: &CancelDue, slot: &CallSlot) {
     let Some(tenant) = work.tenants.get(name) else { return };
     let posted = tenant.client.cancel(&due.machine_action, &due.comment).await;
+    crash_point("cancel.answered");
     let (end, trouble) = meaning(&posted.outcome);
     tracing::info!(tenant = %name, action_id = %due.action, machine_action_id = %due.machine_action, ?end, "asked Microsoft to cancel");
     let answered = work.store.answer_slot(slot, answered(&posted), &trouble, work.moment(), draw()).await;
+    crash_point("cancel.slot_answered");
     let recorded = work.store.cancel_asked(due.action, &end, work.now()).await;
+    crash_point("cancel.recorded");
     for error in [answered, recorded].into_iter().filter_map(Result::err) {
         // It is asked again then; asking twice for the same cancellation does no harm.
         tracing::error!(action_id = %due.action, error = chain(&error), "what came of a cancellation can not be recorded");

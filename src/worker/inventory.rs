@@ -8,6 +8,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
 
+use crate::crash_point::crash_point;
 use crate::defender::ReadError;
 use crate::model::{Lane, Machine, MachineId, TenantName};
 use crate::store::PassEnd;
@@ -78,19 +79,24 @@ async fn whole_list(work: &Work, name: &TenantName, tenant: &TenantWork, began: 
     loop {
         token(tenant).await?;
         let slot = work.slot(name, tenant, Lane::Machines).await?.ok_or(RunError::Stopping)?;
+        crash_point("inventory.slot_taken");
         let result = tenant.client.machines(next.as_ref()).await;
+        crash_point("inventory.page_read");
         work.answer(&slot, &result).await?;
+        crash_point("inventory.slot_answered");
         let page = result?;
         let read: Vec<Machine> = page.rows.into_iter().filter_map(Machine::from_record).collect();
         machines += read.len() as u64;
         fleet += read.iter().filter(|machine| machine.is_onboarded() && machine.merged_into().is_none()).count() as u64;
         work.store.save_machines(name, &read, began).await?;
+        crash_point("inventory.page_saved");
         match page.next {
             Some(token) => next = Some(token),
             None => break,
         }
     }
     work.store.finish_inventory(name, PassEnd { began, fleet }, work.now()).await?;
+    crash_point("inventory.finished");
     work.decide.notify_one();
     work.wake_send(name);
     Ok(machines)
@@ -122,17 +128,22 @@ pub(super) async fn single(
 ) -> Result<(), RunError> {
     token(tenant).await?;
     let slot = work.slot(name, tenant, Lane::Machines).await?.ok_or(RunError::Stopping)?;
+    crash_point("inventory.machine_slot_taken");
     let result = tenant.client.machine(id).await;
+    crash_point("inventory.machine_read");
     work.answer(&slot, &result).await?;
+    crash_point("inventory.machine_answered");
     let machine = result?;
     match machine {
         Some(machine) => work.store.save_machines(name, &[under_the_asked_id(machine, id)], work.now()).await?,
         None => work.store.forget_machine(name, id).await?,
     }
+    crash_point("inventory.machine_saved");
     let known = work.store.machine_knowledge(name, id, work.config.inventory.max_age.duration(), work.now()).await?;
     // Of a merged record the target is asked for next; a record in a circle of merges leads nowhere.
     let found = known.machine.is_some() || known.machine_id != *id;
     work.store.machine_asked(name, id, found, work.now()).await?;
+    crash_point("inventory.machine_asked");
     if found {
         work.store.wake_waiting(name, work.now()).await?;
         work.decide.notify_one();

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::crash_point::crash_point;
 use crate::defender::ReadError;
 use crate::model::{AlertTime, Lane, Moment, TenantName};
 use crate::store::{LookEnd, LookPlan};
@@ -55,6 +56,7 @@ async fn turn(
     grace: Duration,
 ) -> Result<Timestamp, RunError> {
     let orphans = work.store.adopt_orphans(work.moment()).await?;
+    crash_point("look.orphans_adopted");
     if orphans > 0 {
         tracing::warn!(
             orphans,
@@ -67,6 +69,7 @@ async fn turn(
         return Ok(plan.due_at);
     }
     let (rows, end) = look(work, name, tenant, plan, now, grace).await?;
+    crash_point("look.finished");
     *last = Some(now.steady);
     work.board.ran(format!("look {name}"), work.now(), format!("{rows} machine actions"));
     say(name, &end);
@@ -97,13 +100,17 @@ async fn look(
             ReadError::Auth(error)
         })?;
         let slot = work.slot(name, tenant, Lane::MachineActions).await?.ok_or(RunError::Stopping)?;
+        crash_point("look.slot_taken");
         let result = tenant.client.machine_actions(plan.since, next.as_ref()).await;
+        crash_point("look.page_read");
         work.answer(&slot, &result).await?;
+        crash_point("look.slot_answered");
         let page = result?;
         date = date.or(page.date);
         rows += page.rows.len();
         doubtful += page.unreadable_tagged;
         let anew = work.store.apply_look(name, &page.rows, work.now()).await?;
+        crash_point("look.page_recorded");
         if anew > 0 {
             tracing::warn!(tenant = %name, alerts = anew, "what alerts had joined came to nothing, so they are decided anew");
             work.decide.notify_one();

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::config::{DefenderSource, Start};
+use crate::crash_point::crash_point;
 use crate::defender::ReadError;
 use crate::intake::parse_mde;
 use crate::model::{AlertTime, Lane, TenantName};
@@ -41,6 +42,7 @@ impl<'a> Poll<'a> {
     pub async fn run(&self) {
         // The floor is the moment of the very first start, not of the first login that works.
         let Some(floor) = self.floor().await else { return };
+        crash_point("poll.floor_stored");
         if !self.work.signed_in(self.tenant).await {
             return;
         }
@@ -132,9 +134,12 @@ impl<'a> Poll<'a> {
                 ReadError::Auth(error)
             })?;
             let slot = self.work.slot(self.name, self.tenant, Lane::Alerts).await?.ok_or(RunError::Stopping)?;
+            crash_point("poll.slot_taken");
             let asked_at = AlertTime::from_timestamp(self.work.now());
             let result = self.tenant.client.alerts(since, next.as_ref(), size).await;
+            crash_point("poll.page_read");
             self.work.answer(&slot, &result).await?;
+            crash_point("poll.slot_answered");
             let page = result?;
             // Without Microsoft's clock, ours as it was before the question.
             let limit = *limit.get_or_insert(page.date.unwrap_or(asked_at));
@@ -149,6 +154,7 @@ impl<'a> Poll<'a> {
             let last = page.next.is_none();
             let moved = last.then(|| newest.min(limit));
             let accepted = self.work.store.accept(self.name, &self.source.name, &rows, moved, self.work.now()).await?;
+            crash_point("poll.page_stored");
             self.work.count_received(self.name, &self.source.name, &rows, &accepted);
             new += accepted.new;
             if accepted.new > 0 {

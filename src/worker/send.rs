@@ -9,6 +9,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::task::{JoinError, JoinSet};
 
+use crate::crash_point::crash_point;
 use crate::defender::{Outcome, Posted};
 use crate::guards::{GateFacts, GateVerdict, Want, gate};
 use crate::model::{Kind, Machine, MachineId, SourceName, State, TenantName};
@@ -207,7 +208,9 @@ async fn post(work: &Work, claimed: ClaimedAction) {
     if claimed.slot.refused {
         tenant.client.give_up_token();
     }
+    crash_point("send.claimed");
     let posted = tenant.client.post_action(claimed.kind, &claimed.machine_id, &claimed.comment).await;
+    crash_point("send.answered");
     let moment = work.moment();
     let (settlement, trouble) = meaning(&claimed, &posted);
     let Some(settlement) = merged(work, tenant, &claimed, settlement).await else { return };
@@ -222,6 +225,7 @@ async fn post(work: &Work, claimed: ClaimedAction) {
             }
         }
     };
+    crash_point("send.settled");
     say(work, &claimed, &settlement, state, moment.wall);
     tenant.send.notify_one();
     tenant.look.notify_one();

@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Notify;
 
+use crate::crash_point::crash_point;
 use crate::model::Moment;
 use crate::store::{StoreError, Timed};
 
@@ -73,6 +74,7 @@ async fn keep_time(work: &Work, kept: &mut Option<SignedDuration>, now: Moment) 
 }
 
 async fn turn(work: &Work, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+    crash_point("timers.due");
     let timed = work.store.run_timers(&work.config.guards, &work.config.tracking, now).await?;
     for what in &timed {
         match what {
@@ -95,6 +97,7 @@ async fn turn(work: &Work, now: Timestamp) -> Result<Option<Timestamp>, StoreErr
         }
     }
     if !timed.is_empty() {
+        crash_point("timers.carried_out");
         work.wake_all_send();
     }
     work.board.ran("timers", now, format!("{} due", timed.len()));

@@ -12,6 +12,8 @@ mod commands;
 mod corners;
 mod correlations;
 mod crash;
+#[cfg(debug_assertions)] // a release build has no crash points
+mod crash_points;
 mod explain;
 mod fields;
 mod fleet;

@@ -26,6 +26,7 @@ use super::Web;
 use super::body::{Unread, announced_length, drain, read};
 use super::problem::Problem;
 use crate::config::{Source, WebhookSource};
+use crate::crash_point::crash_point;
 use crate::model::AlertId;
 use crate::store::Accepted;
 use crate::worker::Work;
@@ -159,6 +160,7 @@ async fn store(web: &Web, source: &WebhookSource, rows: &[&RawValue]) -> Result<
     }
     let judged = batch::judge(rows, &source.format);
     let accepted = commit(work, source, &judged).await?;
+    crash_point("hook.stored");
     count(work, source, &judged, &accepted);
     if accepted.new > 0 {
         work.decide.notify_one();
