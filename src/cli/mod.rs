@@ -19,6 +19,7 @@ mod health;
 mod listing;
 mod output;
 mod run;
+mod schema;
 mod session;
 mod simulate;
 mod socket;
@@ -67,6 +68,8 @@ enum Command {
     Explain(explain::Question),
     /// Run the tests that the rules carry, without a daemon, and name the selections that none reaches
     Test(test::Targets),
+    /// Print a JSON Schema, for editors that complete and explain what is written
+    Schema(schema::Target),
     /// Look for what would keep a daemon from working: config, rules, store, clock, and each tenant's login,
     /// roles and API
     Doctor,
@@ -126,6 +129,7 @@ fn dispatch(Arguments { global, command }: Arguments, around: &mut Surroundings<
         Command::Check(targets) => check::run(&targets, &global, around),
         Command::Test(targets) => test::run(&targets, &global, around),
         Command::Explain(question) => explain::run(&question, &global, around),
+        Command::Schema(target) => schema::run(&target, around),
         Command::Doctor => doctor::run(&global, around),
         Command::Simulate(setup) => simulate::run(&setup, &global, around),
         Command::Status => with_daemon(&global, around, async |session| status::run(session).await),

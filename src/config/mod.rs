@@ -9,6 +9,7 @@ pub mod load;
 mod overrides;
 pub mod raw;
 mod read;
+mod reference;
 mod report;
 mod resolve;
 mod secret;
@@ -25,6 +26,7 @@ use url::Url;
 
 pub use certificate::{Certificate, CertificateError, ENDS_SOON_DAYS, NamedCertificate, SigningCertificate};
 pub use load::{Loaded, default_guards, environment, load, parse};
+pub use reference::Reference;
 pub use secret::{SecretError, read_secret};
 
 use crate::model::{SourceName, Span, TenantName, Window};

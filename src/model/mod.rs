@@ -13,6 +13,7 @@ pub mod machine;
 pub mod machine_action;
 pub mod time;
 pub mod view;
+pub mod vocabulary;
 
 pub use action::{By, Event, Family, HoldKind, Kind, Level, State};
 pub use alert::Alert;

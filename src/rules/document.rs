@@ -108,7 +108,10 @@ impl<'a> Document<'a> {
         let text = error.to_string();
         let ours = text.split(MARK).nth(1);
         // The library ends its messages with a place, which would be one of the document, not of the file.
-        let theirs = || format!("is no valid YAML: {}", text.split(" at line ").next().unwrap_or(&text));
+        let theirs = || {
+            let line = self.text.lines().nth(place.line - 1).unwrap_or_default();
+            format!("is no valid YAML: {}", plainly(text.split(" at line ").next().unwrap_or(&text), line))
+        };
         (self.in_file(place), ours.map_or_else(theirs, str::to_owned))
     }
 
@@ -140,6 +143,21 @@ impl<'a> Document<'a> {
             }
         }
         Ok(())
+    }
+}
+
+/// The mistakes that people make most often, told in their words instead of the parser's.
+fn plainly<'m>(message: &'m str, line: &str) -> &'m str {
+    let indentation = line.split(|c: char| !c.is_whitespace()).next().unwrap_or_default();
+    if indentation.contains('\t') {
+        return "the line is indented with a tab: use spaces";
+    }
+    match message {
+        "mapping values are not allowed in this context" => {
+            "a second ': ' stands in the line: put the value that holds it in quotes"
+        }
+        "found unexpected end of stream" => "a quote is opened and never closed",
+        other => other,
     }
 }
 

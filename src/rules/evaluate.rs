@@ -216,20 +216,23 @@ impl RuleSet {
     pub fn matches(&self, id: &RuleId, event: &Event<'_>, memory: &Memory) -> bool {
         match self.by_id.get(id) {
             None => false,
-            Some(&(_, Home::Correlation(place))) => {
-                let held = self.correlations.hold(&self.hash, memory, event);
-                held.iter().any(|held| held.correlation == place)
-            }
+            Some(&(_, Home::Correlation(place))) => self.holds(place, event, memory).is_some(),
             Some(_) => self.compiled(id).is_some_and(|(rule, _)| evaluate_rule(rule, event).is_some()),
         }
     }
 
-    /// What the correlation of that id counts, in words; empty for any other rule.
-    pub(super) fn correlation_in_words(&self, id: &RuleId) -> String {
-        match self.by_id.get(id) {
-            Some(&(_, Home::Correlation(place))) => self.correlations.in_words(place),
-            _ => String::new(),
+    /// The correlation of that id: its place, and all of them.
+    pub(super) fn correlation(&self, id: &RuleId) -> Option<(usize, &Correlations)> {
+        match self.by_id.get(id)? {
+            (_, Home::Correlation(place)) => Some((*place, &self.correlations)),
+            _ => None,
         }
+    }
+
+    /// What the correlation at that place counted, if it holds.
+    pub(super) fn holds(&self, place: usize, event: &Event<'_>, memory: &Memory) -> Option<Held> {
+        let held = self.correlations.hold(&self.hash, memory, event);
+        held.into_iter().find(|held| held.correlation == place)
     }
 
     /// The rule of that id as the library has it, and what it asks for as written; `None` for a correlation.

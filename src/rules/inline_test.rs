@@ -69,7 +69,7 @@ pub enum RestrictedBy {
 }
 
 /// The keys of a test.
-pub(super) const KEYS: [&str; 12] = [
+pub const KEYS: [&str; 12] = [
     "name",
     "alert",
     "alerts",
@@ -84,7 +84,7 @@ pub(super) const KEYS: [&str; 12] = [
     "fleet",
 ];
 /// The keys of one of several alerts.
-pub(super) const STEP_KEYS: [&str; 6] = ["after", "alert", "machine", "device", "expect", "reason"];
+pub const STEP_KEYS: [&str; 6] = ["after", "alert", "machine", "device", "expect", "reason"];
 /// The word for "the rule must not match".
 pub const NO_MATCH: &str = "none";
 /// The most alerts of one test.

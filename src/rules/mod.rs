@@ -26,6 +26,15 @@ mod rule;
 mod template;
 mod trace;
 
+/// What the loader knows by name: for `stanch schema`, which describes each.
+pub mod keys {
+    pub use super::inline_test::{KEYS as TEST, NO_MATCH, STEP_KEYS as TEST_ALERT};
+    pub use super::load::correlation::KEYS as CORRELATION;
+    pub use super::load::detection::{MODIFIERS, QUANTIFIERS};
+    pub use super::load::header::{KEYS as DOCUMENT, Kind};
+    pub use super::response::{KEYS as RESPONSE, LIMIT_KEYS as LIMIT};
+}
+
 pub use correlation::Memory;
 pub use evaluate::{Evaluation, Hit, Protection, RuleSet};
 pub use event::Event;

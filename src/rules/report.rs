@@ -65,8 +65,18 @@ impl<'a> Report<'a> {
     }
 
     pub(super) fn warning(&mut self, path: &[Step], message: impl Into<String>) {
+        self.warn(path, message.into(), None);
+    }
+
+    pub(super) fn warning_with_hint(&mut self, path: &[Step], message: impl Into<String>, hint: impl Into<String>) {
+        self.warn(path, message.into(), Some(hint.into()));
+    }
+
+    fn warn(&mut self, path: &[Step], message: String, hint: Option<String>) {
         if self.warnings.len() < MAX_LISTED {
-            self.warnings.push(Diagnostic::warning(self.document.file, self.document.place(path), message));
+            let mut warning = Diagnostic::warning(self.document.file, self.document.place(path), message);
+            warning.hint = hint;
+            self.warnings.push(warning);
         }
     }
 

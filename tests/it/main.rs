@@ -12,6 +12,7 @@ mod corners;
 mod correlations;
 mod crash;
 mod explain;
+mod fields;
 mod fleet;
 mod house;
 mod identity;

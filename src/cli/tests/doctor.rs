@@ -20,6 +20,7 @@ const RULE: &str = "\
 title: Contain ransomware
 detection: { ransomware: { category: Ransomware }, condition: ransomware }
 response: { action: restrict }
+tests: [{ name: it matches, alert: { category: Ransomware }, machine: { osPlatform: Windows11 }, expect: acted }]
 ";
 
 /// The machine's clock, so far off.

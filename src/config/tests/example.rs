@@ -7,24 +7,9 @@ use serde_yaml::{Mapping, Value};
 
 use super::{LEAST, Scratch, text_of};
 use crate::config::raw::RawConfig;
+use crate::config::reference::all_on;
 
 const EXAMPLE: &str = "config/stanch.example.yaml";
-
-/// The example with the keys that are off switched on: those behind a `#` with no space, and the lines
-/// of a member of a list that is off as a whole, which begin with `#  `.
-fn all_on(text: &str) -> String {
-    let switch = |line: &str| {
-        let body = line.trim_start();
-        let margin = &line[..line.len() - body.len()];
-        match body.strip_prefix('#') {
-            Some(rest) if rest.starts_with("  ") || !(rest.is_empty() || rest.starts_with(' ')) => {
-                format!("{margin}{rest}\n")
-            }
-            _ => format!("{line}\n"),
-        }
-    };
-    text.lines().map(switch).collect()
-}
 
 fn keys_of(value: &Value, at: &str, found: &mut BTreeSet<String>) {
     match value {

@@ -15,8 +15,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rsigma_eval::{Engine, EvaluationResult, MatchDetailLevel};
-use rsigma_parser::SigmaRule;
+use rsigma_eval::{CompiledRule, Engine, EvaluationResult, MatchDetailLevel};
+use rsigma_parser::{Detections, SigmaRule};
 use serde_json::Value;
 
 use super::digest::sha256_hex;
@@ -41,6 +41,8 @@ const MAX_ALERTS_SHOWN: usize = 20;
 pub(super) struct Correlations {
     /// What they refer to, each once.
     bases: Engine,
+    /// What each of them asks for, as it is written.
+    written: Vec<Detections>,
     by_id: HashMap<String, usize>,
     list: Vec<Correlation>,
     /// Whether others refer to it, for each of the list.
@@ -102,17 +104,6 @@ impl fmt::Debug for Correlations {
 }
 
 impl Correlations {
-    /// What the correlation at that place counts: `event_count within 600s by machineId`.
-    pub(super) fn in_words(&self, place: usize) -> String {
-        let Some(correlation) = self.list.get(place) else { return String::new() };
-        let within = format!("{} within {} s", correlation.kind, correlation.timespan.as_secs());
-        if correlation.group_by.is_empty() {
-            within
-        } else {
-            format!("{within} by {}", correlation.group_by.join(", "))
-        }
-    }
-
     /// The correlations over these rules, whose ids differ.
     ///
     /// # Errors
@@ -131,7 +122,8 @@ impl Correlations {
             members.any(|member| member.source == Source::Correlation(index))
         };
         let feeds = (0..list.len()).map(referred).collect();
-        Ok(Self { bases: engine, by_id, list, feeds, longest })
+        let written = bases.iter().map(|base| base.detection.clone()).collect();
+        Ok(Self { bases: engine, written, by_id, list, feeds, longest })
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -140,6 +132,25 @@ impl Correlations {
 
     pub(super) fn list(&self) -> &[Correlation] {
         &self.list
+    }
+
+    /// The rules that the correlation at that place counts, each once, those that an inner one counts too: as
+    /// the library has them, and as written.
+    pub(super) fn bases_of(&self, place: usize) -> Vec<(&CompiledRule, &Detections)> {
+        let (mut places, mut bases) = (vec![place], Vec::new());
+        // Several may refer to the same one, so that without this there could be exponentially many.
+        let mut seen = vec![false; self.list.len()];
+        while let Some(place) = places.pop() {
+            let Some(false) = seen.get_mut(place).map(|seen| std::mem::replace(seen, true)) else { continue };
+            for member in self.list.get(place).into_iter().flat_map(|correlation| &correlation.members) {
+                match member.source {
+                    Source::Base(base) if !bases.contains(&base) => bases.push(base),
+                    Source::Base(_) => {}
+                    Source::Correlation(inner) => places.push(inner),
+                }
+            }
+        }
+        bases.into_iter().filter_map(|base| Some((self.bases.rules().get(base)?, self.written.get(base)?))).collect()
     }
 
     /// How far back events are remembered; `None` without correlations.

@@ -22,7 +22,8 @@ use crate::rules::report::{Report, below};
 use crate::rules::response::{describe, refuse_unknown_keys};
 use crate::rules::rule::Rule;
 
-const KEYS: [&str; 8] = ["type", "rules", "group-by", "timespan", "timeframe", "condition", "aliases", "generate"];
+/// The keys of `correlation`.
+pub const KEYS: [&str; 8] = ["type", "rules", "group-by", "timespan", "timeframe", "condition", "aliases", "generate"];
 const TYPES: [&str; 4] = ["event_count", "value_count", "temporal", "temporal_ordered"];
 const COMPARISONS: [&str; 6] = ["gt", "gte", "lt", "lte", "eq", "neq"];
 /// Alerts are kept so long by default.

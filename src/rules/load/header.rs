@@ -10,7 +10,7 @@ use crate::rules::response::{describe, refuse_unknown_keys};
 use crate::rules::rule::Status;
 
 /// Sigma's keys of every document.
-const KEYS: [&str; 18] = [
+pub const KEYS: [&str; 18] = [
     "title",
     "id",
     "name",
@@ -33,9 +33,12 @@ const KEYS: [&str; 18] = [
 
 /// What a document is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub enum Kind {
+    /// Looks at alerts.
     Rule,
+    /// Counts what rules match.
     Correlation,
+    /// Takes out of what rules match.
     Filter,
 }
 
@@ -50,7 +53,7 @@ impl Kind {
     }
 
     /// The keys that it has beside those of every document.
-    const fn own_keys(self) -> &'static [&'static str] {
+    pub const fn own_keys(self) -> &'static [&'static str] {
         match self {
             Self::Rule => &["logsource", "detection", "response", "tests"],
             Self::Correlation => &["correlation", "generate", "response", "tests"],
@@ -152,6 +155,11 @@ fn id(mapping: &Mapping, title: Option<&str>, report: &mut Report<'_>) -> Option
 /// The word at `key`, when it is one of `known`.
 fn word<'k>(mapping: &Mapping, key: &str, known: &[&'k str], report: &mut Report<'_>) -> Option<&'k str> {
     let value = mapping.get(key)?;
+    if value.is_sequence() || value.is_mapping() {
+        let message = format!("{key} must be one word, not {}", describe(value));
+        report.error_with_hint(&[key.into()], message, known.join(", "));
+        return None;
+    }
     let word = value.as_str().map_or_else(|| describe(value), str::to_owned);
     let found = known.iter().copied().find(|known| value.as_str() == Some(known));
     if found.is_none() {

@@ -3,14 +3,15 @@
 //! Each document is checked in turn: its bounds as YAML ([`super::document`]), its top-level keys
 //! ([`header`]), its selections and condition ([`detection`]), then by the Sigma library ([`compile`]), and
 //! last whether its condition leaves any alert out ([`always`]). Then it is followed what refers to what
-//! ([`references`]). Absent: evaluation, and I/O.
+//! ([`references`]). What passes may still be likely not meant ([`advice`]). Absent: evaluation, and I/O.
 
+mod advice;
 mod always;
 mod compile;
-mod correlation;
-mod detection;
+pub(super) mod correlation;
+pub(super) mod detection;
 mod filter;
-mod header;
+pub(super) mod header;
 mod references;
 mod rule;
 
@@ -191,7 +192,7 @@ impl<'c> Loading<'c> {
             let (file, line) = (first.file.display(), first.id_place.line);
             let message = format!("the rule id {:?} is taken already, in {file}:{line}", draft.id.as_str());
             let duplicate = Diagnostic::error(&draft.file, draft.id_place, message);
-            self.problems.push(duplicate.with_hint("a rule without an id has its title as id"));
+            self.problems.push(duplicate.with_hint("give each rule an id of its own; without one its title is its id"));
         }
     }
 
@@ -202,6 +203,7 @@ impl<'c> Loading<'c> {
             let documents = drafts.iter().filter(|draft| !matches!(draft.body, Body::Filter(_))).count();
             let resolved = references::resolve(drafts, &mut self.problems, &mut self.warnings);
             if self.problems.is_empty() {
+                self.warnings.extend(advice::twins(resolved.ready.iter()));
                 match build(resolved, documents, content_hash(files)) {
                     Ok(set) => return Ok(Loaded { set, warnings: in_order(self.warnings, files) }),
                     Err(problem) => self.problems.push(problem),

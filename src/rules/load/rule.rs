@@ -4,7 +4,7 @@ use rsigma_parser::SigmaRule;
 use serde_yaml::{Mapping, Value};
 
 use super::header::{Header, Kind};
-use super::{LoadContext, always, compile, detection, header};
+use super::{LoadContext, advice, always, compile, detection, header};
 use crate::diagnostics::Diagnostic;
 use crate::rules::digest::sha256_hex;
 use crate::rules::inline_test;
@@ -43,6 +43,7 @@ pub(super) fn check(
     }
     let (header, mut sigma, response) = (header?, sigma?, response.ok()?);
     warn_of_status(&header, response.as_ref(), report);
+    advice::of_rule(mapping, response.as_ref(), report);
     // The engine's answers are told apart by id, which a rule may lack.
     sigma.id = Some(header.id.as_str().to_owned());
     let rule = response.map(|response| Rule { tests, ..rule(&header, response, report) });

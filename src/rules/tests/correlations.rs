@@ -232,7 +232,8 @@ fn a_base_with_a_response_acts_by_itself_too_and_the_most_urgent_speaks_first() 
     let text = over_two_rules(
         "  type: event_count\n  rules: Ransom\n  timespan: 1h\n  group-by: machineId\n  condition: { gte: 2 }",
     );
-    let text = text.replacen("condition: s }\n---", "condition: s }\nresponse: { action: restrict }\n---", 1);
+    let text =
+        text.replacen("condition: s }\n---", "condition: s }\nresponse: { action: restrict }\ntests: []\n---", 1);
     let loaded = load(&text).unwrap();
     assert_eq!(loaded.warnings.len(), 1, "login is idle: {:?}", loaded.warnings);
     let mut street = Street { memory: loaded.set.memory(), set: loaded.set, machine: None, tenant: "contoso" };

@@ -227,11 +227,11 @@ fn a_condition_names_selections_that_are_there() {
     );
     check(
         &restrict("  a: { a: b }\n  condition: a and (a"),
-        "5:22: the condition can not be read: expected or_op or and_op",
+        "5:22: the condition can not be read: expected 'or' or 'and'",
     );
     check(
         &restrict("  a: { a: b }\n  condition: a | count() > 5"),
-        "5:16: the condition can not be read: expected EOI, or_op, or and_op (counting after '|' is for correlations)",
+        "5:16: the condition can not be read: expected its end, 'or', or 'and' (counting after '|' is for correlations)",
     );
     check(&restrict("  a: { a: b }"), "3:1: the detection lacks 'condition'");
     check(&restrict("  a: { a: b }\n  condition: []"), "5:3: condition must be text or a list of texts, not a list");
@@ -388,7 +388,7 @@ fn an_id_belongs_to_one_rule_in_all_files() {
     let problems = load_files(&files).map(|_| ()).unwrap_err().to_string();
     assert_eq!(
         problems,
-        r#"b.yml:2:1: the rule id "3f2c" is taken already, in a.yml:2 (a rule without an id has its title as id)"#
+        r#"b.yml:2:1: the rule id "3f2c" is taken already, in a.yml:2 (give each rule an id of its own; without one its title is its id)"#
     );
     let files = [file("a.yml", &with_header("id: a rule")), file("b.yml", &with_header("status: stable"))];
     let problems = load_files(&files).map(|_| ()).unwrap_err().to_string();

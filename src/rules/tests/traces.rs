@@ -4,7 +4,7 @@ use jiff::civil::date;
 use serde_json::{Value, json};
 
 use super::{Scene, TODAY, restrict, rules};
-use crate::rules::RuleTrace;
+use crate::rules::{Memory, RuleTrace};
 
 fn trace(detection: &str, alert: Value, machine: Option<Value>) -> RuleTrace {
     let set = rules(&restrict(detection));
@@ -253,4 +253,33 @@ fn what_is_told_is_bounded_in_size_and_number() {
         assert!(selection.missed.iter().all(|missed| missed.value.to_string().len() < 2_100));
         assert!(selection.missed.iter().all(|missed| missed.expected.len() < 400), "{:?}", selection.missed);
     }
+}
+
+#[test]
+fn a_correlation_tells_what_it_counts_and_what_its_rules_make_of_the_alert() {
+    let text = "---\ntitle: High\nname: high\ndetection: { s: { severity: High }, condition: s }\n---\ntitle: Three\nid: three\ncorrelation:\n  type: event_count\n  rules: [high]\n  group-by: [machineId]\n  timespan: 1h\n  condition: { gte: 3 }\nresponse: { action: restrict }\n";
+    let set = rules(text);
+    let scene = |id: &str, severity: &str| {
+        let time = format!("2026-11-23T05:0{id}:00Z");
+        Scene::new(&json!({"id": id, "severity": severity, "machineId": "pc", "lastUpdateTime": time}), None)
+    };
+    let mut memory = set.memory();
+    let trace = |scene: &Scene, memory: &Memory| set.trace(&scene.event(), memory).remove(0);
+
+    let first = trace(&scene("1", "Low"), &memory);
+    assert_eq!((first.matched, first.missed_by.as_deref()), (false, Some("no rule that it counts matches this alert")));
+    assert_eq!(first.condition, "event_count, at least 3 alerts within 1h, for each machineId");
+    assert_eq!(told(&first)[1], r#"High: s: - severity is "Low", asked for: is "High""#);
+
+    for id in ["1", "2"] {
+        set.remember(&mut memory, &scene(id, "High").event());
+    }
+    let third = trace(&scene("3", "High"), &memory);
+    assert!(third.matched, "{third:?}");
+    assert!(told(&third)[0].contains("+ correlation.count = 3"), "{:?}", told(&third));
+    assert_eq!(told(&third)[1], r#"High: s: + severity = "High""#);
+
+    let alone = trace(&scene("3", "High"), &set.memory());
+    let why = "what is counted does not come to event_count, at least 3 alerts within 1h, for each machineId";
+    assert_eq!((alone.matched, alone.missed_by.as_deref()), (false, Some(why)));
 }

@@ -3,6 +3,7 @@
 //! The library says which part matched ([`rsigma_eval::explain_rule`], which can not disagree with what
 //! [`super::evaluate`] asks); the words come from the rule as it is written ([`expected`]). Absent: guards.
 
+mod correlated;
 mod expected;
 mod findings;
 
@@ -37,16 +38,21 @@ pub struct RuleTrace {
 
 impl RuleSet {
     /// What each rule makes of the event, in force or not: the protect rules first, then the others in the
-    /// order in which they are judged.
+    /// order in which they are judged. Of a correlation the selections are those of the rules that it counts,
+    /// behind one that says what was counted.
     #[must_use]
     pub fn trace(&self, event: &Event<'_>, memory: &Memory) -> Vec<RuleTrace> {
         let mut rules: Vec<&Arc<Rule>> = self.rules().iter().collect();
         rules.sort_by_key(|rule| (rule.response.is_restrict(), order(rule)));
-        let traced = |rule: &Arc<Rule>| match self.compiled(&rule.id) {
-            Some((compiled, written)) => trace(rule, compiled, written, event),
-            None => self.trace_correlation(rule, event, memory),
+        let traced = |rule: &Arc<Rule>| {
+            if let Some((place, correlations)) = self.correlation(&rule.id) {
+                let held = self.holds(place, event, memory);
+                return correlated::trace(rule, (place, correlations), held, event);
+            }
+            let (compiled, written) = self.compiled(&rule.id)?;
+            Some(trace(rule, compiled, written, event))
         };
-        rules.into_iter().map(traced).collect()
+        rules.into_iter().filter_map(traced).collect()
     }
 
     /// The selections of a rule that the event matches, whatever the condition makes of them; none of a
@@ -63,14 +69,6 @@ impl RuleSet {
     pub fn selections(&self, id: &RuleId) -> Vec<String> {
         let Some((compiled, _)) = self.compiled(id) else { return Vec::new() };
         names(compiled).into_iter().map(str::to_owned).collect()
-    }
-
-    /// A correlation has no selections of its own: it counts what others match.
-    fn trace_correlation(&self, rule: &Arc<Rule>, event: &Event<'_>, memory: &Memory) -> RuleTrace {
-        let matched = self.matches(&rule.id, event, memory);
-        let condition = self.correlation_in_words(&rule.id);
-        let missed_by = (!matched).then(|| format!("what it counts is not reached with this alert ({condition})"));
-        RuleTrace { rule: Arc::clone(rule), matched, condition, selections: Vec::new(), missed_by }
     }
 }
 
