@@ -195,7 +195,7 @@ impl Found {
             print(&mut out, None, &self.problems)?;
             print(&mut out, Some(WARNING), &self.warnings)?;
         }
-        let is_good = self.problems.is_empty() && !(targets.strict && !self.warnings.is_empty());
+        let is_good = self.problems.is_empty() && (self.warnings.is_empty() || !targets.strict);
         let verdict = part(if is_good { Tone::Good } else { Tone::Bad }, self.verdict(targets.strict));
         notes.line(&[verdict, plain(format_args!(": {}", self.subjects.join(", ")))])?;
         Ok(if is_good { Exit::Done } else { Exit::No })

@@ -18,6 +18,7 @@ mod explain;
 mod health;
 mod listing;
 mod output;
+mod replay;
 mod run;
 mod schema;
 mod session;
@@ -70,6 +71,8 @@ enum Command {
     Test(test::Targets),
     /// Print a JSON Schema, for editors that complete and explain what is written
     Schema(schema::Target),
+    /// Send alerts of the past through rules, as it would have gone in time, and compare with what was done
+    Replay(replay::Arguments),
     /// Look for what would keep a daemon from working: config, rules, store, clock, and each tenant's login,
     /// roles and API
     Doctor,
@@ -130,6 +133,7 @@ fn dispatch(Arguments { global, command }: Arguments, around: &mut Surroundings<
         Command::Test(targets) => test::run(&targets, &global, around),
         Command::Explain(question) => explain::run(&question, &global, around),
         Command::Schema(target) => schema::run(&target, around),
+        Command::Replay(arguments) => replay::run(&arguments, &global, around),
         Command::Doctor => doctor::run(&global, around),
         Command::Simulate(setup) => simulate::run(&setup, &global, around),
         Command::Status => with_daemon(&global, around, async |session| status::run(session).await),

@@ -19,6 +19,7 @@ use super::resolve::{Surroundings, guards, resolve};
 use super::size::is_too_large;
 use super::{Config, GuardsConfig};
 use crate::diagnostics::{Diagnostic, Place, Problems};
+use crate::model::Window;
 
 /// A configuration of a thousand tenants is smaller.
 const MOST_BYTES: usize = 256 * 1024;
@@ -103,6 +104,15 @@ pub fn default_guards() -> Option<GuardsConfig> {
     Defaults::load().lay_under(&mut document);
     let raw = serde_yaml::from_value(document.get("guards")?.clone()).ok()?;
     guards(&mut Report::new(Path::new(""), "", Overrides::of(&BTreeMap::new())), raw)
+}
+
+/// The quota of restricts where no configuration says otherwise.
+#[must_use]
+pub fn default_restrict_windows() -> Vec<Window> {
+    let mut document = Value::Null;
+    Defaults::load().lay_under(&mut document);
+    let windows = document.get("limits").and_then(|limits| limits.get("restrict")).cloned();
+    windows.and_then(|windows| serde_yaml::from_value(windows).ok()).unwrap_or_default()
 }
 
 fn yaml(text: &str) -> Result<Value, (Place, String)> {

@@ -118,8 +118,9 @@ fn explanations(text: &str) -> Vec<(String, String)> {
         };
         let behind = rest.split_once(" # ").map(|(_, comment)| comment.trim());
         let comment = [comment.as_str(), behind.unwrap_or_default()].join(" ").trim().to_owned();
-        if !comment.is_empty() {
-            found.push((path.clone(), comment));
+        let entry = (path.clone(), comment);
+        if !entry.1.is_empty() && !found.contains(&entry) {
+            found.push(entry);
         }
         open.push((indent, path));
     }

@@ -11,6 +11,7 @@ pub mod ids;
 pub mod lane;
 pub mod machine;
 pub mod machine_action;
+pub mod replay;
 pub mod time;
 pub mod view;
 pub mod vocabulary;

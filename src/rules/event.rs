@@ -87,7 +87,7 @@ impl<'a> Event<'a> {
         self.alert.iter().filter(|(key, _)| !is_ours(key))
     }
 
-    /// Every value at `path`; see [`path`](super::path).
+    /// Every value at `path`; see [`super::path`].
     pub(super) fn find(&self, path: &str) -> Found<'_> {
         if path::is_key(path) {
             return self.record(path).unwrap_or_else(|| self.alert.get(path).into());

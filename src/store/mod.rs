@@ -21,6 +21,7 @@ mod operate;
 mod read;
 mod recall;
 mod release;
+mod replay;
 mod row;
 mod settle;
 mod transition;

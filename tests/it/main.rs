@@ -20,6 +20,8 @@ mod indexes;
 mod reconcile;
 mod rehearsal;
 mod release;
+mod reload;
+mod replay;
 mod rules;
 mod seeds;
 mod simulation;

@@ -4,7 +4,7 @@
 //! daemon. Absent: the explaining itself (see [`crate::worker::explain`]).
 
 mod alert;
-mod setting;
+pub(super) mod setting;
 mod show;
 
 use std::io::Read;

@@ -42,7 +42,7 @@ pub(super) struct Setting {
 /// When there are no rules, they can not be loaded, or the config does not know the tenant.
 pub(super) fn find(question: &Question, global: &Global, around: &mut Surroundings<'_>) -> anyhow::Result<Setting> {
     let mut notes = Vec::new();
-    let config = config(question, global, around, &mut notes)?;
+    let config = config(question.rules.is_some(), global, around, &mut notes)?;
     let dir: PathBuf = match (&question.rules, &config) {
         (Some(dir), _) => dir.clone(),
         (None, Some(config)) => config.rules.dir.clone(),
@@ -66,15 +66,18 @@ pub(super) fn find(question: &Question, global: &Global, around: &mut Surroundin
     Ok(Setting { rules, guards, tenant, notes })
 }
 
-/// The config. Only where the rules are named too may it be one that can not be loaded.
-fn config(
-    question: &Question,
+/// The config. Only where the rules are named too may it be one that can not be loaded, which is noted.
+///
+/// # Errors
+/// When a config that was named or is needed can not be read or loaded.
+pub(in crate::cli) fn config(
+    rules_are_named: bool,
     global: &Global,
     around: &Surroundings<'_>,
     notes: &mut Vec<String>,
 ) -> anyhow::Result<Option<Config>> {
     let file = global.config_file();
-    if question.rules.is_none() {
+    if !rules_are_named {
         check::readable(file).context("name the rules with --rules, or a config that names them")?;
     } else if global.config.is_some() {
         check::readable(file)?;
@@ -83,7 +86,7 @@ fn config(
     }
     match config::load(file, &(around.variables)()) {
         Ok(loaded) => Ok(Some(loaded.config)),
-        Err(problems) if question.rules.is_none() => {
+        Err(problems) if !rules_are_named => {
             Err(told(&problems).context(format!("the config {} can not be loaded", file.display())))
         }
         Err(problems) => {
@@ -94,7 +97,8 @@ fn config(
     }
 }
 
-fn told(Problems(problems): &Problems) -> anyhow::Error {
+/// The first problems, as an error.
+pub(in crate::cli) fn told(Problems(problems): &Problems) -> anyhow::Error {
     let mut lines: Vec<String> = problems.iter().take(MOST_PROBLEMS).map(ToString::to_string).collect();
     if problems.len() > MOST_PROBLEMS {
         lines.push(format!("and {} more: see `stanch check`", problems.len() - MOST_PROBLEMS));

@@ -43,12 +43,19 @@ pub(super) fn definitions() -> Map<String, Value> {
     );
     definitions.insert("selection".to_owned(), selection("fields"));
     definitions.insert("fields".to_owned(), fields(&paths));
+    let names: Vec<&str> =
+        paths.iter().filter(|(_, field)| holds_a_value(field)).map(|(path, _)| path.as_str()).collect();
+    definitions.insert("field".to_owned(), json!({ "anyOf": [{ "enum": names }, { "type": "string" }] }));
     for (path, field) in paths.iter().filter(|(_, field)| matches!(field.kind, Kind::List(_))) {
         let members = field.members().iter().map(|member| (member.name.to_owned(), member)).collect::<Vec<_>>();
         definitions.insert(block_name(path), fields(&members));
         definitions.insert(format!("{}.selection", block_name(path)), selection(&block_name(path)));
     }
     definitions
+}
+
+const fn holds_a_value(field: &Field) -> bool {
+    !matches!(field.kind, Kind::Fields(_) | Kind::List(_) | Kind::Anything)
 }
 
 fn block_name(path: &str) -> String {

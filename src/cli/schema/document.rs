@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Key, described, detection, duration, flag, keys, mapping, record, text, words};
+use super::{Key, described, detection, flag, keys, mapping, record, text, words};
 
 /// The schema of one document.
 pub(super) fn schema() -> Value {
@@ -42,7 +42,11 @@ pub(super) fn filter() -> Value {
 
 const CORRELATION_DOCUMENT: &[Key] = &[
     Key { name: "correlation", about: "How many alerts, in how long a time, make a hit.", shape: correlation_body },
-    Key { name: "generate", about: "true: the rules that it refers to speak for themselves as well.", shape: flag },
+    Key {
+        name: "generate",
+        about: "Sigma's key: false is refused where a rule that is counted has a response, which it keeps.",
+        shape: flag,
+    },
 ];
 
 const FILTER_DOCUMENT: &[Key] =
@@ -58,14 +62,14 @@ pub(super) const CORRELATION: &[Key] = &[
     Key { name: "rules", about: "The ids, names or titles of the rules whose hits are counted.", shape: references },
     Key {
         name: "group-by",
-        about: "The fields that must be equal, as machineId for a count on each device.",
-        shape: references,
+        about: "The fields that must be equal, as machineId for a count on each device. Absent: the whole tenant.",
+        shape: fields,
     },
-    Key { name: "timespan", about: "In how long a time, as 10m.", shape: duration },
-    Key { name: "timeframe", about: "Another word for timespan.", shape: duration },
+    Key { name: "timespan", about: "In how long a time, as 10m or 2w; at most 90 days.", shape: timespan },
+    Key { name: "timeframe", about: "Another word for timespan.", shape: timespan },
     Key { name: "condition", about: "How many, as { gte: 3 }.", shape: correlation_condition },
     Key { name: "aliases", about: "Names for fields that are called differently in different rules.", shape: object },
-    Key { name: "generate", about: "Whether the rules that it refers to speak for themselves as well.", shape: flag },
+    Key { name: "generate", about: "The same as generate at the top.", shape: flag },
 ];
 
 fn correlation_body() -> Value {
@@ -78,6 +82,17 @@ fn correlation_type() -> Value {
 
 fn references() -> Value {
     json!({ "anyOf": [{ "type": "string" }, { "type": "array", "items": { "type": "string" } }] })
+}
+
+/// One field or several: those of MDE are offered, others and aliases are taken.
+fn fields() -> Value {
+    let one = json!({ "$ref": "#/$defs/field" });
+    json!({ "anyOf": [one, { "type": "array", "items": one, "minItems": 1, "maxItems": 8 }] })
+}
+
+/// Sigma's own durations: other units than those of [`duration`](super::duration).
+fn timespan() -> Value {
+    json!({ "type": "string", "pattern": "^[0-9]+[smhdwMy]$" })
 }
 
 fn object() -> Value {
@@ -95,7 +110,7 @@ fn correlation_condition() -> Value {
             "lte": described("At most.", number()),
             "eq": described("Just as many.", number()),
             "neq": described("Any number but this.", number()),
-            "field": described("Of value_count: the field whose different values are counted.", references()),
+            "field": described("Of value_count: the field whose different values are counted.", fields()),
         },
         "additionalProperties": false,
     });
@@ -104,6 +119,9 @@ fn correlation_condition() -> Value {
 
 fn filter_body() -> Value {
     let mut body = detection::of_rule();
+    if let Some(needed) = body.get_mut("required") {
+        *needed = json!(["rules", "condition"]);
+    }
     if let Some(properties) = body.get_mut("properties").and_then(Value::as_object_mut) {
         properties.insert("rules".to_owned(), described("The rules that it is for: their ids, or any.", references()));
     }

@@ -168,12 +168,57 @@ fn correlations_and_filters_are_known_by_their_keys() {
     assert!(schema.refusal_of_yaml(&filter.replace("filter:", "filter:\n  lab2: {}")).is_some());
 }
 
+/// Neither red lines under what the daemon takes nor silence on what it refuses.
+#[test]
+fn correlations_and_filters_are_valid_just_when_the_loader_takes_them() {
+    let schema = Schema::printed("rule");
+    let counted = "title: A\nname: a\ndetection: { s: { severity: High }, condition: s }\n";
+    let loads = |document: &str| {
+        let file = RuleFile { path: "rule.yml".into(), text: format!("{counted}---\n{document}") };
+        RuleSet::load(&[file], &LoadContext { tenants: None, today: date(2026, 11, 23) }).is_ok()
+    };
+    let correlation = "title: Many\ncorrelation: { type: value_count, rules: [a], group-by: [machineId], \
+                       timespan: 10m, condition: { gte: 3, field: title } }\nresponse: { action: restrict }\n";
+    let filter = "title: Lab\nfilter: { rules: any, lab: { machine.rbacGroupName: Lab }, condition: not lab }\n";
+    let mut taken = 0;
+    for (from, to) in [
+        ("10m", "10m"),
+        ("10m", "90s"),
+        ("10m", "2w"),
+        ("10m", "1M"),
+        ("10m", "500ms"),
+        ("10m", "10 m"),
+        ("timespan", "timeframe"),
+        ("[machineId]", "evidence.sha1"),
+        ("[machineId]", "[ours, stanch.source]"),
+        ("[machineId]", "[]"),
+        ("[machineId]", "[a, b, c, d, e, f, g, h, i]"),
+        ("gte: 3", "gte: three"),
+        ("gte: 3", "ge: 3"),
+        ("field: title", "field: [title, evidence.url]"),
+        ("rules: [a], ", ""),
+        ("rules: any", "rules: [a]"),
+        ("rules: any, ", ""),
+        (", condition: not lab", ""),
+    ] {
+        let text = if correlation.contains(from) { correlation } else { filter };
+        let changed = text.replace(from, to);
+        assert!(from == to || changed != text, "{from}");
+        let loads = loads(&changed);
+        taken += usize::from(loads);
+        assert_eq!(schema.refusal_of_yaml(&changed).is_none(), loads, "{to:?} for {from:?}");
+    }
+    assert_eq!(taken, 9);
+}
+
 #[test]
 fn fields_are_offered_with_their_values_and_explained() {
     let schema = Schema::printed("rule").text;
     let fields = &schema["$defs"]["fields"]["properties"];
     assert!(fields["severity"]["anyOf"][0]["enum"].as_array().unwrap().contains(&json!("High")));
     assert!(fields["machine.osPlatform"]["description"].as_str().unwrap().starts_with("The operating system."));
+    let names = schema["$defs"]["field"]["anyOf"][0]["enum"].as_array().unwrap();
+    assert!(names.contains(&json!("machineId")) && names.contains(&json!("evidence.sha1")), "{names:?}");
     assert!(fields["evidence[any]"]["description"].is_string());
     assert!(schema["$defs"]["members_of_evidence"]["properties"]["sha1"]["description"].is_string());
 }

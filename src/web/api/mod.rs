@@ -8,6 +8,7 @@ mod alerts;
 mod ask;
 mod brake;
 mod devices;
+mod replay;
 #[cfg(test)]
 mod tests;
 
@@ -49,6 +50,8 @@ pub(super) fn router() -> Router<Arc<Web>> {
         .route("/devices/{id}/record", get(devices::record))
         .route("/devices/{id}/restrict", post(devices::restrict))
         .route("/devices/{id}/release", post(devices::release))
+        .route("/replay/alerts", get(replay::alerts))
+        .route("/replay/machines", get(replay::machines))
         .layer(DefaultBodyLimit::max(MOST_BODY_BYTES))
 }
 
