@@ -47,13 +47,18 @@ async fn a_rule_that_matches_every_alert_of_five_thousand_devices_restricts_as_m
     let app = TestApp::builder()
         .rules(&[EVERYTHING])
         .set("GUARDS__BLAST_RADIUS", DEFAULT_CAPS)
+        .without_polling()
         .start(|simulator| {
             for device in 0..FLEET {
                 simulator.add_machine(machine(device)).unwrap();
-                simulator.add_alert(ransomware(&format!("alert-{device}"), device)).unwrap();
             }
         })
         .await;
+    app.until("the first inventory", async || app.store().inventory_at(&TestApp::tenant()).await.unwrap()).await;
+    let alerts: Vec<_> = (0..FLEET).map(|device| ransomware(&format!("alert-{device}"), device)).collect();
+    for page in alerts.chunks(500) {
+        app.send(page).await;
+    }
 
     assert_eq!(counts(&app, FLEET as u64).await, (50, 4_950));
     let ledger = app.simulator.ledger();
@@ -97,7 +102,8 @@ async fn no_more_than_the_share_of_the_fleet_is_restricted_at_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_limit_of_a_rule_holds_what_is_beyond_it_and_no_other_rule() {
     let limited = format!("{RANSOMWARE}  limit: {{ devices: 3, per: 1h }}\n");
-    let other = EVERYTHING.replace("alert: { id: '*' }", "alert: { category: Exploit }").replace("  match_all: true\n", "");
+    let other =
+        EVERYTHING.replace("alert: { id: '*' }", "alert: { category: Exploit }").replace("  match_all: true\n", "");
     let app = TestApp::builder()
         .rules(&[&limited, &other])
         .start(|simulator| {
