@@ -26,6 +26,7 @@ use crate::store::{Store, StoreError};
 use crate::web;
 use crate::worker::board::Board;
 use crate::worker::poll::Poll;
+use crate::worker::recall::Current;
 use crate::worker::{TenantWork, Work, decide, inventory, look, rules, send, sign_in, timers};
 
 /// How long what is on the wire may take to end once the stop is asked for; what is left then stays
@@ -273,6 +274,7 @@ async fn build(
         decide: Notify::new(),
         timers: Notify::new(),
         reload: Notify::new(),
+        recall: Current::default(),
         stop: CancellationToken::new(),
     };
     Ok((Arc::new(work), warnings))

@@ -23,6 +23,7 @@ pub mod intake;
 pub mod metrics;
 pub mod model;
 pub mod quota;
+pub mod rehearsal;
 pub mod rules;
 pub mod simulator;
 pub mod store;

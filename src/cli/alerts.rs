@@ -11,7 +11,7 @@ use super::listing::Listing;
 use super::output::{Table, Tone, flowing, part, plain, time, whole};
 use super::session::Session;
 use crate::model::view::{AlertState, AlertView};
-use crate::model::{AlertId, Decision, Outcome};
+use crate::model::{AlertId, Decision};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -127,15 +127,9 @@ fn show(alert: &AlertView, session: &mut Session<'_>) -> anyhow::Result<()> {
 }
 
 fn show_decision(decision: &Decision, session: &mut Session<'_>) -> anyhow::Result<()> {
-    let tone = match decision.outcome {
-        Outcome::Acted => Tone::Good,
-        Outcome::Coalesced => Tone::Busy,
-        Outcome::Held => Tone::Warn,
-        Outcome::Shadowed | Outcome::Protected | Outcome::Suppressed => Tone::Faint,
-    };
     session.out.line(&[
         plain("  "),
-        part(tone, decision.outcome.as_str()),
+        part(Tone::of_outcome(decision.outcome), decision.outcome.as_str()),
         plain(format_args!("  {}", decision.reason)),
     ])?;
     let mut facts = Table::facts().indented(4);

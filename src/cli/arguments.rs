@@ -119,7 +119,8 @@ pub(super) enum Since {
 }
 
 impl Since {
-    fn resolved(&self, now: Timestamp) -> Timestamp {
+    /// The time that is meant.
+    pub(super) fn resolved(&self, now: Timestamp) -> Timestamp {
         match self {
             Self::Back(span) => now.checked_sub(span.duration()).unwrap_or(Timestamp::MIN),
             Self::At(time) => *time,

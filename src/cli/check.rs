@@ -1,14 +1,16 @@
 //! `check`: the config and the rules, judged by the loaders that the daemon uses.
 //!
 //! Absent: the judging itself (see [`crate::config`] and [`crate::rules`]), and whatever asks the network
-//! or the store, which is `doctor`.
+//! or the store, which is `doctor`. Next: [`annotate`], the forms of a CI.
+
+mod annotate;
 
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use clap::Args;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -20,21 +22,33 @@ use super::output::{Screen, Tone, part, plain};
 use super::screen;
 use super::surroundings::Surroundings;
 use crate::config;
-use crate::diagnostics::{Diagnostic, Place};
+use crate::diagnostics::{Diagnostic, Place, Severity};
 use crate::model::TenantName;
 use crate::rules::{LoadContext, RuleFile, RuleSet};
 
-/// What is checked.
+/// What a line of a warning begins with.
+const WARNING: &str = "warning: ";
+
+/// What is checked, and how it is told.
 #[derive(Debug, Args)]
 pub(super) struct Targets {
     /// Rule files or folders of them: only these, and no config unless --config names one
     /// [default: the config and the folder of its rules]
     #[arg(value_name = "PATH")]
     paths: Vec<PathBuf>,
+    /// Let warnings count as problems: exit 1 when there is any
+    #[arg(long)]
+    strict: bool,
+    /// Print problems and warnings so that this CI shows them beside their lines
+    #[arg(long, value_name = "CI")]
+    annotate: Option<annotate::Ci>,
 }
 
-/// Exit 0 when there is no problem, 1 when there is one. A config that is not there is no answer: 2.
+/// Exit 0 when there is no problem, 1 when there is one, or a warning under `--strict`. A config that is not there is no answer: 2.
 pub(super) fn run(targets: &Targets, global: &Global, around: &mut Surroundings<'_>) -> anyhow::Result<Exit> {
+    if global.json && targets.annotate.is_some() {
+        bail!("--json and --annotate each want stdout for themselves: give one of them");
+    }
     let named = global.config.as_deref();
     let config = named.or_else(|| targets.paths.is_empty().then(|| global.config_file()));
     let mut found = Found::default();
@@ -46,6 +60,11 @@ pub(super) fn run(targets: &Targets, global: &Global, around: &mut Surroundings<
         match config::load(file, &(around.variables)()) {
             Ok(loaded) => {
                 found.warnings.extend(loaded.warnings);
+                let now = around.clock.now();
+                let of_today = loaded.certificates.iter().filter_map(|certificate| certificate.at(now));
+                let (wrong, ending): (Vec<_>, Vec<_>) = of_today.partition(|one| one.severity == Severity::Error);
+                found.problems.extend(wrong);
+                found.warnings.extend(ending);
                 tenants = Some(loaded.config.tenants.into_iter().map(|tenant| tenant.name).collect::<Vec<_>>());
                 if paths.is_empty() {
                     paths.push(loaded.config.rules.dir);
@@ -59,7 +78,7 @@ pub(super) fn run(targets: &Targets, global: &Global, around: &mut Surroundings<
     } else {
         found.rules(rules(&paths, tenants.as_deref(), around.clock.now()));
     }
-    found.tell(global.json, around)
+    found.tell(targets, global.json, around)
 }
 
 /// A config that can not be opened was not judged at all.
@@ -160,25 +179,38 @@ impl Found {
     }
 
     /// Problems are the data; how it went is a remark.
-    fn tell(mut self, json: bool, around: &mut Surroundings<'_>) -> anyhow::Result<Exit> {
+    fn tell(mut self, targets: &Targets, json: bool, around: &mut Surroundings<'_>) -> anyhow::Result<Exit> {
         sort(&mut self.problems);
         sort(&mut self.warnings);
         let mut out = screen(around.out, around.out_terminal);
         let mut notes = screen(around.err, around.err_terminal);
-        if json {
+        if let Some(ci) = targets.annotate {
+            let all: Vec<&Diagnostic> = self.problems.iter().chain(&self.warnings).collect();
+            annotate::print(ci, &all, &mut out)?;
+        } else if json {
             let rows: Vec<Row<'_>> = self.problems.iter().map(Row::of).collect();
             out.json(&serde_json::to_string(&rows)?)?;
+            print(&mut notes, Some(WARNING), &self.warnings)?;
         } else {
             print(&mut out, None, &self.problems)?;
+            print(&mut out, Some(WARNING), &self.warnings)?;
         }
-        print(if json { &mut notes } else { &mut out }, Some("warning: "), &self.warnings)?;
-        let subjects = plain(format_args!(": {}", self.subjects.join(", ")));
-        let (exit, verdict) = match self.problems.len() {
-            0 => (Exit::Done, part(Tone::Good, "no problem")),
-            count => (Exit::No, part(Tone::Bad, many(count, "problem"))),
+        let is_good = self.problems.is_empty() && (self.warnings.is_empty() || !targets.strict);
+        let verdict = part(if is_good { Tone::Good } else { Tone::Bad }, self.verdict(targets.strict));
+        notes.line(&[verdict, plain(format_args!(": {}", self.subjects.join(", ")))])?;
+        Ok(if is_good { Exit::Done } else { Exit::No })
+    }
+
+    /// `no problem`, `2 problems`, `no problem, 1 warning`. Warnings are counted where they decide.
+    fn verdict(&self, strict: bool) -> String {
+        let problems = match self.problems.len() {
+            0 => "no problem".to_owned(),
+            count => many(count, "problem"),
         };
-        notes.line(&[verdict, subjects])?;
-        Ok(exit)
+        match self.warnings.len() {
+            count @ 1.. if strict => format!("{problems}, {}", many(count, "warning")),
+            _ => problems,
+        }
     }
 }
 
@@ -199,7 +231,7 @@ fn sort(diagnostics: &mut [Diagnostic]) {
 }
 
 /// A line for each, which scripts read; at a terminal the place is shown as well.
-fn print(to: &mut Screen<'_>, label: Option<&str>, diagnostics: &[Diagnostic]) -> std::io::Result<()> {
+pub(super) fn print(to: &mut Screen<'_>, label: Option<&str>, diagnostics: &[Diagnostic]) -> std::io::Result<()> {
     for diagnostic in diagnostics {
         to.line(&[part(Tone::Warn, label.unwrap_or_default()), plain(diagnostic)])?;
         if to.is_terminal() {

@@ -14,15 +14,19 @@ mod demo;
 mod devices;
 mod doctor;
 mod exit;
+mod explain;
 mod health;
 mod listing;
 mod output;
+mod replay;
 mod run;
+mod schema;
 mod session;
 mod simulate;
 mod socket;
 mod status;
 mod surroundings;
+mod test;
 #[cfg(test)]
 mod test_daemon;
 
@@ -61,6 +65,14 @@ enum Command {
     Demo(demo::Demo),
     /// Check the config and the rules, without a daemon: every problem with its place and its mend
     Check(check::Targets),
+    /// Tell why an alert comes to what it comes to: each rule, each selection, each guard
+    Explain(explain::Question),
+    /// Run the tests that the rules carry, without a daemon, and name the selections that none reaches
+    Test(test::Targets),
+    /// Print a JSON Schema, for editors that complete and explain what is written
+    Schema(schema::Target),
+    /// Send alerts of the past through rules, as it would have gone in time, and compare with what was done
+    Replay(replay::Arguments),
     /// Look for what would keep a daemon from working: config, rules, store, clock, and each tenant's login,
     /// roles and API
     Doctor,
@@ -96,7 +108,8 @@ pub fn main() -> ExitCode {
 /// A reader of the output that goes away early, as `head` does, has what it wanted: that is no error.
 pub fn run(arguments: impl IntoIterator<Item = OsString>, around: &mut Surroundings<'_>) -> Exit {
     let mut out = Watched::new(&mut *around.out);
-    let result = obey(arguments, &mut Surroundings { out: &mut out, err: &mut *around.err, ..*around });
+    let (err, input) = (&mut *around.err, &mut *around.input);
+    let result = obey(arguments, &mut Surroundings { out: &mut out, err, input, ..*around });
     if result.is_err() && out.reader_is_gone() {
         return Exit::Done;
     }
@@ -117,6 +130,10 @@ fn dispatch(Arguments { global, command }: Arguments, around: &mut Surroundings<
         Command::Run => run::run(global.config_file()),
         Command::Demo(demo) => demo::run(&demo, &global, around),
         Command::Check(targets) => check::run(&targets, &global, around),
+        Command::Test(targets) => test::run(&targets, &global, around),
+        Command::Explain(question) => explain::run(&question, &global, around),
+        Command::Schema(target) => schema::run(&target, around),
+        Command::Replay(arguments) => replay::run(&arguments, &global, around),
         Command::Doctor => doctor::run(&global, around),
         Command::Simulate(setup) => simulate::run(&setup, &global, around),
         Command::Status => with_daemon(&global, around, async |session| status::run(session).await),

@@ -32,18 +32,25 @@ pub(super) fn with_daemon<C>(global: &Global, around: &mut Surroundings<'_>, com
 where
     C: AsyncFnOnce(&mut Session<'_>) -> anyhow::Result<Exit>,
 {
-    let client = match &global.url {
-        Some(url) => Client::over_network(url.clone(), token(around))?,
-        None => Client::over_socket(&socket::find(global.config.as_deref(), around.environment)?)?,
-    };
     let mut session = Session {
-        client,
+        client: client(global, around)?,
         out: screen(around.out, around.out_terminal),
         notes: screen(around.err, around.err_terminal),
         json: global.json,
         now: around.clock.now(),
     };
     super::block_on(&mut tokio::runtime::Builder::new_current_thread(), command(&mut session))
+}
+
+/// Speaks to the daemon that `global` names.
+///
+/// # Errors
+/// When it is not known where the daemon is.
+pub(super) fn client(global: &Global, around: &Surroundings<'_>) -> anyhow::Result<Client> {
+    match &global.url {
+        Some(url) => Client::over_network(url.clone(), token(around)),
+        None => Client::over_socket(&socket::find(global.config.as_deref(), around.environment)?),
+    }
 }
 
 fn token(around: &Surroundings<'_>) -> Option<SecretString> {

@@ -161,7 +161,10 @@ fn welcome(setup: &Setup, json: bool, url: &str, out: &mut Screen<'_>) -> anyhow
     for key in ["api_url", "login_url"] {
         out.line(&[plain(format_args!("    {key}: {url}"))])?;
     }
-    out.line(&[part(Tone::Faint, "  tenant_id is any GUID, client_id anything, and every secret is taken")])?;
+    out.line(&[part(
+        Tone::Faint,
+        "  tenant_id is any GUID, client_id anything, and every secret, certificate and token is taken",
+    )])?;
     out.section("What it has seen")?;
     out.line(&[plain(format_args!("  {url}/simulator/ledger"))])?;
     out.blank()?;

@@ -3,7 +3,7 @@
 //! Tests hand in their own, and so see exactly what a person would. Absent: the arguments.
 
 use std::collections::BTreeMap;
-use std::io::{self, IsTerminal as _, Write};
+use std::io::{self, IsTerminal as _, Read, Write};
 
 use super::output;
 use crate::clock::{Clock, SystemClock};
@@ -15,6 +15,8 @@ pub struct Surroundings<'a> {
     pub out: &'a mut dyn Write,
     /// Where problems go.
     pub err: &'a mut dyn Write,
+    /// What is piped in.
+    pub input: &'a mut dyn Read,
     /// What is known of the terminal behind `out`.
     pub out_terminal: Option<Terminal>,
     /// What is known of the terminal behind `err`.
@@ -92,6 +94,7 @@ pub(super) fn of_this_process<T>(command: impl FnOnce(&mut Surroundings<'_>) -> 
     command(&mut Surroundings {
         out: &mut stdout,
         err: &mut stderr,
+        input: &mut std::io::stdin(),
         out_terminal,
         err_terminal,
         environment: &environment,

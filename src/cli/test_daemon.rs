@@ -139,12 +139,23 @@ pub(super) fn run_with(
     terminal_width: Option<u16>,
     environment: &dyn Fn(&str) -> Option<String>,
 ) -> Ran {
+    run_piped(command, "", terminal_width, environment)
+}
+
+/// Runs the program with these words, and `input` piped into it.
+pub(super) fn run_piped(
+    command: &str,
+    input: &str,
+    terminal_width: Option<u16>,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Ran {
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let exit = run(
         words(&format!("stanch {command}")).into_iter().map(Into::into),
         &mut Surroundings {
             out: &mut out,
             err: &mut err,
+            input: &mut input.as_bytes(),
             out_terminal: terminal_width.map(|width| Terminal { width, colour: false }),
             err_terminal: None,
             environment,

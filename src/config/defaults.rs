@@ -8,7 +8,8 @@ const DEFAULTS: &str = include_str!("defaults.yaml");
 
 /// The defaults, in three groups.
 pub(super) struct Defaults {
-    document: Value,
+    /// All of them.
+    pub(super) document: Value,
 }
 
 impl Defaults {

@@ -10,14 +10,16 @@ use std::path::Path;
 
 use serde_yaml::Value;
 
-use super::Config;
+use super::certificate::NamedCertificate;
 use super::defaults::Defaults;
 use super::overrides::Overrides;
 use super::read::read;
 use super::report::Report;
-use super::resolve::{Surroundings, resolve};
+use super::resolve::{Surroundings, guards, resolve};
 use super::size::is_too_large;
+use super::{Config, GuardsConfig};
 use crate::diagnostics::{Diagnostic, Place, Problems};
+use crate::model::Window;
 
 /// A configuration of a thousand tenants is smaller.
 const MOST_BYTES: usize = 256 * 1024;
@@ -29,6 +31,8 @@ pub struct Loaded {
     pub config: Config,
     /// What is legal but likely not meant, for the log and `check`.
     pub warnings: Vec<Diagnostic>,
+    /// The certificates that it names; whether they are valid is a question of the day.
+    pub certificates: Vec<NamedCertificate>,
 }
 
 /// The environment of this process, less what is not UTF-8.
@@ -88,8 +92,27 @@ pub fn parse(file: &Path, text: &str, environment: &BTreeMap<String, String>) ->
     let folder = file.parent().unwrap_or_else(|| Path::new(""));
     let raw = read(document, &mut report);
     let config = raw.and_then(|raw| resolve(raw, &Surroundings { folder, environment }, &mut report));
+    let certificates = report.take_certificates();
     let (config, warnings) = report.finish(config)?;
-    Ok(Loaded { config, warnings })
+    Ok(Loaded { config, warnings, certificates })
+}
+
+/// What guards go by where no configuration says otherwise; `None` never, as a test holds.
+#[must_use]
+pub fn default_guards() -> Option<GuardsConfig> {
+    let mut document = Value::Null;
+    Defaults::load().lay_under(&mut document);
+    let raw = serde_yaml::from_value(document.get("guards")?.clone()).ok()?;
+    guards(&mut Report::new(Path::new(""), "", Overrides::of(&BTreeMap::new())), raw)
+}
+
+/// The quota of restricts where no configuration says otherwise.
+#[must_use]
+pub fn default_restrict_windows() -> Vec<Window> {
+    let mut document = Value::Null;
+    Defaults::load().lay_under(&mut document);
+    let windows = document.get("limits").and_then(|limits| limits.get("restrict")).cloned();
+    windows.and_then(|windows| serde_yaml::from_value(windows).ok()).unwrap_or_default()
 }
 
 fn yaml(text: &str) -> Result<Value, (Place, String)> {
@@ -106,7 +129,7 @@ fn yaml(text: &str) -> Result<Value, (Place, String)> {
         };
         let place = Place { line: at.line(), column: at.column() };
         let tail = format!(" at line {} column {}", place.line, place.column);
-        (place, in_plain_words(message.replace(&tail, "")))
+        (place.within(text), in_plain_words(message.replace(&tail, "")))
     })
 }
 

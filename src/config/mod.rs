@@ -2,12 +2,14 @@
 //!
 //! Everything is read and checked before any port opens. Absent: any use of it.
 
+mod certificate;
 mod defaults;
 mod key_path;
 pub mod load;
 mod overrides;
 pub mod raw;
 mod read;
+mod reference;
 mod report;
 mod resolve;
 mod secret;
@@ -15,13 +17,16 @@ mod size;
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use secrecy::SecretString;
 use url::Url;
 
-pub use load::{Loaded, environment, load, parse};
+pub use certificate::{Certificate, CertificateError, ENDS_SOON_DAYS, NamedCertificate, SigningCertificate};
+pub use load::{Loaded, default_guards, default_restrict_windows, environment, load, parse};
+pub use reference::Reference;
 pub use secret::{SecretError, read_secret};
 
 use crate::model::{SourceName, Span, TenantName, Window};
@@ -58,9 +63,7 @@ pub struct Tenant {
     pub name: TenantName,
     /// Entra's id of it.
     pub tenant_id: String,
-    /// The application's id.
-    pub client_id: String,
-    /// How the application proves who it is.
+    /// Who signs in, and with what.
     pub credential: Credential,
     /// The origin of the MDE API, without a trailing slash; `/api/...` is appended.
     pub api_url: Url,
@@ -70,13 +73,51 @@ pub struct Tenant {
     pub scope: String,
 }
 
-/// How the application proves who it is.
+/// Who signs in, and with what.
 #[derive(Debug, Clone)]
 pub enum Credential {
-    /// A client secret in a file, read anew for each sign-in so that it can be rotated.
+    /// An app registration.
+    Application {
+        /// Its id.
+        client_id: String,
+        /// How it proves who it is.
+        proof: Proof,
+    },
+    /// The managed identity of the Azure machine that this runs on; [`Tenant::login_url`] is the origin of
+    /// that machine's identity endpoint.
+    ManagedIdentity {
+        /// Which of its identities; absent, the machine has one only.
+        client_id: Option<String>,
+    },
+}
+
+impl fmt::Display for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Application { client_id, .. } => write!(f, "application {client_id}"),
+            Self::ManagedIdentity { client_id: Some(id) } => write!(f, "managed identity {id}"),
+            Self::ManagedIdentity { client_id: None } => f.write_str("the managed identity of this machine"),
+        }
+    }
+}
+
+/// How an app registration proves who it is. Files are read anew for each sign-in, so that they can be
+/// rotated.
+#[derive(Debug, Clone)]
+pub enum Proof {
+    /// A client secret in a file.
     SecretFile(PathBuf),
     /// A client secret from the environment, read at start.
     Secret(SecretString),
+    /// A certificate and its key, both PEM files.
+    Certificate {
+        /// The certificate.
+        certificate_file: PathBuf,
+        /// Its private key.
+        key_file: PathBuf,
+    },
+    /// A file with a token of another identity provider that Entra trusts.
+    FederatedTokenFile(PathBuf),
 }
 
 /// Where alerts come from.

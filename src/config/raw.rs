@@ -75,14 +75,14 @@ pub struct RawCredential {
     pub secret_file: Option<PathBuf>,
     /// The environment variable with the client secret.
     pub secret_env: Option<String>,
-    /// A certificate: not built yet.
-    pub certificate_file: Option<Value>,
-    /// Its key: not built yet.
-    pub key_file: Option<Value>,
-    /// A token of another identity provider: not built yet.
-    pub federated_token_file: Option<Value>,
-    /// The identity of the machine in Azure: not built yet.
-    pub managed_identity: Option<Value>,
+    /// A PEM file with the certificate.
+    pub certificate_file: Option<PathBuf>,
+    /// A PEM file with its key.
+    pub key_file: Option<PathBuf>,
+    /// A file with a token of another identity provider.
+    pub federated_token_file: Option<PathBuf>,
+    /// The identity of the machine in Azure.
+    pub managed_identity: Option<bool>,
 }
 
 /// Microsoft's clouds.
@@ -91,12 +91,25 @@ pub struct RawCredential {
 pub enum Cloud {
     /// The commercial cloud.
     Public,
-    /// GCC: not built yet.
+    /// GCC, for US authorities.
     Gcc,
-    /// GCC High: not built yet.
+    /// GCC High.
     GccHigh,
-    /// The Department of Defense: not built yet.
+    /// The Department of Defense.
     Dod,
+}
+
+impl Cloud {
+    /// The word in the configuration.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Public => "public",
+            Self::Gcc => "gcc",
+            Self::GccHigh => "gcc_high",
+            Self::Dod => "dod",
+        }
+    }
 }
 
 /// The regions of the public cloud that have an API host of their own.

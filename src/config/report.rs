@@ -6,6 +6,7 @@
 use std::ops::RangeInclusive;
 use std::path::Path;
 
+use super::certificate::{Certificate, NamedCertificate};
 use super::key_path::KeyPath;
 use super::overrides::Overrides;
 use super::raw::RawSpan;
@@ -24,11 +25,20 @@ pub(super) struct Report<'a> {
     /// Keys that a misspelt neighbour was surely meant to be: they are not missing.
     excused: Vec<KeyPath>,
     warnings: Vec<Diagnostic>,
+    certificates: Vec<NamedCertificate>,
 }
 
 impl<'a> Report<'a> {
     pub(super) const fn new(file: &'a Path, text: &'a str, overrides: Overrides) -> Self {
-        Self { file, text, overrides, problems: Vec::new(), excused: Vec::new(), warnings: Vec::new() }
+        Self {
+            file,
+            text,
+            overrides,
+            problems: Vec::new(),
+            excused: Vec::new(),
+            warnings: Vec::new(),
+            certificates: Vec::new(),
+        }
     }
 
     /// Notes an error at a key.
@@ -58,13 +68,30 @@ impl<'a> Report<'a> {
         self.warnings.push(warning.with_hint(hint));
     }
 
+    /// Notes a certificate that is named at a key.
+    pub(super) fn names_certificate(&mut self, at: &KeyPath, path: &Path, certificate: Certificate) {
+        let (config, place) = (self.file.to_owned(), self.place(at));
+        let (key, path) = (self.key(at), path.to_owned());
+        self.certificates.push(NamedCertificate { config, place, key, path, certificate });
+    }
+
+    /// The certificates that were named.
+    pub(super) fn take_certificates(&mut self) -> Vec<NamedCertificate> {
+        std::mem::take(&mut self.certificates)
+    }
+
     fn place(&self, at: &KeyPath) -> Place {
         locate(self.text, &at.steps())
     }
 
     fn sentence(&self, at: &KeyPath, message: &str) -> String {
+        if at.parts().is_empty() { message.to_owned() } else { format!("{}: {message}", self.key(at)) }
+    }
+
+    /// A key, and the variable that it comes from.
+    fn key(&self, at: &KeyPath) -> String {
         let variable = self.overrides.variable_of(at).map(|name| format!(" (from {name})")).unwrap_or_default();
-        if at.parts().is_empty() { message.to_owned() } else { format!("{at}{variable}: {message}") }
+        format!("{at}{variable}")
     }
 
     /// Holds a key for written, as a misspelt one was surely meant to be it.

@@ -13,17 +13,28 @@ const MOST_BYTES: u64 = 64 * 1024;
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
     /// The file cannot be read.
-    #[error("the secret file cannot be read")]
+    #[error("the file cannot be read")]
     Unreadable(#[source] std::io::Error),
     /// Nothing stands in it but line breaks.
-    #[error("the secret file is empty")]
+    #[error("the file is empty")]
     Empty,
     /// It is longer than any secret.
-    #[error("the secret file is longer than 64 KiB")]
+    #[error("the file is longer than 64 KiB")]
     TooLong,
     /// It is not text.
-    #[error("the secret file is not UTF-8 text")]
+    #[error("the file is not UTF-8 text")]
     NotText,
+}
+
+impl SecretError {
+    /// The error and what the system says of it.
+    #[must_use]
+    pub fn in_full(&self) -> String {
+        match self {
+            Self::Unreadable(cause) => format!("{self}: {cause}"),
+            Self::Empty | Self::TooLong | Self::NotText => self.to_string(),
+        }
+    }
 }
 
 /// The secret in a file, without the line breaks at its end.

@@ -62,11 +62,8 @@ impl Client {
         clock: Arc<dyn Clock>,
         observer: Observer,
     ) -> Result<Self, ClientError> {
-        let login = below(&tenant.login_url, &[&tenant.tenant_id, "oauth2", "v2.0", "token"]);
-        let login = login.ok_or_else(|| ClientError::Address(tenant.login_url.clone()))?;
         let origin = below(&tenant.api_url, &[]).ok_or_else(|| ClientError::Address(tenant.api_url.clone()))?;
-        let login_http = Http::new(&login, request_timeout, Arc::clone(&clock), Arc::clone(&observer))?;
-        let tokens = Tokens::new(tenant, login, login_http, request_timeout);
+        let tokens = Tokens::new(tenant, request_timeout, Arc::clone(&clock), Arc::clone(&observer))?;
         let http = Http::new(&origin, request_timeout, clock, observer)?;
         Ok(Self { origin, http, tokens, refused: Mutex::default() })
     }
@@ -256,7 +253,7 @@ impl Client {
 }
 
 /// `origin` and `path`, each part of it escaped; a path prefix of `origin` is kept.
-fn below(origin: &Url, path: &[&str]) -> Option<Url> {
+pub(super) fn below(origin: &Url, path: &[&str]) -> Option<Url> {
     let mut url = origin.clone();
     url.set_query(None);
     url.set_fragment(None);

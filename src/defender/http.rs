@@ -117,7 +117,7 @@ impl fmt::Debug for Http {
 
 impl Http {
     /// A way to the host of `origin`. Redirects are not followed and nothing is sent twice; the system's
-    /// proxy is used, but never for a loopback address.
+    /// proxy is used, but never for an address that only this machine can mean.
     pub(super) fn new(
         origin: &Url,
         timeout: Duration,
@@ -133,7 +133,7 @@ impl Http {
             .referer(false)
             .connect_timeout(connect_timeout)
             .timeout(timeout);
-        if is_loopback(origin) {
+        if is_of_this_machine(origin) {
             builder = builder.no_proxy();
         }
         Ok(Self { client: builder.build()?, clock, observer })
@@ -194,10 +194,11 @@ fn contains(haystack: &[u8], needle: &[u8]) -> bool {
     !needle.is_empty() && haystack.windows(needle.len()).any(|window| window == needle)
 }
 
-/// Whether the host of `url` is this machine.
-fn is_loopback(url: &Url) -> bool {
+/// Whether the host of `url` means something else on each machine: itself, or what is on its own link, as
+/// the identity endpoint in Azure.
+fn is_of_this_machine(url: &Url) -> bool {
     match url.host() {
-        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv4(address)) => address.is_loopback() || address.is_link_local(),
         Some(Host::Ipv6(address)) => address.is_loopback(),
         Some(Host::Domain(name)) => name.eq_ignore_ascii_case("localhost") || name.ends_with(".localhost"),
         None => false,
@@ -279,12 +280,18 @@ mod tests {
     }
 
     #[test]
-    fn loopback_is_told_by_address_and_name() {
-        for url in ["http://127.0.0.1:1", "http://127.9.9.9", "http://[::1]:8080", "http://localhost"] {
-            assert!(is_loopback(&url.parse().unwrap()), "{url}");
+    fn what_no_proxy_can_reach_is_told_by_address_and_name() {
+        for url in [
+            "http://169.254.169.254",
+            "http://127.0.0.1:1",
+            "http://127.9.9.9",
+            "http://[::1]:8080",
+            "http://localhost",
+        ] {
+            assert!(is_of_this_machine(&url.parse().unwrap()), "{url}");
         }
         for url in ["https://login.microsoftonline.com", "http://10.0.0.1", "http://localhost.example.com"] {
-            assert!(!is_loopback(&url.parse().unwrap()), "{url}");
+            assert!(!is_of_this_machine(&url.parse().unwrap()), "{url}");
         }
     }
 }

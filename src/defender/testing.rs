@@ -18,7 +18,7 @@ use url::Url;
 use super::client::Client;
 use super::http::Call;
 use crate::clock::Clock;
-use crate::config::{Credential, Tenant};
+use crate::config::{Credential, Proof, Tenant};
 use crate::model::TenantName;
 
 /// A clock that stands until it is moved.
@@ -148,8 +148,10 @@ pub(super) fn client_of(api: &Url, timeout: Duration, clock: Arc<SetClock>) -> (
     let tenant = Tenant {
         name: TenantName::new("contoso").unwrap(),
         tenant_id: "11111111-1111-4111-8111-111111111111".to_owned(),
-        client_id: "22222222-2222-4222-8222-222222222222".to_owned(),
-        credential: Credential::Secret("hunter2".to_owned().into()),
+        credential: Credential::Application {
+            client_id: "22222222-2222-4222-8222-222222222222".to_owned(),
+            proof: Proof::Secret("hunter2".to_owned().into()),
+        },
         api_url: api.clone(),
         login_url: api.clone(),
         scope: "https://api.securitycenter.microsoft.com/.default".to_owned(),

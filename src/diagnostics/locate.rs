@@ -16,6 +16,17 @@ pub struct Place {
 impl Place {
     /// The start of a file.
     pub const START: Self = Self { line: 1, column: 1 };
+
+    /// The same, or the nearest place inside the text. Parsers tell past its end what is missing there, and to
+    /// YAML more characters end a line than to editors.
+    #[must_use]
+    pub fn within(self, text: &str) -> Self {
+        let lines = text.lines().count().max(1);
+        let line = self.line.clamp(1, lines);
+        let end = text.lines().nth(line - 1).map_or(1, |line| line.chars().count() + 1);
+        let column = if self.line > lines { end } else { self.column.clamp(1, end) };
+        Self { line, column }
+    }
 }
 
 /// One step on the way to a place in a YAML text.
@@ -48,6 +59,7 @@ pub fn locate(text: &str, path: &[Step]) -> Place {
         .filter_map(|depth| path.get(..depth))
         .find_map(|path| locate_exactly(text, path))
         .unwrap_or(Place::START)
+        .within(text)
 }
 
 /// The parser tells where it stood when a visitor failed, so a visitor that fails at the wanted place
@@ -170,6 +182,18 @@ mod tests {
         for (path, (line, column)) in cases {
             assert_eq!(locate(TEXT, path), Place { line, column }, "{path:?}");
         }
+    }
+
+    #[test]
+    fn a_place_is_inside_the_text_whatever_else_ends_a_line_to_yaml() {
+        let text = "a: 1\rb: 2\u{85}c: 3\u{2028}d: 4";
+        for key in ["a", "b", "c", "d"] {
+            let place = locate(text, &[key.into()]);
+            assert!(place.line == 1 && place.column <= text.chars().count() + 1, "{key}: {place:?}");
+        }
+        assert_eq!(Place { line: 9, column: 4 }.within("one\ntwo\n"), Place { line: 2, column: 4 });
+        assert_eq!(Place { line: 1, column: 9 }.within("one\ntwo\n"), Place { line: 1, column: 4 });
+        assert_eq!(Place { line: 3, column: 1 }.within(""), Place::START);
     }
 
     #[test]

@@ -13,6 +13,23 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .map(|(_, candidate)| candidate)
 }
 
+/// The candidate that `word` is by two slips at most, digits aside: for words that may well be right, as
+/// `WindowsServer2028` may be one day. `None` for a candidate itself.
+#[must_use]
+pub fn slip<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    const MOST: usize = 2;
+    let lower = word.to_lowercase();
+    let letters = |text: &str| text.chars().filter(|c| !c.is_ascii_digit()).collect::<String>();
+    candidates
+        .into_iter()
+        .map(|candidate| (candidate.to_lowercase(), candidate))
+        .filter(|(known, _)| known.chars().count() > 2 * MOST && letters(known) != letters(&lower))
+        .map(|(known, candidate)| (distance(&lower, &known), candidate))
+        .filter(|&(distance, _)| distance <= MOST)
+        .min_by_key(|&(distance, _)| distance)
+        .map(|(_, candidate)| candidate)
+}
+
 /// Edits (insert, delete, replace, swap of neighbours) between two words, each cut to 64 characters.
 fn distance(a: &str, b: &str) -> usize {
     let a: Vec<char> = a.chars().take(64).collect();
@@ -47,5 +64,15 @@ mod tests {
         assert_eq!(nearest("Tilte", words), Some("title"));
         assert_eq!(nearest("zzzzzz", words), None);
         assert_eq!(nearest("", words), None);
+    }
+
+    #[test]
+    fn a_slip_is_near_and_no_other_number() {
+        let words = ["Ransomware", "WindowsServer2022", "MTP"];
+        assert_eq!(slip("ransomwre", words), Some("Ransomware"));
+        assert_eq!(slip("WindowServer2022", words), Some("WindowsServer2022"));
+        for fine in ["ransomware", "WindowsServer2028", "MCP", "Ransom", "Software"] {
+            assert_eq!(slip(fine, words), None, "{fine}");
+        }
     }
 }

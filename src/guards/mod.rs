@@ -1,16 +1,19 @@
 //! The guards: whether a rule's choice becomes an action, and why or why not.
 //!
 //! [`judge`] takes values, the time among them, and returns a value: that is why the daemon and
-//! everything that explains it can never disagree. [`gate()`] is the last look before the API. Pure.
+//! everything that explains it can never disagree. [`hear`] asks the same guards for all that they have to
+//! say. [`gate()`] is the last look before the API. Pure.
 //! Absent: rules (see [`crate::rules`]), the store and the clock.
 
 mod gate;
 mod verdict;
+mod words;
 
 use jiff::Timestamp;
 
 pub use gate::{GateFacts, GateVerdict, Want, gate};
 pub use verdict::{Effect, Verdict};
+pub use words::{Hearing, Word, carry_over, hear};
 
 use crate::config::{GuardsConfig, Mode};
 use crate::model::machine::Platform;
@@ -104,20 +107,27 @@ const DEFAULT_COOLDOWN_SECONDS: u64 = 12 * 3_600;
 /// The share of a small fleet is never less than so many devices.
 const LEAST_FLEET_SHARE: u64 = 5;
 
-/// What becomes of a rule's choice: the guards in their order, the first that speaks decides.
+/// A guard: what it says of a rule's choice; `None` lets it pass.
+type Guard = fn(&Ask<'_>, &Facts<'_>, &GuardsConfig, Timestamp) -> Option<Verdict>;
+
+/// The guards by name, in their order.
+const GUARDS: [(&str, Guard); 10] = [
+    ("protected", |ask, _, _, _| protected(ask)),
+    ("ineligible", |_, facts, _, _| ineligible(facts)),
+    ("stale", |_, facts, config, now| stale(facts, config, now)),
+    ("shadow", |ask, _, config, _| shadow(ask, config)),
+    ("open", |_, facts, _, _| open(facts)),
+    ("override", |ask, facts, _, now| overridden(ask, facts, now)),
+    ("spent", |_, facts, _, _| spent(facts)),
+    ("machine", |_, facts, config, _| machine_unknown(facts, config)),
+    ("limits", |ask, facts, config, _| limits(ask, facts, config)),
+    ("approval", |ask, facts, _, _| approval(ask, facts)),
+];
+
+/// What becomes of a rule's choice: the first guard that speaks decides.
 #[must_use]
 pub fn judge(ask: &Ask<'_>, facts: &Facts<'_>, config: &GuardsConfig, now: Timestamp) -> Verdict {
-    protected(ask)
-        .or_else(|| ineligible(facts))
-        .or_else(|| stale(facts, config, now))
-        .or_else(|| shadow(ask, config))
-        .or_else(|| open(facts))
-        .or_else(|| overridden(ask, facts, now))
-        .or_else(|| spent(facts))
-        .or_else(|| machine_unknown(facts, config))
-        .or_else(|| limits(ask, facts, config))
-        .or_else(|| approval(ask, facts))
-        .unwrap_or_else(|| act(facts))
+    GUARDS.iter().find_map(|(_, guard)| guard(ask, facts, config, now)).unwrap_or_else(|| act(facts))
 }
 
 fn protected(ask: &Ask<'_>) -> Option<Verdict> {
@@ -246,7 +256,7 @@ fn fleet_percent(facts: &Facts<'_>, config: &GuardsConfig) -> Option<Verdict> {
     let Some(fleet) = facts.fleet else {
         return Some(hold(facts, HoldKind::FleetPercent, "the size of the fleet is not known yet".to_owned()));
     };
-    let most = (fleet.saturating_mul(u64::from(config.fleet_percent)) / 100).max(LEAST_FLEET_SHARE);
+    let most = fleet_share(fleet, config);
     (facts.restricted_devices >= most).then(|| {
         let words = format!(
             "{} devices are restricted at once, {most} of {fleet} may be (guards.blast_radius.fleet_percent is {})",
@@ -254,6 +264,11 @@ fn fleet_percent(facts: &Facts<'_>, config: &GuardsConfig) -> Option<Verdict> {
         );
         hold(facts, HoldKind::FleetPercent, words)
     })
+}
+
+/// How many devices of such a fleet may be restricted at once.
+fn fleet_share(fleet: u64, config: &GuardsConfig) -> u64 {
+    (fleet.saturating_mul(u64::from(config.fleet_percent)) / 100).max(LEAST_FLEET_SHARE)
 }
 
 fn approval(ask: &Ask<'_>, facts: &Facts<'_>) -> Option<Verdict> {

@@ -4,79 +4,20 @@
 use serde_json::Value;
 
 use crate::model::Alert;
-
-/// The fields with a closed list of values, and the lists. Source: the alert resource of the MDE API and
-/// the update-alert page, which differ in some names, and older copies of both, whose values old alerts have.
-const DOCUMENTED: [(&str, &[&str]); 5] = [
-    ("severity", &["UnSpecified", "Informational", "Low", "Medium", "High"]),
-    ("status", &["Unknown", "New", "InProgress", "Resolved"]),
-    (
-        "classification",
-        &[
-            "TruePositive",
-            "InformationalExpectedActivity",
-            "FalsePositive",
-            "Informational, expected activity",
-            "Unknown",
-        ],
-    ),
-    (
-        "determination",
-        &[
-            "MultiStagedAttack",
-            "MaliciousUserActivity",
-            "CompromisedUser",
-            "Malware",
-            "Phishing",
-            "UnwantedSoftware",
-            "SecurityTesting",
-            "LineOfBusinessApplication",
-            "ConfirmedUserActivity",
-            "ConfirmedActivity",
-            "Clean",
-            "NotMalicious",
-            "InsufficientData",
-            "Other",
-            "NotAvailable",
-            "Apt",
-            "SecurityPersonnel",
-        ],
-    ),
-    (
-        "investigationState",
-        &[
-            "Unknown",
-            "Terminated",
-            "SuccessfullyRemediated",
-            "Benign",
-            "Failed",
-            "PartiallyRemediated",
-            "Running",
-            "PendingApproval",
-            "PendingResource",
-            "PartiallyInvestigated",
-            "TerminatedByUser",
-            "TerminatedBySystem",
-            "Queued",
-            "InnerFailure",
-            "PreexistingAlert",
-            "UnsupportedOs",
-            "UnsupportedAlertType",
-            "SuppressedAlert",
-        ],
-    ),
-];
+use crate::model::vocabulary::{EVENT, Field, Values};
 
 /// The fields of `alert` whose value is none that Microsoft documents. Absent and null are documented, and
 /// case does not count, as it does not in rules.
 #[must_use]
 pub fn unknown_values(alert: &Alert) -> Vec<&'static str> {
-    let is_unknown = |field: &str, documented: &[&str]| match alert.body.get(field) {
-        None | Some(Value::Null) => false,
-        Some(Value::String(text)) => !documented.iter().any(|value| value.eq_ignore_ascii_case(text)),
-        Some(_) => true,
+    let is_unknown = |field: &Field| match (field.values, alert.body.get(field.name)) {
+        (Values::Open | Values::Known(_), _) | (_, None | Some(Value::Null)) => false,
+        (Values::Closed(documented), Some(Value::String(text))) => {
+            !documented.iter().any(|value| value.eq_ignore_ascii_case(text))
+        }
+        (Values::Closed(_), Some(_)) => true,
     };
-    DOCUMENTED.iter().filter(|(field, values)| is_unknown(field, values)).map(|(field, _)| *field).collect()
+    EVENT.iter().filter(|field| is_unknown(field)).map(|field| field.name).collect()
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Typed ids: a function that takes a [`MachineId`] never gets an [`AlertId`].
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -52,6 +53,13 @@ macro_rules! text_id {
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str(&self.0)
+            }
+        }
+
+        /// A map by ids can be asked by text: both hash and compare alike.
+        impl Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
             }
         }
 
@@ -129,6 +137,12 @@ impl MachineId {
         } else {
             Err(IdError::new("machine id", text, "40 hex digits"))
         }
+    }
+
+    /// A made-up id, for a device that is none: as many hex digits of a number.
+    #[must_use]
+    pub fn numbered(number: u64) -> Self {
+        Self(format!("{number:040x}"))
     }
 
     /// The id as 40 lower-case hex digits.

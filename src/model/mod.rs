@@ -6,12 +6,15 @@
 pub mod action;
 pub mod alert;
 pub mod decision;
+pub mod explanation;
 pub mod ids;
 pub mod lane;
 pub mod machine;
 pub mod machine_action;
+pub mod replay;
 pub mod time;
 pub mod view;
+pub mod vocabulary;
 
 pub use action::{By, Event, Family, HoldKind, Kind, Level, State};
 pub use alert::Alert;

@@ -2,12 +2,11 @@
 //!
 //! Absent: what a rule is. Next: [`super::load`].
 
-use std::collections::HashSet;
 use std::fmt;
 use std::path::Path;
 
 use serde::de::{DeserializeSeed, EnumAccess, MapAccess, SeqAccess, Visitor};
-use serde_yaml::Value;
+use serde_yaml::{Mapping, Sequence, Value};
 
 use crate::diagnostics::{Place, Step, locate};
 
@@ -36,8 +35,25 @@ pub(super) struct Document<'a> {
 impl<'a> Document<'a> {
     /// Where the last step of `path` stands in the file.
     pub(super) fn place(&self, path: &[Step]) -> Place {
-        let start = if path.is_empty() { self.first_content() } else { locate(self.text, path) };
+        let start = match path {
+            [] => self.first_content(),
+            [Step::Key(key)] => self.only_line_of(key).unwrap_or_else(|| locate(self.text, path)),
+            _ => locate(self.text, path),
+        };
         self.in_file(start)
+    }
+
+    /// The start of the only line that begins with that key. Only text in quotes could deceive this, when a
+    /// line of it stands at the left edge, and only about a place; parsing anew for each rule costs more than
+    /// all else that is done with it.
+    fn only_line_of(&self, key: &str) -> Option<Place> {
+        let begins_with_it = |line: &str| {
+            let value = line.strip_prefix(key).and_then(|rest| rest.strip_prefix(':'));
+            value.is_some_and(|value| value.is_empty() || value.starts_with([' ', '\t']))
+        };
+        let mut lines = self.text.lines().enumerate().filter(|(_, line)| begins_with_it(line));
+        let (index, _) = lines.next()?;
+        lines.next().is_none().then_some(Place { line: index + 1, column: 1 })
     }
 
     /// A place of the document as a place of the file.
@@ -78,29 +94,25 @@ impl<'a> Document<'a> {
         let mut documents = serde_yaml::Deserializer::from_str(self.text);
         let first = documents.next().ok_or_else(|| (self.place(&[]), "holds no document".to_owned()))?;
         let budget = &mut Budget { nodes: MAX_NODES, text_bytes: MAX_TEXT_BYTES };
-        Measure { budget, depth: 0 }.deserialize(first).map_err(|error| self.explain(&error))?;
+        let value = Measure { budget, depth: 0 }.deserialize(first).map_err(|error| self.explain(&error))?;
         if documents.next().is_some() {
             let why = "holds documents that do not begin with '---' on a line of its own";
             return Err((self.place(&[]), why.to_owned()));
         }
-        serde_yaml::from_str(self.text).map_err(|error| self.explain(&error))
+        Ok(value)
     }
 
     fn explain(&self, error: &serde_yaml::Error) -> (Place, String) {
         let place = error.location().map_or(Place::START, |at| Place { line: at.line(), column: at.column() });
-        let place = self.not_past_the_end(place);
+        let place = place.within(self.text);
         let text = error.to_string();
         let ours = text.split(MARK).nth(1);
         // The library ends its messages with a place, which would be one of the document, not of the file.
-        let theirs = || format!("is no valid YAML: {}", text.split(" at line ").next().unwrap_or(&text));
+        let theirs = || {
+            let line = self.text.lines().nth(place.line - 1).unwrap_or_default();
+            format!("is no valid YAML: {}", plainly(text.split(" at line ").next().unwrap_or(&text), line))
+        };
         (self.in_file(place), ours.map_or_else(theirs, str::to_owned))
-    }
-
-    /// What is missing at the end of a text is told at the end of its last line.
-    fn not_past_the_end(&self, place: Place) -> Place {
-        let lines = self.text.lines().count().max(1);
-        let last = self.text.lines().next_back().unwrap_or("");
-        if place.line <= lines { place } else { Place { line: lines, column: last.chars().count() + 1 } }
     }
 
     /// They are line ends to the parser and none to editors, so that no place would be right.
@@ -131,6 +143,21 @@ impl<'a> Document<'a> {
             }
         }
         Ok(())
+    }
+}
+
+/// The mistakes that people make most often, told in their words instead of the parser's.
+fn plainly<'m>(message: &'m str, line: &str) -> &'m str {
+    let indentation = line.split(|c: char| !c.is_whitespace()).next().unwrap_or_default();
+    if indentation.contains('\t') {
+        return "the line is indented with a tab: use spaces";
+    }
+    match message {
+        "mapping values are not allowed in this context" => {
+            "a second ': ' stands in the line: put the value that holds it in quotes"
+        }
+        "found unexpected end of stream" => "a quote is opened and never closed",
+        other => other,
     }
 }
 
@@ -191,8 +218,7 @@ struct Budget {
     text_bytes: usize,
 }
 
-/// Walks a document without keeping it, following aliases, and fails where a bound is broken or a key
-/// stands twice.
+/// Reads a value, following aliases, and fails where a bound is broken or a key stands twice.
 struct Measure<'b> {
     budget: &'b mut Budget,
     depth: usize,
@@ -221,100 +247,110 @@ impl Measure<'_> {
 }
 
 impl<'de> DeserializeSeed<'de> for Measure<'_> {
-    type Value = ();
-    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+    type Value = Value;
+    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
         deserializer.deserialize_any(self)
     }
 }
 
 impl<'de> Visitor<'de> for Measure<'_> {
-    type Value = ();
+    type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a value")
     }
 
-    fn visit_str<E: serde::de::Error>(mut self, text: &str) -> Result<(), E> {
-        self.take(text.len())
+    fn visit_str<E: serde::de::Error>(mut self, text: &str) -> Result<Value, E> {
+        self.take(text.len())?;
+        Ok(Value::from(text))
     }
-    fn visit_bool<E: serde::de::Error>(mut self, _: bool) -> Result<(), E> {
-        self.take(0)
+    fn visit_bool<E: serde::de::Error>(mut self, flag: bool) -> Result<Value, E> {
+        self.take(0)?;
+        Ok(Value::from(flag))
     }
-    fn visit_i64<E: serde::de::Error>(mut self, _: i64) -> Result<(), E> {
-        self.take(0)
+    fn visit_i64<E: serde::de::Error>(mut self, number: i64) -> Result<Value, E> {
+        self.take(0)?;
+        Ok(Value::from(number))
     }
-    fn visit_u64<E: serde::de::Error>(mut self, _: u64) -> Result<(), E> {
-        self.take(0)
+    fn visit_u64<E: serde::de::Error>(mut self, number: u64) -> Result<Value, E> {
+        self.take(0)?;
+        Ok(Value::from(number))
     }
-    fn visit_i128<E: serde::de::Error>(self, _: i128) -> Result<(), E> {
+    fn visit_i128<E: serde::de::Error>(self, _: i128) -> Result<Value, E> {
         Err(refusal("a number is too large"))
     }
-    fn visit_u128<E: serde::de::Error>(self, _: u128) -> Result<(), E> {
+    fn visit_u128<E: serde::de::Error>(self, _: u128) -> Result<Value, E> {
         Err(refusal("a number is too large"))
     }
-    fn visit_f64<E: serde::de::Error>(mut self, _: f64) -> Result<(), E> {
-        self.take(0)
+    fn visit_f64<E: serde::de::Error>(mut self, number: f64) -> Result<Value, E> {
+        self.take(0)?;
+        Ok(Value::from(number))
     }
-    fn visit_unit<E: serde::de::Error>(mut self) -> Result<(), E> {
-        self.take(0)
+    fn visit_unit<E: serde::de::Error>(mut self) -> Result<Value, E> {
+        self.take(0)?;
+        Ok(Value::Null)
     }
-    fn visit_none<E: serde::de::Error>(mut self) -> Result<(), E> {
-        self.take(0)
+    fn visit_none<E: serde::de::Error>(self) -> Result<Value, E> {
+        self.visit_unit()
     }
-    fn visit_enum<A: EnumAccess<'de>>(self, _: A) -> Result<(), A::Error> {
+    fn visit_enum<A: EnumAccess<'de>>(self, _: A) -> Result<Value, A::Error> {
         Err(refusal("YAML tags have no meaning in rules"))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(mut self, mut list: A) -> Result<(), A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut list: A) -> Result<Value, A::Error> {
         self.take(0)?;
         let mut members = self.deeper()?;
-        while list.next_element_seed(Measure { budget: members.budget, depth: members.depth })?.is_some() {
+        let mut read = Sequence::new();
+        while let Some(member) = list.next_element_seed(Measure { budget: members.budget, depth: members.depth })? {
             members.take(0)?;
+            read.push(member);
         }
-        Ok(())
+        Ok(Value::Sequence(read))
     }
 
-    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<Value, A::Error> {
         self.take(0)?;
         let mut members = self.deeper()?;
-        let mut keys = HashSet::new();
-        while let Some(length) = map.next_key_seed(Key { seen: &mut keys })? {
-            members.take(length)?;
-            map.next_value_seed(Measure { budget: members.budget, depth: members.depth })?;
+        let mut read = Mapping::new();
+        while let Some(key) = map.next_key_seed(Key { before: &read })? {
+            members.take(key.len())?;
+            let value = map.next_value_seed(Measure { budget: members.budget, depth: members.depth })?;
+            read.insert(Value::String(key), value);
         }
-        Ok(())
+        Ok(Value::Mapping(read))
     }
 }
 
-/// Reads a key, refuses what no key of a rule can be, and gives its length in bytes.
+/// Reads a key, and refuses what no key of a rule can be.
 struct Key<'k> {
-    seen: &'k mut HashSet<String>,
+    /// The keys of the same mapping that stand before it.
+    before: &'k Mapping,
 }
 
 impl<'de> DeserializeSeed<'de> for Key<'_> {
-    type Value = usize;
-    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<usize, D::Error> {
+    type Value = String;
+    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<String, D::Error> {
         deserializer.deserialize_any(self)
     }
 }
 
 impl Visitor<'_> for Key<'_> {
-    type Value = usize;
+    type Value = String;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{MARK}a key must be text (put it in quotes){MARK}")
     }
 
-    fn visit_str<E: serde::de::Error>(self, key: &str) -> Result<usize, E> {
+    fn visit_str<E: serde::de::Error>(self, key: &str) -> Result<String, E> {
         if key.len() > MAX_KEY_BYTES {
             return Err(refusal(format!("a key is longer than {MAX_KEY_BYTES} bytes")));
         }
         if key == "<<" {
             return Err(refusal("merge keys ('<<') are not followed: write the keys out"));
         }
-        if !self.seen.insert(key.to_owned()) {
+        if self.before.contains_key(key) {
             return Err(refusal(format!("the key {key:?} stands twice")));
         }
-        Ok(key.len())
+        Ok(key.to_owned())
     }
 }

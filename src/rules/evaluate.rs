@@ -6,32 +6,51 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::civil::Date;
-use rsigma_eval::{Engine, EvaluationResult, EventValue, MatchDetailLevel, evaluate_rule};
+use rsigma_eval::{
+    CompiledRule, Engine, EvaluationResult, EventValue, MatchDetailLevel, ResultBody, compile_rule, evaluate_rule,
+};
+use rsigma_parser::Detections;
 use serde_json::{Map, Value};
 
-use super::event::{Event, Found, MACHINE, STANCH};
+use super::correlation::{Correlations, Held, Memory};
+use super::event::{Event, MACHINE, STANCH};
 use super::load::Ready;
+use super::path::Found;
 use super::rule::Rule;
 use crate::model::{MatchedField, RuleId, TenantName};
 
 /// The most fields that are kept of one match.
-const MAX_MATCHED: usize = 32;
+pub(super) const MAX_MATCHED: usize = 32;
 /// The most bytes that are kept of one value.
 const MAX_VALUE_BYTES: usize = 2048;
-/// Values within each other that a search for words goes into.
+/// Values within each other that a search for words goes into, the event itself being the first.
 const MAX_DEPTH: usize = 64;
 
 /// The rules of one folder. It never changes: a reload makes a new one.
 pub struct RuleSet {
+    /// Those of `engine` in its order, and after them the correlations.
     rules: Vec<Arc<Rule>>,
-    /// Where each rule stands in `rules`, and in the engine of its action.
-    by_id: HashMap<RuleId, (usize, usize)>,
-    restrict: Engine,
+    /// Where each rule stands in `rules`, and what evaluates it.
+    by_id: HashMap<RuleId, (usize, Home)>,
+    /// All but correlations, so that an event's values are looked up once for restrict and protect rules.
+    engine: Engine,
+    /// Those that protect, for whoever asks nothing else.
     protect: Engine,
+    correlations: Correlations,
+    /// What each of `rules` but the correlations asks for, as it is written.
+    written: Vec<Detections>,
     documents: usize,
     hash: String,
+}
+
+/// What evaluates a rule, and its place there.
+#[derive(Debug, Clone, Copy)]
+enum Home {
+    Engine(usize),
+    Correlation(usize),
 }
 
 /// What a rule set says of one event.
@@ -71,20 +90,45 @@ impl fmt::Debug for RuleSet {
 ///
 /// # Errors
 /// A rule that the engine refuses, and why.
-pub(super) fn build(ready: Vec<Ready>, documents: usize, hash: String) -> Result<RuleSet, (Arc<Rule>, String)> {
-    let mut restrict = Engine::new();
-    let mut protect = Engine::new();
-    let mut rules = Vec::with_capacity(ready.len());
-    let mut by_id = HashMap::with_capacity(ready.len());
-    for Ready { rule, sigma } in ready {
-        let engine = if rule.response.is_restrict() { &mut restrict } else { &mut protect };
-        engine.add_rule(&sigma).map_err(|error| (Arc::clone(&rule), error.to_string()))?;
-        by_id.insert(rule.id.clone(), (rules.len(), engine.rule_count() - 1));
-        rules.push(rule);
+pub(super) fn build(
+    ready: Vec<Ready>,
+    correlations: Correlations,
+    documents: usize,
+    hash: String,
+) -> Result<RuleSet, (Arc<Rule>, String)> {
+    // One after the other and nothing between, so that they lie together in memory.
+    let mut compiled = Vec::with_capacity(ready.len());
+    for Ready { rule, sigma } in &ready {
+        let mut sigma = compile_rule(sigma).map_err(|error| (Arc::clone(rule), error.to_string()))?;
+        // The engine would copy these into each answer, and nobody reads them there.
+        sigma.tags.clear();
+        compiled.push(sigma);
     }
+    let mut rules = Vec::with_capacity(ready.len());
+    let mut written = Vec::with_capacity(ready.len());
+    let mut by_id = HashMap::with_capacity(ready.len());
+    let mut protecting = Vec::new();
+    for (index, (Ready { rule, sigma }, compiled)) in ready.into_iter().zip(&compiled).enumerate() {
+        if !rule.response.is_restrict() {
+            protecting.push(compiled.clone());
+        }
+        by_id.insert(rule.id.clone(), (index, Home::Engine(index)));
+        rules.push(rule);
+        written.push(sigma.detection);
+    }
+    for (place, correlation) in correlations.list().iter().enumerate() {
+        if let Some(rule) = &correlation.rule {
+            by_id.insert(rule.id.clone(), (rules.len(), Home::Correlation(place)));
+            rules.push(Arc::clone(rule));
+        }
+    }
+    // All at once: one by one, the engine would make its index anew again and again.
+    let (mut engine, mut protect) = (Engine::new(), Engine::new());
+    engine.extend_compiled_rules(compiled);
+    protect.extend_compiled_rules(protecting);
     // Words found anywhere and fields that are absent are reasons too.
-    restrict.set_match_detail(MatchDetailLevel::Summary);
-    Ok(RuleSet { rules, by_id, restrict, protect, documents, hash })
+    engine.set_match_detail(MatchDetailLevel::Summary);
+    Ok(RuleSet { rules, by_id, engine, protect, correlations, written, documents, hash })
 }
 
 impl RuleSet {
@@ -94,7 +138,7 @@ impl RuleSet {
         &self.hash
     }
 
-    /// The rules that restrict or protect, in the order of the files.
+    /// The rules that restrict or protect, in the order of the files, and after them the correlations.
     #[must_use]
     pub fn rules(&self) -> &[Arc<Rule>] {
         &self.rules
@@ -109,40 +153,95 @@ impl RuleSet {
     /// The rule of that id.
     #[must_use]
     pub fn rule(&self, id: &RuleId) -> Option<&Arc<Rule>> {
-        self.by_id.get(id).and_then(|&(index, _)| self.rules.get(index))
+        self.rule_named(id.as_str())
+    }
+
+    /// An empty memory for the correlations of this set.
+    #[must_use]
+    pub fn memory(&self) -> Memory {
+        Correlations::memory(&self.hash)
+    }
+
+    /// The longest stretch of time that a correlation looks at; `None` when there is no correlation, and so
+    /// nothing to remember.
+    #[must_use]
+    pub fn longest_timespan(&self) -> Option<Duration> {
+        self.correlations.longest_timespan()
+    }
+
+    /// How far before the newest event others are remembered: the longest timespan and a day, since alerts
+    /// come late. `None` when there is no correlation.
+    #[must_use]
+    pub fn reach(&self) -> Option<Duration> {
+        self.correlations.reach()
+    }
+
+    /// Remembers an event for the correlations; the same event again changes nothing, a newer version of its
+    /// alert takes its place. A memory of another set is emptied first.
+    pub fn remember(&self, memory: &mut Memory, event: &Event<'_>) {
+        self.correlations.remember(&self.hash, memory, event);
     }
 
     /// What the rules in force for the event's tenant on that day (in UTC) say of it. Rules in shadow speak
-    /// too.
+    /// too. Correlations count what is remembered and the event itself, remembered or not; a memory of
+    /// another set counts as empty.
     #[must_use]
-    pub fn evaluate(&self, event: &Event<'_>, today: Date) -> Evaluation {
-        Evaluation { hits: self.hits(event, today), protected_by: self.protection(event, today) }
+    pub fn evaluate(&self, event: &Event<'_>, memory: &Memory, today: Date) -> Evaluation {
+        let mut hits = Vec::new();
+        let mut protecting = Vec::new();
+        for result in self.engine.evaluate(event) {
+            match self.rule_of(&result, event, today) {
+                Some(rule) if rule.response.is_restrict() => {
+                    hits.push(Hit { rule: Arc::clone(rule), matched: matched(result) });
+                }
+                Some(rule) => protecting.push(rule),
+                None => {}
+            }
+        }
+        let held = self.correlations.hold(&self.hash, memory, event).into_iter();
+        hits.extend(held.filter(|held| held.rule.in_force(today, event.tenant())).map(correlated));
+        hits.sort_by(|a, b| order(&a.rule).cmp(&order(&b.rule)));
+        Evaluation { hits, protected_by: strongest(protecting.into_iter(), event) }
     }
 
     /// The protect rule that forbids any action on the event's device on that day (in UTC).
     #[must_use]
     pub fn protection(&self, event: &Event<'_>, today: Date) -> Option<Protection> {
         let results = self.protect.evaluate(event);
-        let in_force = results.iter().filter_map(|result| self.rule_of(result, event, today));
-        let rule = in_force.min_by(|a, b| order(a).cmp(&order(b)))?;
-        let reason = format!("protected by the rule {:?} ({})", rule.title, rule.id);
-        // A comment that can not be rendered does not weaken a protection.
-        let reason = match rule.rendered_comment(event) {
-            Ok(Some(comment)) => format!("{reason}: {comment}"),
-            _ => reason,
-        };
-        Some(Protection { rule: Arc::clone(rule), reason })
+        strongest(results.iter().filter_map(|result| self.rule_of(result, event, today)), event)
     }
 
     /// Whether the condition of that rule holds, in force or not. False for a rule that is not in the set.
     #[must_use]
-    pub fn matches(&self, id: &RuleId, event: &Event<'_>) -> bool {
-        let Some(&(index, in_engine)) = self.by_id.get(id) else {
-            return false;
-        };
-        let is_restrict = self.rules.get(index).is_some_and(|rule| rule.response.is_restrict());
-        let engine = if is_restrict { &self.restrict } else { &self.protect };
-        engine.rules().get(in_engine).is_some_and(|rule| evaluate_rule(rule, event).is_some())
+    pub fn matches(&self, id: &RuleId, event: &Event<'_>, memory: &Memory) -> bool {
+        match self.by_id.get(id) {
+            None => false,
+            Some(&(_, Home::Correlation(place))) => self.holds(place, event, memory).is_some(),
+            Some(_) => self.compiled(id).is_some_and(|(rule, _)| evaluate_rule(rule, event).is_some()),
+        }
+    }
+
+    /// The correlation of that id: its place, and all of them.
+    pub(super) fn correlation(&self, id: &RuleId) -> Option<(usize, &Correlations)> {
+        match self.by_id.get(id)? {
+            (_, Home::Correlation(place)) => Some((*place, &self.correlations)),
+            _ => None,
+        }
+    }
+
+    /// What the correlation at that place counted, if it holds.
+    pub(super) fn holds(&self, place: usize, event: &Event<'_>, memory: &Memory) -> Option<Held> {
+        let held = self.correlations.hold(&self.hash, memory, event);
+        held.into_iter().find(|held| held.correlation == place)
+    }
+
+    /// The rule of that id as the library has it, and what it asks for as written; `None` for a correlation.
+    pub(super) fn compiled(&self, id: &RuleId) -> Option<(&CompiledRule, &Detections)> {
+        let &(index, home) = self.by_id.get(id)?;
+        match home {
+            Home::Engine(place) => Some((self.engine.rules().get(place)?, self.written.get(index)?)),
+            Home::Correlation(_) => None,
+        }
     }
 
     /// Whether a restrict rule in force for that tenant on that day reads the machine record.
@@ -152,58 +251,74 @@ impl RuleSet {
         rules.any(|rule| rule.response.is_restrict() && rule.reads_machine && rule.in_force(today, tenant))
     }
 
-    fn hits(&self, event: &Event<'_>, today: Date) -> Vec<Hit> {
-        let mut hits: Vec<Hit> = self
-            .restrict
-            .evaluate(event)
-            .iter()
-            .filter_map(|result| {
-                let rule = Arc::clone(self.rule_of(result, event, today)?);
-                Some(Hit { rule, matched: matched(result) })
-            })
-            .collect();
-        hits.sort_by(|a, b| order(&a.rule).cmp(&order(&b.rule)));
-        hits
+    fn rule_named(&self, id: &str) -> Option<&Arc<Rule>> {
+        self.by_id.get(id).and_then(|&(index, _)| self.rules.get(index))
     }
 
     fn rule_of(&self, result: &EvaluationResult, event: &Event<'_>, today: Date) -> Option<&Arc<Rule>> {
-        let id = RuleId::new(result.header.rule_id.as_deref()?).ok()?;
-        self.rule(&id).filter(|rule| rule.in_force(today, event.tenant()))
+        let rule = self.rule_named(result.header.rule_id.as_deref()?)?;
+        rule.in_force(today, event.tenant()).then_some(rule)
     }
 }
 
+/// The first of the rules that protect, and why in words.
+fn strongest<'r>(protecting: impl Iterator<Item = &'r Arc<Rule>>, event: &Event<'_>) -> Option<Protection> {
+    let rule = protecting.min_by(|a, b| order(a).cmp(&order(b)))?;
+    let reason = format!("protected by the rule {:?} ({})", rule.title, rule.id);
+    // A comment that can not be rendered does not weaken a protection.
+    let reason = match rule.rendered_comment(event) {
+        Ok(Some(comment)) => format!("{reason}: {comment}"),
+        _ => reason,
+    };
+    Some(Protection { rule: Arc::clone(rule), reason })
+}
+
 /// The most urgent first, then by id.
-fn order(rule: &Rule) -> (std::cmp::Reverse<crate::model::Level>, &RuleId) {
+pub(super) fn order(rule: &Rule) -> (std::cmp::Reverse<crate::model::Level>, &RuleId) {
     (std::cmp::Reverse(rule.level), &rule.id)
 }
 
-fn matched(result: &EvaluationResult) -> Vec<MatchedField> {
-    let fields = result.as_detection().map(|body| body.matched_fields.as_slice()).unwrap_or_default();
-    let mut matched: Vec<MatchedField> = Vec::new();
-    for field in fields {
+/// What was counted, then what the event matched on.
+fn correlated(held: Held) -> Hit {
+    let mut all = held.matched;
+    for field in held.bases.into_iter().flat_map(matched) {
+        if all.len() < MAX_MATCHED && !all.contains(&field) {
+            all.push(field);
+        }
+    }
+    Hit { rule: held.rule, matched: all }
+}
+
+fn matched(result: EvaluationResult) -> Vec<MatchedField> {
+    let ResultBody::Detection(body) = result.body else { return Vec::new() };
+    let mut matched: Vec<MatchedField> = Vec::with_capacity(body.matched_fields.len().min(MAX_MATCHED));
+    for field in body.matched_fields {
         if matched.len() >= MAX_MATCHED {
             break;
         }
-        let field = MatchedField { field: field.field.clone(), value: bounded(&field.value) };
+        let field = MatchedField { field: field.field, value: bounded(field.value) };
         if !matched.contains(&field) {
             matched.push(field);
         }
     }
     // Selections are kept in no order of their own.
-    matched.sort_by_cached_key(|matched| (matched.field.clone(), matched.value.to_string()));
+    matched.sort_by(|a, b| a.field.cmp(&b.field).then_with(|| a.value.to_string().cmp(&b.value.to_string())));
     matched
 }
 
 /// The value, or the start of its text when it is long.
-fn bounded(value: &Value) -> Value {
+pub(super) fn bounded(value: Value) -> Value {
     let text = match value {
-        Value::Null | Value::Bool(_) | Value::Number(_) => return value.clone(),
-        Value::String(text) => Cow::Borrowed(text.as_str()),
-        Value::Array(_) | Value::Object(_) => Cow::Owned(value.to_string()),
+        Value::String(text) if text.len() > MAX_VALUE_BYTES => text,
+        Value::Array(_) | Value::Object(_) => {
+            let text = value.to_string();
+            if text.len() <= MAX_VALUE_BYTES {
+                return value;
+            }
+            text
+        }
+        short => return short,
     };
-    if text.len() <= MAX_VALUE_BYTES {
-        return value.clone();
-    }
     let end = text.floor_char_boundary(MAX_VALUE_BYTES);
     Value::String(format!("{}…", text.get(..end).unwrap_or("")))
 }
@@ -212,28 +327,32 @@ fn bounded(value: &Value) -> Value {
 impl rsigma_eval::Event for Event<'_> {
     fn get_field(&self, path: &str) -> Option<EventValue<'_>> {
         match self.find(path) {
+            Found::Nothing => None,
+            Found::One(value) => Some(EventValue::from(value)),
+            Found::Many(values) => Some(EventValue::Array(values.into_iter().map(EventValue::from).collect())),
             Found::Map(map) => {
                 let members = map.iter().map(|(key, value)| (Cow::Borrowed(key.as_str()), EventValue::from(value)));
                 Some(EventValue::Map(members.collect()))
             }
-            Found::Values(values) => match values.as_slice() {
-                [] => None,
-                [one] => Some(EventValue::from(*one)),
-                many => Some(EventValue::Array(many.iter().map(|value| EventValue::from(*value)).collect())),
-            },
         }
     }
 
     fn any_string_value(&self, predicate: &dyn Fn(&str) -> bool) -> bool {
-        self.all_values().any(|value| any_text(value, predicate, MAX_DEPTH))
+        self.all_values().any(|(value, depth)| any_text(value, predicate, depth))
     }
 
     fn all_string_values(&self) -> Vec<Cow<'_, str>> {
         let mut texts = Vec::new();
-        for value in self.all_values() {
-            collect_texts(value, &mut texts, MAX_DEPTH);
+        for (value, depth) in self.all_values() {
+            visit_texts(value, depth, &mut |text| texts.push(Cow::Borrowed(text)));
         }
         texts
+    }
+
+    fn visit_string_values(&self, visit: &mut dyn FnMut(&str)) {
+        for (value, depth) in self.all_values() {
+            visit_texts(value, depth, &mut |text| visit(text));
+        }
     }
 
     fn to_json(&self) -> Value {
@@ -250,12 +369,25 @@ impl rsigma_eval::Event for Event<'_> {
         let ours = self.machine().map(|_| MACHINE).into_iter().chain([STANCH]).map(Cow::Borrowed);
         Some(self.alert_entries().map(|(key, _)| Cow::Borrowed(key.as_str())).chain(ours).collect())
     }
+
+    fn visit_top_level_keys(&self, visit: &mut dyn FnMut(&str)) -> bool {
+        for (key, _) in self.alert_entries() {
+            visit(key);
+        }
+        if self.machine().is_some() {
+            visit(MACHINE);
+        }
+        visit(STANCH);
+        true
+    }
 }
 
 impl Event<'_> {
-    fn all_values(&self) -> impl Iterator<Item = &Value> {
-        let machine = self.machine().into_iter().flat_map(Map::values);
-        self.alert_entries().map(|(_, value)| value).chain(machine).chain(self.stanch().values())
+    /// Every value at the top of the alert and of each record, and how deep a search goes into it.
+    fn all_values(&self) -> impl Iterator<Item = (&Value, usize)> {
+        let records = self.machine().into_iter().flat_map(Map::values).chain(self.stanch().values());
+        let in_alert = self.alert_entries().map(|(_, value)| (value, MAX_DEPTH - 1));
+        in_alert.chain(records.map(|value| (value, MAX_DEPTH - 2)))
     }
 }
 
@@ -269,12 +401,12 @@ fn any_text(value: &Value, predicate: &dyn Fn(&str) -> bool, depth: usize) -> bo
     }
 }
 
-fn collect_texts<'v>(value: &'v Value, texts: &mut Vec<Cow<'v, str>>, depth: usize) {
+fn visit_texts<'v>(value: &'v Value, depth: usize, visit: &mut dyn FnMut(&'v str)) {
     let Some(depth) = depth.checked_sub(1) else { return };
     match value {
-        Value::String(text) => texts.push(Cow::Borrowed(text)),
-        Value::Array(list) => list.iter().for_each(|member| collect_texts(member, texts, depth)),
-        Value::Object(map) => map.values().for_each(|member| collect_texts(member, texts, depth)),
+        Value::String(text) => visit(text),
+        Value::Array(list) => list.iter().for_each(|member| visit_texts(member, depth, visit)),
+        Value::Object(map) => map.values().for_each(|member| visit_texts(member, depth, visit)),
         _ => {}
     }
 }

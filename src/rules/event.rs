@@ -1,13 +1,14 @@
 //! What a rule sees of one alert on one device: the alert, `machine` and `stanch`.
 //!
-//! It borrows alert and record, so that an alert on a thousand devices is never copied. Absent: matching.
-//! Next: [`super::evaluate`].
+//! It borrows alert and record, so that an alert on a thousand devices is never copied, and makes `stanch`
+//! when something first asks for it. Absent: matching. Next: [`super::evaluate`].
 
-use std::borrow::Cow;
+use std::sync::OnceLock;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
+use super::path::{self, Found, Step};
 use crate::model::{SourceName, TenantName};
 
 /// The key of the machine record.
@@ -21,31 +22,34 @@ pub struct Event<'a> {
     alert: &'a Map<String, Value>,
     machine: Option<&'a Map<String, Value>>,
     tenant: &'a TenantName,
-    stanch: Map<String, Value>,
+    source: &'a SourceName,
+    received_at: Timestamp,
+    stanch: OnceLock<Map<String, Value>>,
 }
 
 impl<'a> Event<'a> {
     /// The event of an alert in MDE's shape and of the record of one of its devices, when there is one.
     #[must_use]
-    pub fn new(
+    pub const fn new(
         alert: &'a Map<String, Value>,
         machine: Option<&'a Map<String, Value>>,
         tenant: &'a TenantName,
-        source: &SourceName,
+        source: &'a SourceName,
         received_at: Timestamp,
     ) -> Self {
-        let stanch = Map::from_iter([
-            ("tenant".to_owned(), Value::from(tenant.as_str())),
-            ("source".to_owned(), Value::from(source.as_str())),
-            ("receivedAt".to_owned(), Value::from(received_at.to_string())),
-        ]);
-        Self { alert, machine, tenant, stanch }
+        Self { alert, machine, tenant, source, received_at, stanch: OnceLock::new() }
     }
 
     /// The tenant of the alert.
     #[must_use]
     pub const fn tenant(&self) -> &'a TenantName {
         self.tenant
+    }
+
+    /// When the alert was received.
+    #[must_use]
+    pub const fn received_at(&self) -> Timestamp {
+        self.received_at
     }
 
     /// Microsoft's id of the alert; empty when it has none.
@@ -68,135 +72,65 @@ impl<'a> Event<'a> {
 
     /// `tenant`, `source` and `receivedAt`.
     #[must_use]
-    pub const fn stanch(&self) -> &Map<String, Value> {
-        &self.stanch
+    pub fn stanch(&self) -> &Map<String, Value> {
+        self.stanch.get_or_init(|| {
+            Map::from_iter([
+                ("tenant".to_owned(), Value::from(self.tenant.as_str())),
+                ("source".to_owned(), Value::from(self.source.as_str())),
+                ("receivedAt".to_owned(), Value::from(self.received_at.to_string())),
+            ])
+        })
     }
 
-    /// The top-level keys and values, as a rule sees them.
+    /// The alert's keys and values, as a rule sees them.
     pub(super) fn alert_entries(&self) -> impl Iterator<Item = (&'a String, &'a Value)> {
         self.alert.iter().filter(|(key, _)| !is_ours(key))
     }
 
-    /// Every value at `path`: keys with dots between them, a place in a list as `[0]` or `[-1]`, and a key
-    /// on a list meaning that key of each of its members.
+    /// Every value at `path`; see [`super::path`].
     pub(super) fn find(&self, path: &str) -> Found<'_> {
-        let steps = parse_path(path);
-        let Some((PathStep::Key(root), rest)) = steps.split_first() else {
-            return Found::Values(Vec::new());
-        };
-        let branch = match root.as_ref() {
-            MACHINE => self.machine,
-            STANCH => Some(&self.stanch),
-            _ => return self.find_in_alert(path, root, rest),
-        };
-        match branch {
-            Some(map) if rest.is_empty() => Found::Map(map),
-            Some(map) => Found::Values(in_map(map, rest)),
-            None => Found::Values(Vec::new()),
+        if path::is_key(path) {
+            return self.record(path).unwrap_or_else(|| self.alert.get(path).into());
+        }
+        let step = Step::first(path);
+        match step.key().map(|key| (key, self.record(key))) {
+            None => Found::Nothing,
+            Some((_, Some(Found::Map(record)))) => step.rest().map_or(Found::Nothing, |rest| path::find(record, rest)),
+            Some((_, Some(nothing))) => nothing,
+            Some((key, None)) => self.find_in_alert(path, key, &step),
+        }
+    }
+
+    /// The record that only we add under that key; `None` when the key is the alert's own.
+    fn record(&self, key: &str) -> Option<Found<'_>> {
+        match key {
+            MACHINE => Some(self.machine.map_or(Found::Nothing, Found::Map)),
+            STANCH => Some(Found::Map(self.stanch())),
+            _ => None,
         }
     }
 
     /// A key that holds the dots itself goes before the way along them, as in the Sigma library.
-    fn find_in_alert(&self, path: &str, root: &str, rest: &[PathStep<'_>]) -> Found<'_> {
+    fn find_in_alert(&self, path: &str, key: &str, step: &Step<'_>) -> Found<'_> {
         if let Some(value) = self.alert.get(path).filter(|_| !is_ours(path)) {
-            return Found::Values(vec![value]);
+            return Found::One(value);
         }
-        let mut values = Vec::new();
-        if let Some(value) = self.alert.get(root) {
-            collect(value, rest, &mut values);
+        let mut found = Found::Nothing;
+        if let Some(value) = self.alert.get(key).filter(|_| !is_ours(key)) {
+            step.below(value, &mut found);
         }
-        Found::Values(values)
+        found
     }
 }
 
 /// Whether a key of an alert would pass for one that only we add, as `machine` or `machine.osPlatform`.
 fn is_ours(key: &str) -> bool {
-    let root = key.split(['.', '[']).next().unwrap_or(key);
-    root == MACHINE || root == STANCH
-}
-
-/// What stands at a path.
-pub(super) enum Found<'e> {
-    /// A whole record.
-    Map(&'e Map<String, Value>),
-    /// Values, none when there is nothing.
-    Values(Vec<&'e Value>),
-}
-
-enum PathStep<'p> {
-    Key(Cow<'p, str>),
-    Index(i64),
-}
-
-fn parse_path(path: &str) -> Vec<PathStep<'_>> {
-    let mut steps = Vec::new();
-    for part in path.split('.') {
-        let (name, indices) = split_indices(part);
-        if !name.is_empty() || indices.is_empty() {
-            steps.push(PathStep::Key(unescape(name)));
-        }
-        steps.extend(indices.into_iter().map(PathStep::Index));
-    }
-    steps
-}
-
-/// `name[0][-1]` as its name and its places; brackets that are escaped or hold no number belong to the name.
-fn split_indices(part: &str) -> (&str, Vec<i64>) {
-    let mut name = part;
-    let mut indices = Vec::new();
-    while let Some((head, tail)) = name.strip_suffix(']').and_then(|inner| inner.rsplit_once('[')) {
-        let Ok(index) = tail.parse() else { break };
-        if head.ends_with('\\') {
-            break;
-        }
-        indices.insert(0, index);
-        name = head;
-    }
-    (name, indices)
-}
-
-fn unescape(name: &str) -> Cow<'_, str> {
-    if name.contains('\\') { Cow::Owned(name.replace("\\[", "[").replace("\\]", "]")) } else { Cow::Borrowed(name) }
-}
-
-fn in_map<'e>(map: &'e Map<String, Value>, steps: &[PathStep<'_>]) -> Vec<&'e Value> {
-    let mut values = Vec::new();
-    if let Some((PathStep::Key(key), rest)) = steps.split_first()
-        && let Some(value) = map.get(key.as_ref())
-    {
-        collect(value, rest, &mut values);
-    }
-    values
-}
-
-fn collect<'e>(value: &'e Value, steps: &[PathStep<'_>], values: &mut Vec<&'e Value>) {
-    let Some((step, rest)) = steps.split_first() else {
-        values.push(value);
-        return;
+    let root = match key.as_bytes().first() {
+        Some(b'm') => MACHINE,
+        Some(b's') => STANCH,
+        _ => return false,
     };
-    match (step, value) {
-        (PathStep::Key(key), Value::Object(map)) => {
-            if let Some(next) = map.get(key.as_ref()) {
-                collect(next, rest, values);
-            }
-        }
-        (PathStep::Key(_), Value::Array(list)) => {
-            for member in list {
-                collect(member, steps, values);
-            }
-        }
-        (PathStep::Index(index), Value::Array(list)) => {
-            if let Some(next) = member(list, *index) {
-                collect(next, rest, values);
-            }
-        }
-        _ => {}
-    }
-}
-
-fn member(list: &[Value], index: i64) -> Option<&Value> {
-    let from_start = usize::try_from(index.unsigned_abs()).ok()?;
-    if index >= 0 { list.get(from_start) } else { list.get(list.len().checked_sub(from_start)?) }
+    key.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
 }
 
 #[cfg(test)]
@@ -210,8 +144,10 @@ mod tests {
         let machine = machine.map(|machine| machine.as_object().unwrap());
         let event = Event::new(alert.as_object().unwrap(), machine, &tenant, &source, Timestamp::UNIX_EPOCH);
         match event.find(path) {
+            Found::Nothing => vec![],
             Found::Map(map) => vec![Value::Object(map.clone())],
-            Found::Values(values) => values.into_iter().cloned().collect(),
+            Found::One(value) => vec![value.clone()],
+            Found::Many(values) => values.into_iter().cloned().collect(),
         }
     }
 

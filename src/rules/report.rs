@@ -50,6 +50,13 @@ impl<'a> Report<'a> {
         self.problems.push(diagnostic);
     }
 
+    /// An error that was made elsewhere.
+    pub(super) fn take(&mut self, problem: Diagnostic) {
+        if !self.is_full() {
+            self.problems.push(problem);
+        }
+    }
+
     /// `word` is none of the `known` ones; the nearest of them is the hint, or all when they are few.
     pub(super) fn unknown(&mut self, path: &[Step], what: &str, word: &str, known: &[&str]) {
         if !self.is_full() {
@@ -58,8 +65,18 @@ impl<'a> Report<'a> {
     }
 
     pub(super) fn warning(&mut self, path: &[Step], message: impl Into<String>) {
+        self.warn(path, message.into(), None);
+    }
+
+    pub(super) fn warning_with_hint(&mut self, path: &[Step], message: impl Into<String>, hint: impl Into<String>) {
+        self.warn(path, message.into(), Some(hint.into()));
+    }
+
+    fn warn(&mut self, path: &[Step], message: String, hint: Option<String>) {
         if self.warnings.len() < MAX_LISTED {
-            self.warnings.push(Diagnostic::warning(self.document.file, self.document.place(path), message));
+            let mut warning = Diagnostic::warning(self.document.file, self.document.place(path), message);
+            warning.hint = hint;
+            self.warnings.push(warning);
         }
     }
 

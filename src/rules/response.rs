@@ -63,8 +63,11 @@ impl Response {
     }
 }
 
-const KEYS: [&str; 10] =
+/// The keys of a response.
+pub const KEYS: [&str; 10] =
     ["action", "comment", "mode", "approval", "expires_after", "cooldown", "limit", "tenants", "until", "match_all"];
+/// The keys of its `limit`.
+pub const LIMIT_KEYS: [&str; 2] = ["devices", "per"];
 /// Keys that say how to restrict.
 const RESTRICT_ONLY: [&str; 4] = ["approval", "expires_after", "cooldown", "limit"];
 /// How many days before its last one a rule is said to end.
@@ -188,7 +191,7 @@ impl<'k> Keys<'k, '_, '_> {
             self.report.error_with_hint(&path, message, "limit: { devices: 10, per: 1h }");
             return None;
         };
-        refuse_unknown_keys(mapping, &path, "key of limit", &["devices", "per"], self.report);
+        refuse_unknown_keys(mapping, &path, "key of limit", &LIMIT_KEYS, self.report);
         let devices = match mapping.get("devices") {
             Some(value) => {
                 let number = value.as_u64().and_then(|number| u32::try_from(number).ok()).filter(|&number| number > 0);
@@ -266,7 +269,13 @@ impl<'k> Keys<'k, '_, '_> {
     }
 }
 
-fn span_at(value: &Value, path: &[Step], key: &str, may_be_zero: bool, report: &mut Report<'_>) -> Option<Span> {
+pub(super) fn span_at(
+    value: &Value,
+    path: &[Step],
+    key: &str,
+    may_be_zero: bool,
+    report: &mut Report<'_>,
+) -> Option<Span> {
     let text = value.as_str().map_or_else(|| describe(value), str::to_owned);
     let span = match text.parse::<Span>() {
         Ok(span) => span,

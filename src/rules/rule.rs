@@ -84,8 +84,25 @@ impl Rule {
     /// Whether the rule speaks for that tenant on that day (in UTC). Its `until` is its last day.
     #[must_use]
     pub fn in_force(&self, today: Date, tenant: &TenantName) -> bool {
-        let in_time = self.response.until.is_none_or(|until| today <= until);
-        in_time && self.response.tenants.as_ref().is_none_or(|tenants| tenants.contains(tenant))
+        !self.is_over(today) && self.is_for(tenant)
+    }
+
+    /// Why the rule does not speak for that tenant on that day (in UTC), if it does not.
+    #[must_use]
+    pub fn why_not_in_force(&self, today: Date, tenant: &TenantName) -> Option<String> {
+        if !self.is_for(tenant) {
+            return Some(format!("the rule is not for the tenant {tenant} (tenants)"));
+        }
+        let until = self.response.until.filter(|_| self.is_over(today))?;
+        Some(format!("the rule is out of force: its last day was {until} (until)"))
+    }
+
+    fn is_over(&self, today: Date) -> bool {
+        self.response.until.is_some_and(|until| today > until)
+    }
+
+    fn is_for(&self, tenant: &TenantName) -> bool {
+        self.response.tenants.as_ref().is_none_or(|tenants| tenants.contains(tenant))
     }
 
     /// The comment for one event, without our tag. No or a blank one gives [`Rule::default_comment`].

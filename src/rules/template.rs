@@ -1,6 +1,7 @@
 //! Comments as minijinja templates: checked when a rule is loaded, rendered within bounds.
 
 use std::io;
+use std::sync::LazyLock;
 
 use minijinja::{Environment, ErrorKind};
 use serde_json::{Map, Value, json};
@@ -22,18 +23,34 @@ const MAX_LIST: usize = 1_000;
 /// Values within each other that a template is given.
 const MAX_DEPTH: usize = 32;
 /// What a template can name.
-const ROOTS: [&str; 4] = ["alert", "machine", "rule", "stanch"];
+const ROOTS: [&str; 5] = ["alert", "evidence", "machine", "rule", "stanch"];
 const NAME: &str = "comment";
 
 /// A comment that names values of the event as `{{ alert.id }}`.
 ///
-/// `alert`, `machine`, `rule` (`id`, `title`, `level`) and `stanch` are at hand. A value that is missing or
-/// null renders as nothing.
+/// `alert`, `evidence` (the list in the alert, empty when there is none), `machine`, `rule` (`id`, `title`,
+/// `level`) and `stanch` are at hand. A value that is missing or null renders as nothing.
 #[derive(Debug)]
 pub struct Template {
     environment: Environment<'static>,
-    roots: Vec<&'static str>,
+    roots: Vec<Root>,
 }
+
+/// What a comment names of one of the roots, so that nothing else is copied for it.
+#[derive(Debug)]
+struct Root {
+    name: &'static str,
+    /// The members that it names; `None` when it may ask for any.
+    members: Option<Vec<String>>,
+}
+
+/// The template engine with its filters, which all comments share.
+static ENGINE: LazyLock<Environment<'static>> = LazyLock::new(|| {
+    let mut environment = Environment::new();
+    environment.set_fuel(Some(FUEL));
+    environment
+});
+static SAMPLE: LazyLock<minijinja::Value> = LazyLock::new(|| bounded(&sample(), 0));
 
 /// Why a text is no template of a comment.
 pub(super) struct TemplateProblem {
@@ -48,8 +65,9 @@ impl TemplateProblem {
 }
 
 impl Template {
-    /// Reads a template, and renders it once over an alert with every documented field, so that filters and
-    /// functions that do not exist are found now.
+    /// Reads a template, and renders it once over an alert with every documented field, so that what can be
+    /// rendered for no alert is found now. What only fails for want of a value is not: another alert may
+    /// have it.
     pub(super) fn new(source: &str) -> Result<Self, TemplateProblem> {
         if source.len() > MAX_SOURCE_BYTES {
             return Err(TemplateProblem::new(format!("the comment is longer than {MAX_SOURCE_BYTES} bytes")));
@@ -58,39 +76,36 @@ impl Template {
             // Each `set` can double a text, so that few of them fill the memory.
             return Err(TemplateProblem::new("the comment uses the statement 'set', which comments do not have"));
         }
-        let mut environment = Environment::new();
-        environment.set_fuel(Some(FUEL));
+        let mut environment = ENGINE.clone();
         environment
             .add_template_owned(NAME, source.to_owned())
             .map_err(|error| TemplateProblem::new(format!("the comment is no template: {}", explain(&error))))?;
         let mut template = Self { environment, roots: Vec::new() };
         template.roots = template.check_names()?;
-        template.check_functions()?;
+        template.check_rendering()?;
         Ok(template)
     }
 
-    fn check_names(&self) -> Result<Vec<&'static str>, TemplateProblem> {
+    fn check_names(&self) -> Result<Vec<Root>, TemplateProblem> {
         let compiled = self.environment.get_template(NAME).map_err(|error| TemplateProblem::new(explain(&error)))?;
-        let mut names: Vec<String> = compiled.undeclared_variables(false).into_iter().collect();
-        names.sort();
+        // `alert.id` where only that is asked for, `alert` where the whole of it is.
+        let mut paths: Vec<String> = compiled.undeclared_variables(true).into_iter().collect();
+        paths.sort();
+        let root_of = |path: &str| path.split('.').next().unwrap_or_default().to_owned();
         let is_global = |name: &str| self.environment.globals().any(|(global, _)| global == name);
-        match names.iter().find(|name| !ROOTS.contains(&name.as_str()) && !is_global(name)) {
+        let mut names = paths.iter().map(|path| root_of(path));
+        match names.find(|name| !ROOTS.contains(&name.as_str()) && !is_global(name)) {
             Some(unknown) => Err(TemplateProblem {
                 message: format!("the comment names {unknown:?}, which is not at hand"),
-                hint: hint_for(unknown, &ROOTS),
+                hint: hint_for(&unknown, &ROOTS),
             }),
-            None => Ok(ROOTS.into_iter().filter(|root| names.iter().any(|name| name == root)).collect()),
+            None => Ok(ROOTS.into_iter().filter_map(|name| Root::named_by(name, &paths)).collect()),
         }
     }
 
-    fn check_functions(&self) -> Result<(), TemplateProblem> {
-        match self.render_over(bounded(&sample(), 0)) {
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    ErrorKind::UnknownFilter | ErrorKind::UnknownTest | ErrorKind::UnknownFunction
-                ) =>
-            {
+    fn check_rendering(&self) -> Result<(), TemplateProblem> {
+        match self.render_over(SAMPLE.clone()) {
+            Err(error) if !matches!(error.kind(), ErrorKind::UndefinedError | ErrorKind::InvalidOperation) => {
                 Err(TemplateProblem::new(format!("the comment can not be rendered: {}", explain(&error))))
             }
             _ => Ok(()),
@@ -99,16 +114,17 @@ impl Template {
 
     /// The comment for one event, at most 4,000 bytes.
     pub(super) fn render(&self, event: &Event<'_>, id: &str, title: &str, level: Level) -> Result<String, String> {
-        let root = |name: &&'static str| {
-            let value = match *name {
-                "alert" => bounded_map(event.alert(), 0),
-                "machine" => event.machine().map_or_else(no_members, |machine| bounded_map(machine, 0)),
-                "stanch" => bounded_map(event.stanch(), 0),
+        let value = |root: &Root| {
+            let value = match root.name {
+                "alert" => root.of(event.alert()),
+                "evidence" => evidence(event),
+                "machine" => event.machine().map_or_else(no_members, |machine| root.of(machine)),
+                "stanch" => root.of(event.stanch()),
                 _ => minijinja::Value::from_pairs([("id", id), ("title", title), ("level", level.as_str())]),
             };
-            (*name, value)
+            (root.name, value)
         };
-        let context = minijinja::Value::from_pairs(self.roots.iter().map(root));
+        let context = minijinja::Value::from_pairs(self.roots.iter().map(value));
         self.render_over(context).map_err(|error| explain(&error))
     }
 
@@ -120,6 +136,34 @@ impl Template {
             rendered?;
         }
         Ok(output.into_text())
+    }
+}
+
+impl Root {
+    /// The root of that name; `None` when no path begins with it.
+    fn named_by(name: &'static str, paths: &[String]) -> Option<Self> {
+        let mut members = Some(Vec::new());
+        let mut is_named = false;
+        for rest in paths.iter().filter_map(|path| path.strip_prefix(name)) {
+            match rest.strip_prefix('.') {
+                Some(below) => {
+                    let member = below.split('.').next().unwrap_or_default();
+                    members.iter_mut().for_each(|members| members.push(member.to_owned()));
+                }
+                None if rest.is_empty() => members = None,
+                None => continue,
+            }
+            is_named = true;
+        }
+        is_named.then_some(Self { name, members })
+    }
+
+    /// What the comment names of a record.
+    fn of(&self, record: &Map<String, Value>) -> minijinja::Value {
+        let Some(members) = &self.members else { return bounded_map(record, 0) };
+        let named = members.iter().filter_map(|member| record.get_key_value(member));
+        let named = named.filter(|(_, value)| !value.is_null());
+        minijinja::Value::from_pairs(named.map(|(key, value)| (key.clone(), bounded(value, 1))))
     }
 }
 
@@ -176,6 +220,13 @@ impl io::Write for Capped {
     }
 }
 
+fn evidence(event: &Event<'_>) -> minijinja::Value {
+    match event.alert().get("evidence") {
+        Some(list @ Value::Array(_)) => bounded(list, 1),
+        _ => Vec::<minijinja::Value>::new().into(),
+    }
+}
+
 fn no_members() -> minijinja::Value {
     minijinja::Value::from_pairs::<_, String, String>([])
 }
@@ -211,6 +262,16 @@ fn bounded(value: &Value, depth: usize) -> minijinja::Value {
 
 /// An alert with every documented field.
 fn sample() -> Value {
+    let evidence = json!([{
+        "entityType": "File", "evidenceCreationTime": "2026-01-01T00:00:00Z", "sha1": "x", "sha256": "x",
+        "fileName": "x", "filePath": "x", "processId": 1, "processCommandLine": "x",
+        "processCreationTime": "2026-01-01T00:00:00Z", "parentProcessId": 1,
+        "parentProcessCreationTime": "2026-01-01T00:00:00Z", "parentProcessFileName": "x",
+        "parentProcessFilePath": "x", "ipAddress": "x", "url": "x", "registryKey": "x", "registryHive": "x",
+        "registryValueType": "x", "registryValue": "x", "registryValueName": "x", "accountName": "x",
+        "domainName": "x", "userSid": "x", "aadUserId": "x", "userPrincipalName": "x",
+        "detectionStatus": "Detected",
+    }]);
     json!({
         "alert": {
             "id": "1", "incidentId": 1, "investigationId": 1, "investigationState": "Queued", "assignedTo": "x",
@@ -222,8 +283,9 @@ fn sample() -> Value {
             "computerDnsName": "x", "rbacGroupName": "x", "aadTenantId": "x", "mitreTechniques": ["T1"],
             "relatedUser": {"userName": "x", "domainName": "x"},
             "comments": [{"comment": "x", "createdBy": "x", "createdTime": "2026-01-01T00:00:00Z"}],
-            "evidence": [{"entityType": "File", "sha1": "x", "fileName": "x", "filePath": "x"}],
+            "evidence": evidence,
         },
+        "evidence": evidence,
         "machine": {
             "id": "x", "computerDnsName": "x", "osPlatform": "Windows11", "osBuild": 1, "version": "x",
             "healthStatus": "Active", "onboardingStatus": "Onboarded", "riskScore": "High",

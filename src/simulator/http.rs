@@ -86,6 +86,7 @@ async fn read(request: Request) -> Received {
         host: text(&parts.headers, &header::HOST),
         content_type: text(&parts.headers, &header::CONTENT_TYPE),
         authorization: text(&parts.headers, &header::AUTHORIZATION),
+        metadata: text(&parts.headers, &HeaderName::from_static("metadata")),
         body: to_bytes(body, LARGEST_BODY).await.ok().map(|bytes| bytes.to_vec()),
     }
 }

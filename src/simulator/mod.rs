@@ -4,7 +4,7 @@
 //! misreading in `defender` cannot be repeated here by sharing code. What the real service would refuse, it
 //! refuses; where nobody knows what the service does, an [`Options`] key chooses.
 //!
-//! It speaks: the token endpoint, alerts, machines, machine actions, restrict, unrestrict and cancel; and, for
+//! It speaks: the token endpoints of Entra and of a machine in Azure, alerts, machines, machine actions, restrict, unrestrict and cancel; and, for
 //! people, `/simulator/ledger`, `/simulator/world`, `/simulator/alerts` and `/simulator/machines`. Absent:
 //! isolation, scans and the other actions, Microsoft Graph, delegated permissions, TLS.
 //!
@@ -13,11 +13,13 @@
 
 mod actions;
 mod answer;
+mod assertion;
 mod control;
 mod cut;
 mod faults;
 mod http;
 mod ledger;
+mod machine_identity;
 mod moment;
 mod odata;
 mod options;
@@ -46,6 +48,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::model::AlertTime;
 
+pub use assertion::{CertificateFormError, Federation};
 pub use faults::{Fault, FaultError, Target, parse_fault};
 pub use ledger::{ActionSeen, Call, Ledger};
 pub use options::{Duplicates, Options, Scenario, ScenarioError};

@@ -8,7 +8,7 @@ use super::progress::ActionType;
 /// What Microsoft counts calls by: each API has a quota of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Api {
-    /// The token endpoint of the login host, which has no quota here.
+    /// The token endpoints of the login host and of a machine, which have no quota here.
     Token,
     /// `GET /api/alerts` and one alert.
     Alerts,
@@ -76,6 +76,7 @@ impl Serialize for Api {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Operation {
     Token { tenant: String },
+    MachineToken,
     ListAlerts,
     GetAlert(String),
     ListMachines,
@@ -89,7 +90,7 @@ pub(super) enum Operation {
 impl Operation {
     pub(super) const fn api(&self) -> Api {
         match self {
-            Self::Token { .. } => Api::Token,
+            Self::Token { .. } | Self::MachineToken => Api::Token,
             Self::ListAlerts | Self::GetAlert(_) => Api::Alerts,
             Self::ListMachines | Self::GetMachine(_) => Api::Machines,
             Self::ListMachineActions | Self::GetMachineAction(_) => Api::MachineActions,
@@ -108,6 +109,7 @@ pub(super) fn route(method: &str, path: &str) -> Result<Operation, Refusal> {
     let segments: Vec<&str> = path.strip_prefix('/').unwrap_or(path).split('/').collect();
     let (operation, wanted) = match segments.as_slice() {
         [tenant, "oauth2", "v2.0", "token"] => (Operation::Token { tenant: (*tenant).to_owned() }, "POST"),
+        ["metadata", "identity", "oauth2", "token"] => (Operation::MachineToken, "GET"),
         ["api", "v1.0", rest @ ..] | ["api", rest @ ..] => resource(rest).ok_or_else(|| unknown(path))?,
         _ => return Err(unknown(path)),
     };
@@ -153,6 +155,7 @@ mod tests {
         let id = "1e5bc9d7e413ddd7902c2932e418702b84d0cc07";
         let cases = [
             ("POST", "/11111111-1111-4111-8111-111111111111/oauth2/v2.0/token".to_owned(), Api::Token),
+            ("GET", "/metadata/identity/oauth2/token".to_owned(), Api::Token),
             ("GET", "/api/alerts".to_owned(), Api::Alerts),
             ("GET", "/api/v1.0/alerts/da1_-2".to_owned(), Api::Alerts),
             ("GET", "/api/machines".to_owned(), Api::Machines),

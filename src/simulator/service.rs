@@ -14,11 +14,12 @@ use super::actions::{Actions, Pace};
 use super::answer::{Answer, Refusal};
 use super::faults::{Fault, Faults};
 use super::ledger::{Book, Call};
+use super::machine_identity;
 use super::options::Options;
 use super::quota::{Account, Quota};
 use super::rng::Rng;
 use super::route::{Api, Operation, route};
-use super::token::{Grant, Login, bearer};
+use super::token::{self, Grant, Login, bearer};
 use super::world::World;
 
 /// A call as it came in.
@@ -30,6 +31,8 @@ pub(super) struct Received {
     pub(super) host: Option<String>,
     pub(super) content_type: Option<String>,
     pub(super) authorization: Option<String>,
+    /// The header `Metadata`, by which a machine asks for its own identity.
+    pub(super) metadata: Option<String>,
     /// `None` when it was too large.
     pub(super) body: Option<Vec<u8>>,
 }
@@ -151,10 +154,19 @@ impl Service {
     }
 
     fn issue_token(&mut self, operation: &Operation, received: &Received, now: AlertTime) -> Answer {
-        let tenant = if let Operation::Token { tenant } = operation { tenant.as_str() } else { "" };
-        let body = String::from_utf8_lossy(received.body.as_deref().unwrap_or_default());
-        let content_type = received.content_type.as_deref();
-        self.login.issue(tenant, content_type, &body, &self.options.tokens, now, &mut self.rng)
+        let Operation::Token { tenant } = operation else {
+            let (metadata, query) = (received.metadata.as_deref(), received.query.as_deref());
+            let asked = machine_identity::Asked { metadata, query };
+            return machine_identity::answer(&mut self.login, &asked, &self.options.tokens, now, &mut self.rng);
+        };
+        let asked = token::Asked {
+            tenant,
+            host: received.host.as_deref(),
+            path: &received.path,
+            content_type: received.content_type.as_deref(),
+            body: &String::from_utf8_lossy(received.body.as_deref().unwrap_or_default()),
+        };
+        self.login.issue(&asked, &self.options.tokens, now, &mut self.rng)
     }
 
     fn serve(

@@ -7,10 +7,12 @@ use serde_json::Value;
 
 use crate::model::{AlertTime, MachineActionId, MachineId, Window};
 
+use super::assertion::{CertificateFormError, Federation, Registered};
 use super::faults::{Fault, Target};
 use super::ledger::{ActionSeen, Ledger};
 use super::moment::after;
 use super::progress::{ActionType, Cancellation, MachineAction, Requested, Status};
+use super::quota::Account;
 use super::records::{self, RecordError};
 use super::route::Api;
 use super::service::Service;
@@ -271,10 +273,33 @@ impl Simulator {
         self.with(|service, _| service.options.duplicates = duplicates);
     }
 
-    /// From now on only clients that were accepted so get tokens, with this secret. Without a call of this,
-    /// any client and any secret that are not empty do.
+    /// From now on only clients that were accepted get tokens, this one with this secret. Without a call of
+    /// this or one of the next two, any client and any proof that are not empty do.
     pub fn accept_client(&self, client: &str, secret: &str) {
         self.with(|service, _| service.login.accept(client, secret));
+    }
+
+    /// The same with an assertion that is signed with the key of this certificate, beside what it was
+    /// accepted with before.
+    ///
+    /// # Errors
+    /// [`CertificateFormError`] when it is no X.509 certificate in DER form.
+    pub fn accept_certificate(&self, client: &str, der: &[u8]) -> Result<(), CertificateFormError> {
+        let registered = Registered::new(der)?;
+        self.with(|service, _| service.login.accept_certificate(client, registered));
+        Ok(())
+    }
+
+    /// The same with a token of another identity provider.
+    pub fn accept_federation(&self, client: &str, federation: Federation) {
+        self.with(|service, _| service.login.accept_federation(client, federation));
+    }
+
+    /// Gives the machine that asks `/metadata/identity/oauth2/token` a managed identity, beside those that it
+    /// has. Without a call of this it has none.
+    pub fn assign_identity(&self, tenant: &str, client: &str) {
+        let account = Account { tenant: tenant.to_owned(), client: client.to_owned() };
+        self.with(|service, _| service.login.assign(account));
     }
 
     /// Sets how tokens are issued from now on.

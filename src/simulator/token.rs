@@ -1,16 +1,20 @@
 //! The login host: client credentials in, a bearer token out. Source: Entra's page on the client
-//! credentials flow; errors have Entra's flat shape and not the API's.
+//! credentials flow; errors have Entra's flat shape and not the API's. What is signed in place of a secret is
+//! verified in [`super::assertion`].
 //!
 //! Absent: any secrecy. The tokens are unsigned and guard nothing.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
 use crate::model::AlertTime;
 
 use super::answer::{Answer, Refusal};
+use super::assertion::{Assertion, Federation, Registered, Wanted};
 use super::moment::{after, unix_seconds};
 use super::quota::Account;
 use super::rng::{Rng, is_guid};
@@ -68,19 +72,39 @@ impl Grant {
     }
 }
 
-/// The tokens that are out, and the secrets that buy one.
+/// What an application may prove itself with.
+#[derive(Debug, Default)]
+struct Registration {
+    secret: Option<String>,
+    certificates: Vec<Registered>,
+    federations: Vec<Federation>,
+}
+
+/// The tokens that are out, and what buys one.
 #[derive(Debug, Default)]
 pub(super) struct Login {
-    /// Client id to secret; while it is empty, any that are not empty do.
-    secrets: HashMap<String, String>,
+    /// By client id; while it is empty, any client and any proof that is not empty and fits the request do.
+    registrations: HashMap<String, Registration>,
+    /// The managed identities of the machine that asks.
+    identities: Vec<Account>,
     grants: HashMap<String, Grant>,
+}
+
+/// One token request.
+pub(super) struct Asked<'a> {
+    pub(super) tenant: &'a str,
+    pub(super) host: Option<&'a str>,
+    pub(super) path: &'a str,
+    pub(super) content_type: Option<&'a str>,
+    pub(super) body: &'a str,
 }
 
 /// More tokens than this are not kept: the expired ones go first, then all.
 const MOST: usize = 10_000;
 
-/// Why no token is given: Entra's error, its code and its text.
-struct Failure(u16, &'static str, u32, String);
+/// Why no token is given: Entra's status, its error, its code and its text.
+#[derive(Debug)]
+pub(super) struct Failure(pub(super) u16, pub(super) &'static str, pub(super) u32, pub(super) String);
 
 impl Failure {
     fn answer(&self, now: AlertTime, rng: &mut Rng) -> Answer {
@@ -103,8 +127,28 @@ impl Failure {
 }
 
 impl Login {
+    fn registration(&mut self, client: &str) -> &mut Registration {
+        self.registrations.entry(client.to_owned()).or_default()
+    }
+
     pub(super) fn accept(&mut self, client: &str, secret: &str) {
-        self.secrets.insert(client.to_owned(), secret.to_owned());
+        self.registration(client).secret = Some(secret.to_owned());
+    }
+
+    pub(super) fn accept_certificate(&mut self, client: &str, certificate: Registered) {
+        self.registration(client).certificates.push(certificate);
+    }
+
+    pub(super) fn accept_federation(&mut self, client: &str, federation: Federation) {
+        self.registration(client).federations.push(federation);
+    }
+
+    pub(super) fn assign(&mut self, account: Account) {
+        self.identities.push(account);
+    }
+
+    pub(super) fn identities(&self) -> &[Account] {
+        &self.identities
     }
 
     pub(super) fn revoke(&mut self, token: &str) {
@@ -126,23 +170,26 @@ impl Login {
     }
 
     /// Answers one token request.
-    pub(super) fn issue(
-        &mut self,
-        tenant: &str,
-        content_type: Option<&str>,
-        body: &str,
-        tokens: &Tokens,
-        now: AlertTime,
-        rng: &mut Rng,
-    ) -> Answer {
-        let form = Form::read(content_type, body);
-        match self.account(tenant, &form) {
-            Ok(account) => self.grant(account, tokens, now, rng),
-            Err(failure) => failure.answer(now, rng),
-        }
+    pub(super) fn issue(&mut self, asked: &Asked<'_>, tokens: &Tokens, now: AlertTime, rng: &mut Rng) -> Answer {
+        let form = Form::read(asked.content_type, asked.body);
+        let (account, scope) = match self.account(asked, &form, now) {
+            Ok(found) => found,
+            Err(failure) => return failure.answer(now, rng),
+        };
+        let token = self.grant(account, &scope, tokens, now, rng);
+        let seconds = tokens.life.as_secs();
+        let expires_in = if tokens.expires_in_as_text { json!(seconds.to_string()) } else { json!(seconds) };
+        let body = json!({
+            "token_type": "Bearer",
+            "expires_in": expires_in,
+            "ext_expires_in": expires_in,
+            "access_token": token,
+        });
+        Answer::json(200, &body)
     }
 
-    fn account(&self, tenant: &str, form: &Form) -> Result<Account, Failure> {
+    fn account(&self, asked: &Asked<'_>, form: &Form, now: AlertTime) -> Result<(Account, String), Failure> {
+        let tenant = asked.tenant;
         if !is_guid(tenant) {
             let shown: String = tenant.chars().take(80).collect();
             return Err(Failure(400, "invalid_request", 90_002, format!("Tenant '{shown}' not found.")));
@@ -161,40 +208,75 @@ impl Login {
                         with /.default suffixed to the resource identifier.";
             return Err(Failure(400, "invalid_scope", 1_002_012, text.to_owned()));
         }
-        let secret = form.required("client_secret")?;
-        if !self.secrets.is_empty() {
-            let wanted = self.secrets.get(client).ok_or_else(|| {
+        let registration = match self.registrations.get(client) {
+            None if !self.registrations.is_empty() => {
                 let text = "Application with that identifier was not found in the directory.".to_owned();
-                Failure(400, "unauthorized_client", 700_016, text)
-            })?;
-            if secret != wanted {
-                let text = format!("Invalid client secret provided for app '{client}'.");
-                return Err(Failure(401, "invalid_client", 7_000_215, text));
+                return Err(Failure(400, "unauthorized_client", 700_016, text));
             }
+            found => found,
+        };
+        match form.optional("client_assertion") {
+            Some(text) => {
+                let wanted = Wanted { client, host: asked.host, path: asked.path, now };
+                check_assertion(form, text, registration, &wanted)?;
+            }
+            None => check_secret(form.required("client_secret")?, registration, client)?,
         }
-        Ok(Account { tenant: tenant.to_ascii_lowercase(), client: client.to_owned() })
+        let account = Account { tenant: tenant.to_ascii_lowercase(), client: client.to_owned() };
+        Ok((account, scope.to_owned()))
     }
 
-    fn grant(&mut self, account: Account, tokens: &Tokens, now: AlertTime, rng: &mut Rng) -> Answer {
-        let token = if tokens.opaque { rng.hex(64) } else { jwt(&account, tokens, now, rng) };
+    /// A new token.
+    pub(super) fn grant(
+        &mut self,
+        account: Account,
+        scope: &str,
+        tokens: &Tokens,
+        now: AlertTime,
+        rng: &mut Rng,
+    ) -> String {
+        let token = if tokens.opaque { rng.hex(64) } else { jwt(&account, scope, tokens, now, rng) };
         if self.grants.len() >= MOST {
             self.grants.retain(|_, grant| now < grant.expires);
         }
         if self.grants.len() >= MOST {
             self.grants.clear();
         }
-        let seconds = tokens.life.as_secs();
-        let expires_in = if tokens.expires_in_as_text { json!(seconds.to_string()) } else { json!(seconds) };
         let grant = Grant { account, roles: tokens.roles.clone(), expires: after(now, tokens.life) };
         self.grants.insert(token.clone(), grant);
-        let body = json!({
-            "token_type": "Bearer",
-            "expires_in": expires_in,
-            "ext_expires_in": expires_in,
-            "access_token": token,
-        });
-        Answer::json(200, &body)
+        token
     }
+}
+
+fn check_secret(secret: &str, registration: Option<&Registration>, client: &str) -> Result<(), Failure> {
+    if registration.is_none_or(|known| known.secret.as_deref() == Some(secret)) {
+        return Ok(());
+    }
+    let text = format!("Invalid client secret provided for app '{client}'.");
+    Err(Failure(401, "invalid_client", 7_000_215, text))
+}
+
+/// Without a registration there is no key: then it is enough that an assertion of a certificate fits the
+/// request, and that one of another provider is there.
+fn check_assertion(
+    form: &Form,
+    text: &str,
+    registration: Option<&Registration>,
+    wanted: &Wanted<'_>,
+) -> Result<(), Failure> {
+    if form.required("client_assertion_type")? != "urn:ietf:params:oauth:client-assertion-type:jwt-bearer" {
+        let text = "The client assertion type is not supported.".to_owned();
+        return Err(Failure(400, "invalid_request", 900_144, text));
+    }
+    let assertion = match (Assertion::read(text), registration) {
+        (Err(_), None) => return Ok(()),
+        (read, _) => read?,
+    };
+    if assertion.is_of_certificate() {
+        assertion.check_own(wanted)?;
+        return registration.map_or(Ok(()), |known| assertion.check_certificate(&known.certificates, wanted.now));
+    }
+    registration.map_or(Ok(()), |known| assertion.check_federated(&known.federations, wanted.now))
 }
 
 /// The token in an `Authorization` header.
@@ -218,10 +300,12 @@ impl Form {
         Self(url::form_urlencoded::parse(body.as_bytes()).into_owned().collect())
     }
 
+    fn optional(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(key, value)| key == name && !value.is_empty()).map(|(_, value)| value.as_str())
+    }
+
     fn required(&self, name: &str) -> Result<&str, Failure> {
-        let value =
-            self.0.iter().find(|(key, value)| key == name && !value.is_empty()).map(|(_, value)| value.as_str());
-        value.ok_or_else(|| {
+        self.optional(name).ok_or_else(|| {
             let text = format!("The request body must contain the following parameter: '{name}'.");
             Failure(400, "invalid_request", 900_144, text)
         })
@@ -229,10 +313,10 @@ impl Form {
 }
 
 /// A token with the parts of a JWT, whose signature is none.
-fn jwt(account: &Account, tokens: &Tokens, now: AlertTime, rng: &mut Rng) -> String {
+fn jwt(account: &Account, scope: &str, tokens: &Tokens, now: AlertTime, rng: &mut Rng) -> String {
     let header = json!({ "typ": "JWT", "alg": "RS256", "kid": "simulator" });
     let mut claims = json!({
-        "aud": "https://api.securitycenter.microsoft.com",
+        "aud": scope.strip_suffix("/.default").unwrap_or(scope),
         "iss": format!("https://sts.windows.net/{}/", account.tenant),
         "iat": unix_seconds(now),
         "nbf": unix_seconds(now),
@@ -246,25 +330,8 @@ fn jwt(account: &Account, tokens: &Tokens, now: AlertTime, rng: &mut Rng) -> Str
     if let (Some(roles), Value::Object(claims)) = (&tokens.roles, &mut claims) {
         claims.insert("roles".to_owned(), json!(roles));
     }
-    let part = |value: &Value| base64url(value.to_string().as_bytes());
-    format!("{}.{}.{}", part(&header), part(&claims), base64url(rng.hex(64).as_bytes()))
-}
-
-/// Base64 for URLs, without padding (RFC 4648, section 5).
-fn base64url(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let byte = |index: usize| u32::from(chunk.get(index).copied().unwrap_or(0));
-        let group = byte(0) << 16 | byte(1) << 8 | byte(2);
-        // Three bytes make four digits, two make three, one makes two.
-        for digit in 0..=chunk.len() {
-            let shift = 18 - 6 * u32::try_from(digit).unwrap_or(3);
-            let index = usize::try_from(group >> shift & 63).unwrap_or(0);
-            text.push(char::from(DIGITS.get(index).copied().unwrap_or(b'A')));
-        }
-    }
-    text
+    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    format!("{}.{}.{}", part(&header), part(&claims), URL_SAFE_NO_PAD.encode(rng.hex(64)))
 }
 
 #[cfg(test)]
@@ -279,8 +346,12 @@ mod tests {
         AlertTime::from_ticks(seconds * 10_000_000)
     }
 
+    fn asked<'a>(tenant: &'a str, content_type: &'a str, body: &'a str) -> Asked<'a> {
+        Asked { tenant, host: None, path: "", content_type: Some(content_type), body }
+    }
+
     fn ask(login: &mut Login, body: &str, tokens: &Tokens) -> (u16, Value) {
-        let answer = login.issue(TENANT, Some(FORM), body, tokens, at(0), &mut Rng::new(1));
+        let answer = login.issue(&asked(TENANT, FORM, body), tokens, at(0), &mut Rng::new(1));
         (answer.status, serde_json::from_str(&answer.body).unwrap())
     }
 
@@ -337,18 +408,10 @@ mod tests {
             assert!(answer["error_description"].as_str().unwrap().starts_with(&format!("AADSTS{code}: ")));
         }
         assert_eq!(ask(&mut login, &good().replace("=s&", "=right&"), &Tokens::default()).0, 200);
-        let json = login.issue(TENANT, Some("application/json"), &good(), &Tokens::default(), at(0), &mut Rng::new(1));
+        let json =
+            login.issue(&asked(TENANT, "application/json", &good()), &Tokens::default(), at(0), &mut Rng::new(1));
         assert_eq!(json.status, 400);
-        let name = login.issue("contoso", Some(FORM), &good(), &Tokens::default(), at(0), &mut Rng::new(1));
+        let name = login.issue(&asked("contoso", FORM, &good()), &Tokens::default(), at(0), &mut Rng::new(1));
         assert!(name.body.contains("AADSTS90002"));
-    }
-
-    #[test]
-    fn base64_is_that_of_the_rfc() {
-        let cases =
-            [("", ""), ("f", "Zg"), ("fo", "Zm8"), ("foo", "Zm9v"), ("foob", "Zm9vYg"), ("\u{fb}\u{ff}", "w7vDvw")];
-        for (plain, coded) in cases {
-            assert_eq!(base64url(plain.as_bytes()), coded);
-        }
     }
 }

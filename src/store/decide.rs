@@ -167,12 +167,11 @@ async fn decide_one(tx: &mut SqliteConnection, context: &Context<'_>, config: &G
     let Context { alert, pair, choice, now, .. } = context;
     let device = device_facts(tx, &alert.tenant, &pair.machine_id).await?;
     let spent = spent_at(tx, &alert.tenant, &pair.machine_id, &alert.alert_id, &device).await?;
-    let mut verdict = judge(&ask(choice), &facts(alert, pair, &device, spent, Counts::none()), config, *now);
+    let mut verdict = judge(&choice.ask(), &facts(alert, pair, &device, spent, Counts::none()), config, *now);
     // Counting is dear, and most choices end before the caps.
     if reaches_the_caps(&verdict, &device) {
-        let limit = choice.limit.as_ref().map(|(devices, per)| (*devices, per));
-        let counts = counts(tx, &alert.tenant, &pair.machine_id, &choice.rule_id, limit, config, *now).await?;
-        verdict = judge(&ask(choice), &facts(alert, pair, &device, spent, counts), config, *now);
+        let counts = counts(tx, &alert.tenant, &pair.machine_id, &choice.rule_id, choice.limit(), config, *now).await?;
+        verdict = judge(&choice.ask(), &facts(alert, pair, &device, spent, counts), config, *now);
     }
     let action_id = carry_out(tx, context, &device, &verdict).await?;
     let reason = match &choice.note {
@@ -242,19 +241,28 @@ fn joins_held(device: &DeviceFacts, action: Option<ActionId>) -> bool {
     device.open_restrict.is_some_and(|restrict| restrict.state == State::Held && action == Some(restrict.id))
 }
 
-fn ask(choice: &Choice) -> Ask<'_> {
-    Ask {
-        rule_id: &choice.rule_id,
-        level: choice.level,
-        shadow: choice.shadow,
-        needs_approval: choice.needs_approval,
-        cooldown: choice.cooldown.as_ref(),
-        limit: choice.limit.as_ref().map(|(devices, per)| (*devices, per)),
-        protected: choice.protected.clone(),
+impl Choice {
+    /// What the guards are asked.
+    #[must_use]
+    pub fn ask(&self) -> Ask<'_> {
+        Ask {
+            rule_id: &self.rule_id,
+            level: self.level,
+            shadow: self.shadow,
+            needs_approval: self.needs_approval,
+            cooldown: self.cooldown.as_ref(),
+            limit: self.limit(),
+            protected: self.protected.clone(),
+        }
+    }
+
+    pub(super) fn limit(&self) -> Option<(u32, &Span)> {
+        self.limit.as_ref().map(|(devices, per)| (*devices, per))
     }
 }
 
-fn facts<'a>(
+/// What the guards look at.
+pub(super) fn facts<'a>(
     alert: &'a Deciding,
     pair: &'a DecidedPair,
     device: &DeviceFacts,

@@ -7,19 +7,19 @@ use jiff::Timestamp;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
-use super::row::{action_id, json, kind, level, millis, parsed, parsed_opt, state, time, time_opt};
+use super::row::{action_id, json, kind, level, millis, outcome, parsed, parsed_opt, state, time, time_opt};
 use super::{Result, Store, StoreError};
 use crate::model::view::{
     ActionView, AlertState, AlertView, DeviceView, ErrorView, HistoryView, MachineActionView, Page, RestrictedBy,
     Restriction,
 };
-use crate::model::{ActionId, AlertId, AlertTime, Decision, Kind, MachineId, Outcome, RemoteStatus, State, TenantName};
+use crate::model::{ActionId, AlertId, AlertTime, Decision, Kind, MachineId, RemoteStatus, State, TenantName};
 
 /// Where a page ended: the sort key and the id of its last row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cursor {
-    key: i64,
-    id: String,
+    pub(super) key: i64,
+    pub(super) id: String,
 }
 
 /// A cursor that no list gave.
@@ -352,14 +352,13 @@ async fn alert_view(reader: &mut SqliteConnection, row: &SqliteRow) -> Result<Al
 }
 
 fn decision(row: &SqliteRow) -> Result<Decision> {
-    let outcome: &str = row.try_get("outcome")?;
     let reason: String = row.try_get("reason")?;
     let superseded: Option<String> = row.try_get("superseded_why")?;
     Ok(Decision {
         rule_id: parsed(row, "rule_id")?,
         rule_hash: row.try_get("rule_hash")?,
         machine_id: parsed(row, "machine_id")?,
-        outcome: Outcome::from_name(outcome).ok_or_else(|| StoreError::Corrupt(format!("an outcome {outcome:?}")))?,
+        outcome: outcome(row)?,
         reason: match superseded {
             Some(why) => format!("{reason}; no longer holds: {why}"),
             None => reason,

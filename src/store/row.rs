@@ -7,7 +7,7 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use super::{Result, StoreError};
-use crate::model::{ActionId, Kind, Level, State};
+use crate::model::{ActionId, Kind, Level, Outcome, State};
 
 /// A time as the store keeps it: milliseconds since 1970, cut downwards.
 pub(super) fn millis(time: Timestamp) -> i64 {
@@ -73,6 +73,11 @@ pub(super) fn state(row: &SqliteRow) -> Result<State> {
 /// The column `kind`.
 pub(super) fn kind(row: &SqliteRow) -> Result<Kind> {
     named(row, "kind", Kind::from_name)
+}
+
+/// The column `outcome`.
+pub(super) fn outcome(row: &SqliteRow) -> Result<Outcome> {
+    named(row, "outcome", Outcome::from_name)
 }
 
 /// The column `level`.

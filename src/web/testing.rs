@@ -27,6 +27,7 @@ use crate::model::{ActionId, Level, Machine, MachineId, TenantName};
 use crate::rules::{LoadContext, RuleFile, RuleSet};
 use crate::store::{Choice, DecidedPair, Deciding, PassEnd, Store};
 use crate::worker::board::Board;
+use crate::worker::recall::Current;
 use crate::worker::{TenantWork, Work};
 
 pub(super) const DEVICE: &str = "1e5bc9d7e413ddd7902c2932e418702b84d0cc07";
@@ -335,6 +336,7 @@ async fn work(config: Config, clock: Arc<dyn Clock>, rules: &str) -> Work {
         decide: Notify::new(),
         timers: Notify::new(),
         reload: Notify::new(),
+        recall: Current::default(),
         stop: CancellationToken::new(),
         clock,
         config,

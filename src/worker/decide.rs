@@ -3,6 +3,7 @@
 //! The facts are gathered first, then judged and carried out in one transaction of the store. Absent: I/O
 //! with Microsoft; a machine that is not known is asked for by the inventory loop, and the alert waits.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use crate::model::{AlertTime, Machine, MachineId, Outcome, TenantName};
 use crate::rules::{Event, Hit, RuleSet};
 use crate::store::{Choice, DecidedPair, Deciding, Made, StoreError, Undecided};
 
+use super::recall::{self, Recall};
 use super::{TenantWork, Work, chain, since};
 
 /// Alerts decided in one transaction.
@@ -28,8 +30,9 @@ const PUT_BACK: SignedDuration = SignedDuration::from_secs(60);
 
 /// Decides until the stop.
 pub async fn run(work: &Work) {
+    let mut remembered = None;
     loop {
-        let (decided, next) = match batch(work, BATCH).await {
+        let (decided, next) = match batch(work, &mut remembered, BATCH).await {
             Ok(done) => done,
             Err(error) => {
                 tracing::error!(error = chain(&error), "alerts can not be decided together, so one by one");
@@ -37,7 +40,7 @@ pub async fn run(work: &Work) {
                 if !work.pause(Duration::from_secs(1)).await {
                     return;
                 }
-                one_by_one(work).await;
+                one_by_one(work, &mut remembered).await;
                 continue;
             }
         };
@@ -55,9 +58,9 @@ pub async fn run(work: &Work) {
 }
 
 /// One alert that can not be decided is not in the way of the next: it is put back, and said.
-async fn one_by_one(work: &Work) {
+async fn one_by_one(work: &Work, remembered: &mut Option<Arc<Recall>>) {
     for _ in 0..BATCH {
-        let Err(error) = batch(work, 1).await else { continue };
+        let Err(error) = batch(work, remembered, 1).await else { continue };
         let Ok(first) = work.store.undecided(work.now(), 1).await else { return };
         let Some(alert) = first.first() else { return };
         tracing::error!(tenant = %alert.tenant, alert_id = %alert.alert_id, error = chain(&error), "an alert can not be decided, and is tried again later");
@@ -68,13 +71,21 @@ async fn one_by_one(work: &Work) {
 }
 
 /// Looks at the alerts that are due, at most `limit`; gives how many there were, and when the next is due.
-async fn batch(work: &Work, limit: u32) -> Result<(usize, Option<Timestamp>), StoreError> {
+/// `remembered` is what correlations remember, kept from one batch to the next.
+async fn batch(
+    work: &Work,
+    remembered: &mut Option<Arc<Recall>>,
+    limit: u32,
+) -> Result<(usize, Option<Timestamp>), StoreError> {
     let now = work.now();
     let alerts = work.store.undecided(now, limit).await?;
     if alerts.is_empty() {
         return Ok((0, work.store.next_undecided().await?));
     }
     let rules = work.rule_set();
+    let recall = recall::for_decide(work, &rules, remembered.as_ref()).await?;
+    *remembered = Some(Arc::clone(&recall));
+    let asking = Asking { work, rules: &rules, recall: &recall };
     let mut deciding = Vec::with_capacity(alerts.len());
     let mut wanted = Vec::new();
     let mut room = MOST_AT_ONCE;
@@ -82,7 +93,7 @@ async fn batch(work: &Work, limit: u32) -> Result<(usize, Option<Timestamp>), St
         if room == 0 {
             break;
         }
-        deciding.push(gather(work, &rules, alert, &mut wanted, &mut room, now).await?);
+        deciding.push(gather(&asking, alert, &mut wanted, &mut room, now).await?);
     }
     let wanted = unknown(work, wanted);
     work.store.request_machines(&wanted, now).await?;
@@ -93,6 +104,7 @@ async fn batch(work: &Work, limit: u32) -> Result<(usize, Option<Timestamp>), St
     }
     let made = work.store.decide(&deciding, rules.hash(), &work.config.guards, now).await?;
     tell(work, &made, now);
+    recall.tell_overflow();
     Ok((deciding.len(), None))
 }
 
@@ -109,16 +121,23 @@ fn unknown(work: &Work, wanted: Vec<(TenantName, MachineId)>) -> Vec<(TenantName
     unknown
 }
 
+/// What a batch asks its rules with.
+struct Asking<'a> {
+    work: &'a Work,
+    rules: &'a RuleSet,
+    recall: &'a Recall,
+}
+
 /// What the rules say of each device of an alert that there are facts about, as far as there is `room`; the rest is
 /// due at once. `wanted` gets the machines that the inventory knows too little of.
 async fn gather(
-    work: &Work,
-    rules: &RuleSet,
+    asking: &Asking<'_>,
     alert: &Undecided,
     wanted: &mut Vec<(TenantName, MachineId)>,
     room: &mut usize,
     now: Timestamp,
 ) -> Result<Deciding, StoreError> {
+    let Asking { work, rules, .. } = asking;
     let waited = since(alert.since, now);
     let overdue = waited >= work.config.guards.machine_timeout.duration();
     let ready = overdue || (work.has_looked(&alert.tenant) && work.store.inventory_at(&alert.tenant).await?.is_some());
@@ -156,7 +175,7 @@ async fn gather(
         if known.machine.is_none() && rules.reads_machine(work.today(), &alert.tenant) {
             tracing::warn!(tenant = %alert.tenant, alert_id = %alert.alert_id, machine_id = %known.machine_id, "no machine record came in time, so rules that read machine.* could not be asked");
         }
-        let pair = pair(work, rules, alert, known.machine_id, known.machine);
+        let pair = pair(asking, alert, known.machine_id, known.machine);
         *room = room.saturating_sub(1 + pair.choices.len());
         deciding.pairs.push(pair);
     }
@@ -172,33 +191,37 @@ fn next_look(alert: &Undecided, now: Timestamp, timeout: Duration) -> Timestamp 
     after(now, wait).min(after(alert.since, timeout)).max(after(now, Duration::from_millis(1)))
 }
 
-fn text(body: &Map<String, Value>, key: &str) -> Option<String> {
+/// A text at the top of an alert.
+pub(super) fn text(body: &Map<String, Value>, key: &str) -> Option<String> {
     body.get(key)?.as_str().map(str::to_owned)
 }
 
 /// What the rules say of one device.
-fn pair(
-    work: &Work,
-    rules: &RuleSet,
-    alert: &Undecided,
-    machine_id: MachineId,
-    machine: Option<Machine>,
-) -> DecidedPair {
+fn pair(asking: &Asking<'_>, alert: &Undecided, machine_id: MachineId, machine: Option<Machine>) -> DecidedPair {
     let event =
         Event::new(&alert.body, machine.as_ref().map(Machine::record), &alert.tenant, &alert.source, alert.received_at);
-    let evaluation = rules.evaluate(&event, work.today());
+    let evaluation = {
+        let mut memory = asking.recall.write();
+        asking.rules.remember(&mut memory, &event);
+        asking.rules.evaluate(&event, &memory, asking.work.today())
+    };
     let protected = evaluation.protected_by.map(|protection| protection.reason);
-    let choices = evaluation.hits.into_iter().map(|hit| choice(&event, hit, protected.clone())).collect();
+    let choices: Vec<Choice> = evaluation.hits.into_iter().map(|hit| choice(&event, hit, protected.clone())).collect();
+    for choice in &choices {
+        if let Some(note) = &choice.note {
+            tracing::warn!(rule_id = %choice.rule_id, alert_id = event.alert_id(), note, "the rule's plain comment is used");
+        }
+    }
     DecidedPair { machine_id, machine, choices }
 }
 
-fn choice(event: &Event<'_>, hit: Hit, protected: Option<String>) -> Choice {
+/// What a rule that chose asks of the guards.
+pub(super) fn choice(event: &Event<'_>, hit: Hit, protected: Option<String>) -> Choice {
     let rule = hit.rule;
     // A comment that can not be rendered never disarms a rule.
     let (comment, note) = match rule.comment(event) {
         Ok(comment) => (comment, None),
         Err(error) => {
-            tracing::warn!(rule_id = %rule.id, alert_id = event.alert_id(), error, "the rule's comment can not be rendered, so the plain one is used");
             (rule.default_comment(event.alert_id()), Some(format!("the rule's comment could not be rendered: {error}")))
         }
     };

@@ -8,9 +8,11 @@
 pub mod board;
 pub mod cancel;
 pub mod decide;
+pub mod explain;
 pub mod inventory;
 pub mod look;
 pub mod poll;
+pub mod recall;
 pub mod rules;
 pub mod send;
 pub mod sign_in;
@@ -60,6 +62,8 @@ pub struct Work {
     pub timers: Notify,
     /// Asks for the rules to be read again, as SIGHUP does.
     pub reload: Notify,
+    /// What correlations remember.
+    pub recall: recall::Current,
     /// Ends intake and claiming; what is on the wire is finished.
     pub stop: CancellationToken,
 }

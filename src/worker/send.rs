@@ -12,10 +12,10 @@ use tokio::task::{JoinError, JoinSet};
 use crate::defender::{Outcome, Posted};
 use crate::guards::{GateFacts, GateVerdict, Want, gate};
 use crate::model::{Kind, Machine, MachineId, SourceName, State, TenantName};
-use crate::rules::{Event, RuleSet};
+use crate::rules::{Event, Memory, RuleSet};
 use crate::store::{ClaimedAction, GateContext, LaneTrouble, Settlement};
 
-use super::{RunError, TenantWork, Work, answered, cancel, chain, draw, inventory};
+use super::{RunError, TenantWork, Work, answered, cancel, chain, draw, inventory, recall};
 
 /// How long a loop rests after the store or the sign-in failed.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
@@ -94,7 +94,8 @@ async fn claim(
     next: &mut Option<Timestamp>,
 ) -> Result<Option<ClaimedAction>, RunError> {
     let rules = work.rule_set();
-    let judge = |context: &GateContext| judge(work, &rules, context);
+    let recall = recall::for_gate(work, &rules).await?;
+    let judge = |context: &GateContext| judge(work, &rules, &recall.read(), context);
     for kind in [Kind::Release, Kind::Restrict] {
         if !work.store.has_queued(name, kind).await? {
             continue;
@@ -123,12 +124,12 @@ async fn claim(
 }
 
 /// The gate's word on an action, from the rules and the facts as they are now.
-fn judge(work: &Work, rules: &RuleSet, context: &GateContext) -> GateVerdict {
+fn judge(work: &Work, rules: &RuleSet, memory: &Memory, context: &GateContext) -> GateVerdict {
     let protected = protection(work, rules, context);
     let facts = GateFacts {
         machine: context.machine.as_ref(),
         protected,
-        want: (!context.by_human).then(|| want(work, rules, context)),
+        want: (!context.by_human).then(|| want(work, rules, memory, context)),
         all_resolved: context.all_resolved,
         override_at: context.override_at.clone(),
         decided_at: context.decided_at,
@@ -164,7 +165,7 @@ pub fn operator_protection(
 
 /// Whether a rule that chose the device still does. The rule that it was queued under speaks first; then
 /// any other that joined.
-fn want(work: &Work, rules: &RuleSet, context: &GateContext) -> Want {
+fn want(work: &Work, rules: &RuleSet, memory: &Memory, context: &GateContext) -> Want {
     let today = work.today();
     let unchanged = context.rules_hash.as_deref() == Some(rules.hash());
     let mut why = None;
@@ -185,7 +186,8 @@ fn want(work: &Work, rules: &RuleSet, context: &GateContext) -> Want {
                     let decided = alert.decided_body.as_ref();
                     let decided_event =
                         decided.map(|body| Event::new(body, record, &context.tenant, &alert.source, alert.received_at));
-                    if rules.matches(id, &event) || decided_event.is_some_and(|event| rules.matches(id, &event)) {
+                    let matches = |event: &Event<'_>| rules.matches(id, event, memory);
+                    if matches(&event) || decided_event.is_some_and(|event| matches(&event)) {
                         return Want::Yes;
                     }
                     format!("the rule {id} has changed and no longer matches")

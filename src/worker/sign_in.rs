@@ -54,10 +54,7 @@ impl Work {
 /// Signs in and looks at the roles of the token. Loops start once there is a token: a role that is missing
 /// for one call does not keep the others from working.
 async fn health(work: &Work, name: &TenantName, tenant: &TenantWork) -> Result<(), String> {
-    let signed_in = tenant.client.sign_in().await.map_err(|error| match error.mend() {
-        Some(mend) => format!("{}: {mend}", chain(&error)),
-        None => chain(&error),
-    })?;
+    let signed_in = tenant.client.sign_in().await.map_err(|error| chain(&error))?;
     tenant.signed_in.send_replace(true);
     let polls = work.config.sources.iter().any(|source| match source {
         Source::Defender(source) => source.tenants.contains(name),

@@ -14,7 +14,7 @@ use stanch::model::{Kind, Lane, Outcome, RuleId, SourceName, State, TenantName};
 use stanch::store::Totals;
 
 /// The rooms that a room may know, itself aside. `ARCHITECTURE.md` says why each may.
-const DIRECTIONS: [(&str, &[&str]); 13] = [
+const DIRECTIONS: [(&str, &[&str]); 14] = [
     ("model", &[]),
     ("diagnostics", &[]),
     ("clock", &[]),
@@ -24,6 +24,7 @@ const DIRECTIONS: [(&str, &[&str]); 13] = [
     ("quota", &["model"]),
     ("guards", &["model", "config"]),
     ("rules", &["model", "config", "diagnostics"]),
+    ("rehearsal", &["model", "config", "rules", "guards"]),
     ("defender", &["model", "config", "clock"]),
     ("store", &["model", "config", "guards", "quota"]),
     ("metrics", &["model", "store"]),
@@ -35,14 +36,14 @@ const STRANGERS: [(&str, &[&str]); 4] = [
     ("worker", &["app", "cli", "web", "simulator", "telemetry"]),
     ("web", &["app", "cli", "defender", "simulator", "telemetry"]),
     ("app", &["cli", "simulator", "telemetry"]),
-    ("cli", &["web", "intake", "quota", "metrics"]),
+    ("cli", &["web", "quota", "metrics"]),
 ];
 
 /// Crates that only these may name: whoever else did would do the job of that room.
-const CRATES: [(&str, &[&str]); 12] = [
+const CRATES: [(&str, &[&str]); 13] = [
     ("sqlx", &["store/"]),
-    ("rsigma_eval", &["rules/load/", "rules/evaluate.rs"]),
-    ("rsigma_parser", &["rules/load/", "rules/evaluate.rs"]),
+    ("rsigma_eval", &["rules/load/", "rules/evaluate.rs", "rules/correlation/", "rules/trace/"]),
+    ("rsigma_parser", &["rules/load/", "rules/evaluate.rs", "rules/correlation/", "rules/trace/"]),
     ("minijinja", &["rules/template.rs"]),
     ("serde_yaml", &["config/", "rules/", "diagnostics/", "cli/socket.rs"]),
     ("reqwest", &["defender/", "cli/client.rs"]),
@@ -52,6 +53,7 @@ const CRATES: [(&str, &[&str]); 12] = [
     ("comfy_table", &["cli/output/"]),
     ("prometheus_client", &["metrics.rs"]),
     ("sd_notify", &["app.rs"]),
+    ("x509_cert", &["config/certificate.rs", "simulator/assertion.rs"]),
 ];
 
 fn root() -> &'static Path {

@@ -1,59 +1,100 @@
-//! Reload: whatever way a rule file is changed, the right set is live, and a bad one never is.
+//! The ways in which rule files change on a disk: what is in force after each, and that a decision names
+//! the text it was made by. What a change does to actions is in `rules.rs`.
 
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
 
+use aws_lc_rs::digest::{SHA256, digest};
 use serde_json::Value;
-use stanch::model::{Outcome, RuleId};
+use stanch::model::Outcome;
 use stanch::rules::RuleSet;
 
 use crate::support::binary::{Process, output, wait_for_socket};
 use crate::support::{RANSOMWARE, TestApp, alert, machine};
 
-const PROTECT: &str = "
-title: Protect the first device
-id: protect-it
-detection: { it: { machine.computerDnsName: pc-1.contoso.test }, condition: it }
-response: { action: protect }
-";
-
-/// The rule of the tests, restricting on another category.
-fn rule_for(category: &str) -> String {
-    RANSOMWARE.replace("category: Ransomware", &format!("category: {category}"))
+/// The rule after the change.
+fn changed() -> String {
+    RANSOMWARE.replace("category: Ransomware", "category: Exploit")
 }
 
-async fn with(rules: &[&str]) -> TestApp {
+/// Another rule, for another file.
+fn other() -> String {
+    RANSOMWARE.replace("contain-ransomware", "contain-malware").replace("category: Ransomware", "category: Malware")
+}
+
+async fn with_rules(rules: &[&str]) -> TestApp {
     TestApp::builder()
         .rules(rules)
         .start(|simulator| {
-            simulator.add_machine(machine(1)).unwrap();
-            simulator.add_machine(machine(2)).unwrap();
+            for device in 0..4 {
+                simulator.add_machine(machine(device)).unwrap();
+            }
         })
         .await
 }
 
-/// Waits until another set is put in force; it must be that of the folder as it is now, whole.
-async fn live(app: &TestApp, changes: &mut tokio::sync::watch::Receiver<std::sync::Arc<RuleSet>>) {
-    let files = RuleSet::read(&app.path("rules")).unwrap();
-    let today = app.work().today();
-    let (wanted, _) = stanch::worker::rules::load(&app.work().config, today, &files).unwrap();
-    let first = tokio::time::timeout(Duration::from_secs(30), changes.changed()).await;
-    first.expect("another set is put in force").unwrap();
-    assert_eq!(changes.borrow_and_update().hash(), wanted.hash(), "no half of it was live before the whole");
-    assert_eq!(app.work().board.rules_state().error, None);
-    let metrics = app.work().metrics.text();
-    assert!(metrics.contains(&format!("stanch_rules_loaded {}\n", wanted.loaded())), "{metrics}");
-    assert!(metrics.contains("stanch_rules_stale 0\n"), "{metrics}");
+fn hash(app: &TestApp) -> String {
+    app.work().rule_set().hash().to_owned()
 }
 
-/// Subscribes to the sets that are put in force from here on.
-fn changes(app: &TestApp) -> tokio::sync::watch::Receiver<std::sync::Arc<RuleSet>> {
-    let mut changes = app.work().rules.subscribe();
-    changes.mark_unchanged();
-    changes
+/// Waits until another set than that of `before` is in force, and nothing is stale.
+async fn another_set(app: &TestApp, before: &str) {
+    app.until("another set is in force", async || {
+        (hash(app) != before && app.work().board.rules_state().error.is_none()).then_some(())
+    })
+    .await;
+    assert!(app.work().metrics.text().contains("stanch_rules_stale 0"));
+}
+
+/// Waits until the folder is said to be bad; the set of `before` must be in force.
+async fn stale(app: &TestApp, before: &str) -> String {
+    let error = app.until("the folder is stale", async || app.work().board.rules_state().error).await;
+    assert_eq!(hash(app), before);
+    assert!(app.work().metrics.text().contains("stanch_rules_stale 1"));
+    error
+}
+
+/// An alert of that category is acted upon by the rule with that text, and the decision says so.
+async fn decides(app: &TestApp, category: &str, device: usize, text: &str) {
+    app.simulator.add_alert(alert(category, device, category)).unwrap();
+    let decisions = app.decided(category).await.decisions;
+    assert_eq!(decisions.len(), 1, "{decisions:#?}");
+    assert_eq!(decisions[0].outcome, Outcome::Acted);
+    assert!(text.contains(&format!("id: {}\n", decisions[0].rule_id)), "{decisions:#?}");
+    let expected: String = digest(&SHA256, text.as_bytes()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(decisions[0].rule_hash, expected);
+}
+
+/// No rule wants an alert of that category.
+async fn ignores(app: &TestApp, category: &str, device: usize) {
+    app.simulator.add_alert(alert(category, device, category)).unwrap();
+    assert!(app.decided(category).await.decisions.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_renamed_over_the_old_one_is_in_force() {
+    let app = with_rules(&[RANSOMWARE]).await;
+    let before = hash(&app);
+    decides(&app, "Ransomware", 0, RANSOMWARE).await;
+    fs::write(app.path("rules/.0.yml.tmp"), changed()).unwrap();
+    fs::rename(app.path("rules/.0.yml.tmp"), app.path("rules/0.yml")).unwrap();
+    another_set(&app, &before).await;
+    decides(&app, "Exploit", 1, &changed()).await;
+}
+
+/// As vim does: the old file becomes the backup, and a new one is written in its place.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_moved_away_and_written_anew_is_never_missed_from_the_set() {
+    let app = with_rules(&[RANSOMWARE]).await;
+    let mut sets = app.work().rules.subscribe();
+    fs::rename(app.path("rules/0.yml"), app.path("rules/0.yml~")).unwrap();
+    fs::write(app.path("rules/0.yml"), changed()).unwrap();
+    fs::remove_file(app.path("rules/0.yml~")).unwrap();
+    tokio::time::timeout(std::time::Duration::from_secs(30), sets.changed()).await.unwrap().unwrap();
+    assert_eq!(sets.borrow_and_update().loaded(), 1, "the set without the file was never in force");
+    decides(&app, "Exploit", 0, &changed()).await;
 }
 
 /// Waits until the folder was read so often again.
@@ -71,143 +112,42 @@ async fn readings(app: &TestApp, many: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_editor_that_writes_beside_and_renames_over_is_seen() {
-    let app = with(&[RANSOMWARE]).await;
-    let mut changes = changes(&app);
-    fs::write(app.path("rules/.0.yml.tmp"), rule_for("Exploit")).unwrap();
-    fs::rename(app.path("rules/.0.yml.tmp"), app.path("rules/0.yml")).unwrap();
-    live(&app, &mut changes).await;
-
-    app.simulator.add_alert(alert("new", 2, "Exploit")).unwrap();
-    let decision = &app.decided("new").await.decisions[0];
-    let rule = app.work().rule_set().rule(&RuleId::new("contain-ransomware").unwrap()).unwrap().clone();
-    assert_eq!((&decision.rule_id, &decision.rule_hash), (&rule.id, &rule.hash));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_editor_that_moves_the_old_file_away_first_never_leaves_the_rules_without_it() {
-    let app = with(&[RANSOMWARE, PROTECT]).await;
-    let mut changes = changes(&app);
+async fn a_file_that_is_missing_for_some_readings_is_not_taken_for_deleted() {
+    let app = with_rules(&[RANSOMWARE, &other()]).await;
+    let mut sets = app.work().rules.subscribe();
     fs::rename(app.path("rules/1.yml"), app.path("rules/1.yml~")).unwrap();
-    // The editor is slow: whole readings of the folder without the protection lie in between.
     readings(&app, 3).await;
-    fs::write(app.path("rules/1.yml"), PROTECT.replace("Protect the first", "Protect the very first")).unwrap();
-    fs::remove_file(app.path("rules/1.yml~")).unwrap();
-    live(&app, &mut changes).await;
-    assert_eq!(app.work().rule_set().rules().len(), 2);
+    fs::rename(app.path("rules/1.yml~"), app.path("rules/1.yml")).unwrap();
+    fs::write(app.path("rules/0.yml"), changed()).unwrap();
+    tokio::time::timeout(std::time::Duration::from_secs(30), sets.changed()).await.unwrap().unwrap();
+    assert_eq!(sets.borrow_and_update().loaded(), 2, "the set without the file was never in force");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_that_is_deleted_for_good_is_gone_in_the_end() {
-    let app = with(&[RANSOMWARE, PROTECT]).await;
-    let mut changes = changes(&app);
-    fs::remove_file(app.path("rules/1.yml")).unwrap();
-    live(&app, &mut changes).await;
-    assert_eq!(app.work().rule_set().rules().len(), 1);
-}
-
-/// A version of a ConfigMap as Kubernetes writes one beside the others.
-fn version(rules: &Path, name: &str, texts: &[(&str, &str)]) {
-    fs::create_dir(rules.join(name)).unwrap();
-    for (file, text) in texts {
-        fs::write(rules.join(name).join(file), text).unwrap();
-    }
-}
-
-/// Points `..data` at a version, as Kubernetes does: a new link, renamed over the old.
-fn swap(rules: &Path, name: &str) {
-    symlink(name, rules.join("..data_tmp")).unwrap();
-    fs::rename(rules.join("..data_tmp"), rules.join("..data")).unwrap();
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_config_map_that_is_swapped_is_seen_whole() {
-    let app = with(&[]).await;
-    let rules = app.path("rules");
-    let mut changes = changes(&app);
-    version(&rules, "..2026_11_23", &[("a.yml", RANSOMWARE), ("b.yml", PROTECT)]);
-    swap(&rules, "..2026_11_23");
-    for file in ["a.yml", "b.yml"] {
-        symlink(format!("..data/{file}"), rules.join(file)).unwrap();
-    }
-    live(&app, &mut changes).await;
-
-    let (exploit, first) = (rule_for("Exploit"), PROTECT.replace("protect-it", "protect-them"));
-    version(&rules, "..2026_11_24", &[("a.yml", &exploit), ("b.yml", &first)]);
-    swap(&rules, "..2026_11_24");
-    fs::remove_dir_all(rules.join("..2026_11_23")).unwrap();
-    live(&app, &mut changes).await;
-    let set = app.work().rule_set();
-    assert!(set.rule(&RuleId::new("protect-them").unwrap()).is_some());
-    app.simulator.add_alert(alert("on-the-protected", 1, "Exploit")).unwrap();
-    assert_eq!(app.decided("on-the-protected").await.decisions[0].outcome, Outcome::Protected);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_folder_that_is_replaced_is_seen() {
-    let app = with(&[RANSOMWARE]).await;
-    let mut changes = changes(&app);
+async fn a_folder_that_is_replaced_is_in_force_as_a_whole() {
+    let app = with_rules(&[RANSOMWARE]).await;
+    let before = hash(&app);
     fs::create_dir(app.path("next")).unwrap();
-    fs::write(app.path("next/0.yml"), rule_for("Exploit")).unwrap();
-    fs::write(app.path("next/1.yml"), PROTECT).unwrap();
-    fs::rename(app.path("rules"), app.path("before")).unwrap();
+    fs::write(app.path("next/0.yml"), changed()).unwrap();
+    fs::write(app.path("next/1.yml"), other()).unwrap();
+    fs::rename(app.path("rules"), app.path("last")).unwrap();
     fs::rename(app.path("next"), app.path("rules")).unwrap();
-    live(&app, &mut changes).await;
-    assert_eq!(app.work().rule_set().rules().len(), 2);
+    another_set(&app, &before).await;
+    assert_eq!(app.work().rule_set().loaded(), 2);
+    decides(&app, "Exploit", 0, &changed()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_folder_that_is_not_there_leaves_the_last_good_set_in_force() {
-    let app = with(&[RANSOMWARE]).await;
-    let mut changes = changes(&app);
+    let app = with_rules(&[RANSOMWARE]).await;
+    let before = hash(&app);
     fs::rename(app.path("rules"), app.path("away")).unwrap();
-    let error = app.until("it is said", async || app.work().board.rules_state().error).await;
+    let error = stale(&app, &before).await;
     assert!(error.contains("can not be read"), "{error}");
-    assert_eq!(app.work().rule_set().rules().len(), 1);
-    fs::write(app.path("away/1.yml"), PROTECT).unwrap();
+    decides(&app, "Ransomware", 0, RANSOMWARE).await;
+    fs::write(app.path("away/1.yml"), other()).unwrap();
     fs::rename(app.path("away"), app.path("rules")).unwrap();
-    live(&app, &mut changes).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_half_written_file_is_never_live() {
-    let app = with(&[RANSOMWARE]).await;
-    let mut changes = changes(&app);
-    let whole = rule_for("Exploit");
-    for half in ["", &whole[..whole.find("condition").unwrap()]] {
-        fs::write(app.path("rules/0.yml"), half).unwrap();
-        app.until("it is said that it can not be loaded", async || {
-            app.work().board.rules_state().error.filter(|error| error.contains("empty") == half.is_empty())
-        })
-        .await;
-        assert!(app.work().metrics.text().contains("stanch_rules_stale 1\n"));
-        assert!(!changes.has_changed().unwrap());
-    }
-    fs::write(app.path("rules/0.yml"), whole).unwrap();
-    live(&app, &mut changes).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_bad_file_among_good_ones_holds_all_of_them_back_and_the_status_says_so() {
-    let app = with(&[RANSOMWARE]).await;
-    let before = app.work().rule_set();
-    let mut changes = changes(&app);
-    fs::write(app.path("rules/0.yml"), rule_for("Exploit")).unwrap();
-    fs::write(app.path("rules/bad.yml"), RANSOMWARE.replace("condition: ransomware", "condition: ransomwear")).unwrap();
-    app.until("the folder is said to be stale", async || app.work().board.rules_state().error).await;
-    let status: Value = serde_json::from_slice(&output(&app, &["status", "--json"]).stdout).unwrap();
-    assert_eq!(status["rules"]["stale"], true);
-    assert_eq!(status["rules"]["hash"], before.hash());
-    let error = status["rules"]["error"].as_str().unwrap();
-    assert!(error.contains("bad.yml:") && error.contains("ransomwear"), "{error}");
-    assert!(!changes.has_changed().unwrap(), "the good change beside it waits for the bad one");
-
-    app.simulator.add_alert(alert("meanwhile", 1, "Ransomware")).unwrap();
-    let decision = &app.decided("meanwhile").await.decisions[0];
-    assert_eq!(decision.rule_hash, before.rule(&decision.rule_id).unwrap().hash);
-
-    fs::remove_file(app.path("rules/bad.yml")).unwrap();
-    live(&app, &mut changes).await;
+    another_set(&app, &before).await;
 }
 
 #[test]
@@ -218,7 +158,7 @@ fn a_file_that_goes_away_while_it_is_read_is_no_problem() {
     let refused = std::thread::scope(|scope| {
         scope.spawn(|| {
             while !stop.load(Ordering::Relaxed) {
-                fs::write(&comes_and_goes, PROTECT).unwrap();
+                fs::write(&comes_and_goes, other()).unwrap();
                 fs::remove_file(&comes_and_goes).unwrap();
             }
         });
@@ -229,36 +169,120 @@ fn a_file_that_goes_away_while_it_is_read_is_no_problem() {
     assert!(refused.is_none(), "{refused:?}");
 }
 
-/// What `status` says, once it says so.
-fn until_status(app: &TestApp, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
-    let begun = Instant::now();
-    loop {
-        let status: Value = serde_json::from_slice(&output(app, &["status", "--json"]).stdout).unwrap();
-        if holds(&status) {
-            return status;
-        }
-        assert!(begun.elapsed() < Duration::from_secs(30), "waited in vain until {what}: {status:#}");
-        std::thread::sleep(Duration::from_millis(50));
+/// As Kubernetes does: the files are links through `..data`, which is swapped for another folder.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_config_map_that_is_swapped_is_in_force_as_a_whole() {
+    let mut app = TestApp::builder()
+        .rules(&[])
+        .prepare(|simulator| {
+            for device in 0..4 {
+                simulator.add_machine(machine(device)).unwrap();
+            }
+        })
+        .await;
+    let rules = app.path("rules");
+    config_map(&rules, "..2026_11_23", &[("a.yml", RANSOMWARE), ("b.yml", &other())]);
+    for name in ["a.yml", "b.yml"] {
+        symlink(format!("..data/{name}"), rules.join(name)).unwrap();
     }
+    app.start_daemon().await;
+    let before = hash(&app);
+    decides(&app, "Malware", 0, &other()).await;
+
+    let second = format!("{}  mode: enforce\n", other());
+    config_map(&rules, "..2026_11_24", &[("a.yml", &changed()), ("b.yml", &second)]);
+    fs::remove_dir_all(rules.join("..2026_11_23")).unwrap();
+    another_set(&app, &before).await;
+    assert_eq!(app.work().rule_set().loaded(), 2);
+    decides(&app, "Exploit", 1, &changed()).await;
+    ignores(&app, "Ransomware", 2).await;
+}
+
+/// Writes a folder of files and lets `..data` lead to it, at one stroke.
+fn config_map(rules: &Path, folder: &str, files: &[(&str, &str)]) {
+    fs::create_dir(rules.join(folder)).unwrap();
+    for (name, text) in files {
+        fs::write(rules.join(folder).join(name), text).unwrap();
+    }
+    symlink(folder, rules.join("..data_tmp")).unwrap();
+    fs::rename(rules.join("..data_tmp"), rules.join("..data")).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sighup_reads_the_rules_where_nobody_watches_them() {
+async fn a_half_written_file_changes_nothing_until_it_is_whole() {
+    let app = with_rules(&[RANSOMWARE]).await;
+    let before = hash(&app);
+    fs::write(app.path("rules/0.yml"), "").unwrap();
+    let error = stale(&app, &before).await;
+    assert!(error.contains("0.yml:1:1: the file is empty"), "{error}");
+
+    let whole = changed();
+    let half = whole.split_at(whole.find("Exploit").unwrap()).0.replace("category: ", "category: 'Ex");
+    fs::write(app.path("rules/0.yml"), half).unwrap();
+    app.until("the half is refused", async || {
+        app.work().board.rules_state().error.filter(|error| error.contains("0.yml:") && !error.contains("empty"))
+    })
+    .await;
+    decides(&app, "Ransomware", 0, RANSOMWARE).await;
+
+    fs::write(app.path("rules/0.yml"), &whole).unwrap();
+    another_set(&app, &before).await;
+    decides(&app, "Exploit", 1, &whole).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_good_change_beside_a_bad_file_waits_until_all_are_good() {
+    let app = with_rules(&[RANSOMWARE]).await;
+    let before = hash(&app);
+    fs::write(app.path("rules/bad.yml"), other().replace("detection:", "detecton:")).unwrap();
+    fs::write(app.path("rules/0.yml"), changed()).unwrap();
+    let error = stale(&app, &before).await;
+    assert!(error.contains("bad.yml:2:1: the rule lacks 'detection'"), "{error}");
+    decides(&app, "Ransomware", 0, RANSOMWARE).await;
+    ignores(&app, "Exploit", 1).await;
+
+    fs::write(app.path("rules/bad.yml"), other()).unwrap();
+    another_set(&app, &before).await;
+    assert_eq!(app.work().rule_set().loaded(), 2);
+    decides(&app, "Malware", 2, &other()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_of_a_deleted_file_is_gone_and_the_others_stay() {
+    let app = with_rules(&[RANSOMWARE, &other()]).await;
+    let before = hash(&app);
+    fs::remove_file(app.path("rules/0.yml")).unwrap();
+    another_set(&app, &before).await;
+    assert_eq!(app.work().rule_set().loaded(), 1);
+    assert!(app.work().metrics.text().contains("stanch_rules_loaded 1"));
+    ignores(&app, "Ransomware", 0).await;
+    decides(&app, "Malware", 1, &other()).await;
+}
+
+/// What `status --json` of the real binary says of the rules.
+fn rules_of(app: &TestApp) -> Value {
+    let printed = output(app, &["status", "--json"]);
+    serde_json::from_slice::<Value>(&printed.stdout).unwrap()["rules"].clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signal_reads_the_folder_where_nobody_watches_it() {
     let app = TestApp::builder().set("RULES__WATCH", "false").prepare(|_| ()).await;
     let process = Process::run(&app);
     wait_for_socket(&app.path("stanch.sock"));
-    let before = until_status(&app, "it runs", |status| status["rules"]["loaded"] == 1);
+    let first = rules_of(&app);
+    assert_eq!((&first["loaded"], &first["stale"]), (&1.into(), &false.into()));
 
-    fs::write(app.path("rules/0.yml"), "title: [").unwrap();
+    fs::write(app.path("rules/1.yml"), other().replace("response:", "respone:")).unwrap();
     process.signal("HUP");
-    let stale = until_status(&app, "the mistake is said", |status| status["rules"]["stale"] == true);
-    assert_eq!(stale["rules"]["hash"], before["rules"]["hash"]);
-    assert!(stale["rules"]["error"].as_str().unwrap().contains("0.yml:1"), "{stale:#}");
+    let bad = app.until("it is stale", async || Some(rules_of(&app)).filter(|rules| rules["stale"] == true)).await;
+    assert_eq!((&bad["hash"], &bad["loaded"]), (&first["hash"], &first["loaded"]));
+    assert!(bad["error"].as_str().unwrap().contains("1.yml:"), "{bad}");
 
-    fs::write(app.path("rules/0.yml"), rule_for("Exploit")).unwrap();
-    fs::write(app.path("rules/1.yml"), PROTECT).unwrap();
+    fs::write(app.path("rules/1.yml"), other()).unwrap();
     process.signal("HUP");
-    let after = until_status(&app, "the new set is live", |status| status["rules"]["loaded"] == 2);
-    assert_eq!(after["rules"]["stale"], false);
+    let good = app.until("two are loaded", async || Some(rules_of(&app)).filter(|rules| rules["loaded"] == 2)).await;
+    assert_eq!(good["stale"], false);
+    assert_ne!(good["hash"], first["hash"]);
     assert!(process.terminate().success());
 }

@@ -197,7 +197,8 @@ fn chosen_by(
         None => machine,
     };
     let event = Event::new(alert, Some(machine.record()), tenant, source, work.now());
-    let evaluation = work.rule_set().evaluate(&event, work.today());
+    let rules = work.rule_set();
+    let evaluation = rules.evaluate(&event, &rules.memory(), work.today());
     let acts = evaluation.hits.iter().any(|hit| !hit.rule.is_shadow()) && evaluation.protected_by.is_none();
     (acts && why_ineligible(machine).is_none()).then(|| machine.id().clone())
 }

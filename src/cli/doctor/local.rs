@@ -20,7 +20,7 @@ pub(super) fn config(
     report: &mut Report<'_>,
 ) -> io::Result<Option<Config>> {
     match loaded {
-        Ok(Loaded { config, warnings }) => {
+        Ok(Loaded { config, warnings, .. }) => {
             report.add(Check::well("config", file.display().to_string()))?;
             tell(&warnings, &|detail| Check::note("config", detail), report)?;
             Ok(Some(config))

@@ -1,16 +1,19 @@
-//! One tenant: its login, the roles of its token, and each API read once.
+//! One tenant: its credential, its login, the roles of its token, and each API read once.
 //!
 //! Every call is bounded by `limits.request_timeout`. Absent: any call that changes a device, so that
 //! restricting itself is judged by its role alone.
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
+
+use jiff::Timestamp;
 
 use super::clock::Skew;
 use super::polls_alerts;
 use super::report::{Check, Report};
 use crate::clock::SystemClock;
-use crate::config::{Config, Tenant};
+use crate::config::{CertificateError, Config, Credential, ENDS_SOON_DAYS, Proof, SigningCertificate, Tenant};
 use crate::defender::{AuthError, AuthErrorKind, Client, Page, ReadError, SignedIn};
 use crate::model::AlertTime;
 
@@ -23,6 +26,7 @@ pub(super) async fn examine(
     skew: &mut Skew<'_>,
     report: &mut Report<'_>,
 ) -> io::Result<()> {
+    report.add(credential(tenant, skew.now()).of(&tenant.name))?;
     let timeout = config.limits.request_timeout.duration();
     // The time in it only tells when a token ends, which is long after this.
     let client = match Client::new(tenant, timeout, Arc::new(SystemClock), Arc::new(|_| {})) {
@@ -37,7 +41,7 @@ pub(super) async fn examine(
             return report.add(Check::note("api", unasked).of(&tenant.name));
         }
     };
-    report.add(Check::well("login", format!("signed in as application {}", tenant.client_id)).of(&tenant.name))?;
+    report.add(Check::well("login", format!("signed in as {}", tenant.credential)).of(&tenant.name))?;
     let polls = polls_alerts(config, &tenant.name);
     for check in [token(&signed_in), roles(tenant, &signed_in, polls)] {
         report.add(check.of(&tenant.name))?;
@@ -50,13 +54,56 @@ pub(super) async fn examine(
     apis.machine_actions(&client).await
 }
 
+/// How the application proves who it is, and until when it can.
+fn credential(tenant: &Tenant, now: Timestamp) -> Check {
+    let well = |detail: String| Check::well("credential", detail);
+    let proof = match &tenant.credential {
+        Credential::ManagedIdentity { .. } => return well(tenant.credential.to_string()),
+        Credential::Application { proof, .. } => proof,
+    };
+    match proof {
+        Proof::Secret(_) => well("a client secret from the environment".to_owned()),
+        Proof::SecretFile(path) => well(format!("the client secret in {}", path.display())),
+        Proof::FederatedTokenFile(path) => well(format!("the federated token in {}", path.display())),
+        Proof::Certificate { certificate_file, key_file } => certificate(certificate_file, key_file, now),
+    }
+}
+
+fn certificate(certificate_file: &Path, key_file: &Path, now: Timestamp) -> Check {
+    let wrong = |path: &Path, error: &CertificateError| {
+        let detail = format!("{}: {}", path.display(), error.in_full());
+        Check::finding("credential", detail).mend(error.mend())
+    };
+    let certificate = match SigningCertificate::read(certificate_file, key_file) {
+        Ok(both) => both.certificate,
+        Err((path, error)) => return wrong(path, &error),
+    };
+    if let Err(error) = certificate.valid_at(now) {
+        return wrong(certificate_file, &error);
+    }
+    let (path, days) = (certificate_file.display(), certificate.days_left(now));
+    let detail = format!("the certificate in {path}, which expires in {days} days, at {}", certificate.not_after);
+    match days {
+        ..ENDS_SOON_DAYS => {
+            Check::note("credential", detail).mend(CertificateError::Expired(certificate.not_after).mend())
+        }
+        _ => Check::well("credential", detail),
+    }
+}
+
 fn no_login(tenant: &Tenant, error: &AuthError) -> Check {
     let text = error.to_string();
     let known = error.mend();
     let bare = known.and_then(|mend| text.strip_suffix(&format!(" ({mend})"))).unwrap_or(&text);
+    let of_machine = matches!(tenant.credential, Credential::ManagedIdentity { .. });
     let mend = match (known, error.kind) {
         (Some(mend), _) => mend.to_owned(),
-        (None, AuthErrorKind::Secret) => "check the credential of this tenant and who may read its file".to_owned(),
+        (None, AuthErrorKind::Credential) => {
+            "check the credential of this tenant and who may read its files".to_owned()
+        }
+        (None, AuthErrorKind::Unreachable | AuthErrorKind::Unanswered) if of_machine => {
+            "run it on a machine in Azure that has a managed identity, or sign in another way".to_owned()
+        }
         (None, AuthErrorKind::Refused) => {
             "check tenant_id, client_id and credential against the app registration in Entra".to_owned()
         }
@@ -89,13 +136,26 @@ fn roles(tenant: &Tenant, signed_in: &SignedIn, polls: bool) -> Check {
         (Some(_), []) => Check::well("roles", "all that are needed"),
         (Some(_), missing) => {
             let detail = format!("the application lacks the role {}", missing.join(" and the role "));
-            Check::finding("roles", detail).mend(format!("{GRANT} {}", tenant.client_id))
+            Check::finding("roles", detail).mend(grant(tenant))
         }
     }
 }
 
-const GRANT: &str = "grant it in Entra (API permissions of WindowsDefenderATP, application permission, admin consent) \
-                     to the app registration";
+/// How a role is granted. The portal has no page for those of a managed identity.
+fn grant(tenant: &Tenant) -> String {
+    match &tenant.credential {
+        Credential::Application { client_id, .. } => format!(
+            "grant it in Entra (API permissions of WindowsDefenderATP, application permission, admin consent) to the \
+             app registration {client_id}"
+        ),
+        Credential::ManagedIdentity { .. } => {
+            format!(
+                "assign it as an app role of WindowsDefenderATP to {}, with New-MgServicePrincipalAppRoleAssignment",
+                tenant.credential
+            )
+        }
+    }
+}
 
 /// Each API of a tenant, read once.
 struct Apis<'r, 'a, 'o> {
@@ -156,7 +216,7 @@ impl Apis<'_, '_, '_> {
 /// What to do when a read fails.
 fn mend(tenant: &Tenant, error: &ReadError) -> String {
     match error {
-        ReadError::Forbidden { missing_roles: true, .. } => format!("{GRANT} {}", tenant.client_id),
+        ReadError::Forbidden { missing_roles: true, .. } => grant(tenant),
         ReadError::Unauthorized { .. } | ReadError::Forbidden { .. } | ReadError::Refused { .. } => {
             "check api_url, and that this tenant has an active licence of Defender for Endpoint".to_owned()
         }

@@ -1,7 +1,7 @@
 //! What a colour means here.
 
-use crate::model::State;
 use crate::model::view::{AlertState, Restriction};
+use crate::model::{Outcome, State};
 
 /// How a piece of text is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +53,16 @@ impl Tone {
             AlertState::Received => Self::Busy,
             AlertState::Waiting => Self::Warn,
             AlertState::Decided => Self::Good,
+        }
+    }
+
+    /// The tone of a decision's outcome.
+    pub(in crate::cli) const fn of_outcome(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Acted => Self::Good,
+            Outcome::Coalesced => Self::Busy,
+            Outcome::Held => Self::Warn,
+            Outcome::Shadowed | Outcome::Protected | Outcome::Suppressed => Self::Faint,
         }
     }
 

@@ -19,6 +19,7 @@ detection:
     category: Ransomware
   condition: ransomware
 response: { action: restrict, tenants: [contoso] }
+tests: [{ name: a ransomware alert, alert: { category: Ransomware }, expect: acted }]
 ";
 
 /// A folder with a config, its secret and its rules.
@@ -153,6 +154,54 @@ fn json_is_one_list_of_problems() {
         "hint": "did you mean rules?"
     }]);
     assert_eq!(serde_json::from_str::<Value>(&ran.out).unwrap(), expected);
+}
+
+const ODD: &str = "severity: Hgih";
+
+#[test]
+fn warnings_count_when_they_are_told_to() {
+    let scratch =
+        Scratch::new(CONFIG, &[("a.yml", &RULE.replace("category: Ransomware\n  c", &format!("{ODD}\n  c")))]);
+    let warned = r#"warning: {}/rules/a.yml:4:5: Microsoft has no severity "Hgih" (did you mean "High"?)"#;
+    expect(&scratch.check("{}/rules", None), 0, &[warned], &["no problem: 1 rule in 1 file"]);
+    expect(&scratch.check("--strict {}/rules", None), 1, &[warned], &["no problem, 1 warning: 1 rule in 1 file"]);
+    scratch.write("rules/a.yml", RULE);
+    expect(&scratch.check("--strict {}/rules", None), 0, &[], &["no problem: 1 rule in 1 file"]);
+}
+
+#[test]
+fn a_ci_shows_problems_beside_their_lines() {
+    let scratch = Scratch::new(CONFIG, &[("a.yml", &RULE.replace("restrict", "restrct"))]);
+    let command = r#"::error file={}/rules/a.yml,line=6,col=13::unknown action "restrct" (did you mean "restrict"?)"#;
+    expect(&scratch.check("--annotate github {}/rules", None), 1, &[command], &["1 problem: 1 rule file"]);
+
+    let odd = Scratch::new(CONFIG, &[("a.yml", &RULE.replace("category: Ransomware\n  c", &format!("{ODD}\n  c")))]);
+    let command =
+        r#"::warning file={}/rules/a.yml,line=4,col=5::Microsoft has no severity "Hgih" (did you mean "High"?)"#;
+    expect(&odd.check("--annotate github {}/rules", None), 0, &[command], &["no problem: 1 rule in 1 file"]);
+    let report: Value = serde_json::from_str(&odd.check("--annotate gitlab {}/rules", None).out).unwrap();
+    let expected = json!([{
+        "description": r#"Microsoft has no severity "Hgih" (did you mean "High"?)"#,
+        "check_name": "stanch check",
+        "fingerprint": r#"stanch 1: {}/rules/a.yml: Microsoft has no severity "Hgih""#,
+        "severity": "minor",
+        "location": { "path": "{}/rules/a.yml", "lines": { "begin": 4 } },
+    }]);
+    assert_eq!(report, expected);
+    assert_eq!(odd.check("--annotate github --json {}/rules", None).code(), 2);
+    assert_eq!(odd.check("--annotate jenkins {}/rules", None).code(), 2);
+}
+
+#[test]
+fn at_a_terminal_the_place_of_a_warning_is_shown_too() {
+    let scratch =
+        Scratch::new(CONFIG, &[("a.yml", &RULE.replace("category: Ransomware\n  c", &format!("{ODD}\n  c")))]);
+    insta::assert_snapshot!(scratch.check("{}/rules", Some(100)).out, @r#"
+    warning: {}/rules/a.yml:4:5: Microsoft has no severity "Hgih" (did you mean "High"?)
+      |
+    4 |     severity: Hgih
+      |     ^
+    "#);
 }
 
 #[test]

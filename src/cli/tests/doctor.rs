@@ -20,6 +20,7 @@ const RULE: &str = "\
 title: Contain ransomware
 detection: { ransomware: { category: Ransomware }, condition: ransomware }
 response: { action: restrict }
+tests: [{ name: it matches, alert: { category: Ransomware }, machine: { osPlatform: Windows11 }, expect: acted }]
 ";
 
 /// The machine's clock, so far off.
@@ -93,6 +94,7 @@ limits: {{ request_timeout: 2s }}
             &mut Surroundings {
                 out: &mut out,
                 err: &mut err,
+                input: &mut std::io::empty(),
                 out_terminal: None,
                 err_terminal: None,
                 environment: &|_| None,
@@ -150,6 +152,7 @@ fn all_is_well() {
     ok       config: {}/stanch.yaml
     ok       rules: 1 rule in 1 file, from {}/rules
     ok       store: {}/stanch.db is not there yet: run makes it
+    ok       contoso credential: the client secret in {}/secret
     ok       contoso login: signed in as application 22222222-2222-4222-8222-222222222222
     ok       contoso token: carries Machine.RestrictExecution, Machine.Read.All, Alert.Read.All
     ok       contoso roles: all that are needed
@@ -194,6 +197,7 @@ fn json_is_one_document_of_checks_and_findings() {
             row("config", Value::Null, true),
             row("rules", Value::Null, true),
             row("store", Value::Null, true),
+            row("credential", contoso(), true),
             row("login", contoso(), true),
             row("token", contoso(), true),
             roles,

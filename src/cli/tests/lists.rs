@@ -184,6 +184,7 @@ fn a_reader_that_has_enough_ends_it_quietly() {
             &mut Surroundings {
                 out: &mut Head { lines: 0 },
                 err: &mut err,
+                input: &mut std::io::empty(),
                 out_terminal: None,
                 err_terminal: None,
                 environment: &|_| None,

@@ -20,7 +20,7 @@ use super::raw::{
     RawConfig, RawGuards, RawInventory, RawLog, RawMode, RawRules, RawTelemetry, RawTracking, SourceType,
 };
 use super::report::Report;
-use super::secret::{SecretError, read_secret};
+use super::secret::read_secret;
 use super::{Config, GuardsConfig, Inventory, LogFormat, Mode, RulesConfig, Tracking};
 
 /// What a configuration refers to.
@@ -44,17 +44,17 @@ impl Surroundings<'_> {
     /// The path of a secret file that can be read now, and its secret.
     fn secret(&self, report: &mut Report<'_>, at: &KeyPath, path: PathBuf) -> Option<(PathBuf, SecretString)> {
         let path = self.path(report, at, Some(path))?;
-        match read_secret(&path) {
-            Ok(secret) => {
-                warn_if_anyone_reads(report, at, &path);
-                Some((path, secret))
-            }
-            Err(SecretError::Unreadable(cause)) => {
-                report.error(at, format!("{} cannot be read: {cause}", path.display()));
-                None
-            }
+        let secret = self.read_secret(report, at, &path)?;
+        warn_if_anyone_reads(report, at, &path);
+        Some((path, secret))
+    }
+
+    /// The secret in a file that can be read now.
+    fn read_secret(&self, report: &mut Report<'_>, at: &KeyPath, path: &Path) -> Option<SecretString> {
+        match read_secret(path) {
+            Ok(secret) => Some(secret),
             Err(error) => {
-                report.error(at, format!("{}: {error}", path.display()));
+                report.error(at, format!("{}: {}", path.display(), error.in_full()));
                 None
             }
         }
@@ -114,7 +114,7 @@ fn inventory(report: &mut Report<'_>, raw: RawInventory) -> Option<Inventory> {
     Some(Inventory { every: every?, max_age: max_age? })
 }
 
-fn guards(report: &mut Report<'_>, raw: RawGuards) -> Option<GuardsConfig> {
+pub(super) fn guards(report: &mut Report<'_>, raw: RawGuards) -> Option<GuardsConfig> {
     let at = KeyPath::top("guards");
     let blast_at = at.key("blast_radius");
     let blast = raw.blast_radius.unwrap_or_default();

@@ -1,5 +1,6 @@
 //! Configurations as people write them, and what becomes of them.
 
+mod credentials;
 mod example;
 mod problems;
 mod random;

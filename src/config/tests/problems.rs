@@ -61,7 +61,7 @@ fn what_is_needed_is_named_all_at_once() {
 fn what_is_no_yaml_is_named_with_its_place() {
     check(
         "tenants: [\n",
-        &["stanch.yaml:2:1: not YAML: did not find expected node content, while parsing a flow node"],
+        &["stanch.yaml:1:11: not YAML: did not find expected node content, while parsing a flow node"],
     );
     check("5", &["stanch.yaml:1:1: must be a mapping, not a number"]);
     check("[tenants]", &["stanch.yaml:1:1: must be a mapping, not a list"]);
@@ -198,25 +198,24 @@ fn what_is_not_built_yet_is_refused_and_not_called_unknown() {
         ],
     );
     check(
-        "tenants:\n  - name: a\n    tenant_id: t\n    client_id: c\n    credential: { certificate_file: a, key_file: b }\n\
-         \x20   cloud: gcc_high\n    graph_url: https://graph\n\
-         \x20 - name: b\n    tenant_id: t\n    client_id: c\n    credential: { federated_token_file: a }\n\
-         \x20 - name: c\n    tenant_id: t\n    client_id: c\n    credential: { managed_identity: true }\n\
+        "tenants:\n  - name: a\n    tenant_id: t\n    client_id: c\n    credential: { secret_file: secret }\n\
+         \x20   graph_url: https://graph\n\
          sources:\n  - { type: graph, every: 10s }\nstore: { url: \"postgres://user:pass@host/db\" }\nrules: {}\n",
         &[
-            "stanch.yaml:5:19: tenants[0].credential.certificate_file: not built yet (write secret_file or secret_env in \
-             its place)",
-            "stanch.yaml:5:40: tenants[0].credential.key_file: not built yet (write secret_file or secret_env in its \
-             place)",
-            "stanch.yaml:6:5: tenants[0].cloud: clouds other than public are not built yet (write public, or remove it)",
-            "stanch.yaml:7:5: tenants[0].graph_url: not built yet (remove it)",
-            "stanch.yaml:11:19: tenants[1].credential.federated_token_file: not built yet (write secret_file or \
-             secret_env in its place)",
-            "stanch.yaml:15:19: tenants[2].credential.managed_identity: not built yet (write secret_file or secret_env \
-             in its place)",
-            "stanch.yaml:17:7: sources[0].type: graph is not built yet (write defender)",
-            "stanch.yaml:18:10: store.url: PostgreSQL is not built yet (write sqlite:///var/lib/stanch/stanch.db)",
+            "stanch.yaml:6:5: tenants[0].graph_url: not built yet (remove it)",
+            "stanch.yaml:8:7: sources[0].type: graph is not built yet (write defender)",
+            "stanch.yaml:9:10: store.url: PostgreSQL is not built yet (write sqlite:///var/lib/stanch/stanch.db)",
         ],
+    );
+}
+
+#[test]
+fn only_the_public_cloud_has_regions() {
+    let mistakes = [("STANCH_TENANTS__0__CLOUD", "gcc_high"), ("STANCH_TENANTS__0__REGION", "eu")];
+    assert_eq!(
+        Scratch::new().problems(LEAST, &mistakes),
+        "stanch.yaml:2:5: tenants[0].region (from STANCH_TENANTS__0__REGION): only the public cloud has regions, and \
+         cloud is gcc_high (remove it, or write cloud: public)"
     );
 }
 
@@ -279,10 +278,14 @@ fn a_secret_is_never_written_in_the_file_and_never_shown() {
              secret_file, or name a variable with secret_env)",
         ),
         ("hunter2", "54: tenants[0].credential: must be a mapping, not text"),
-        ("{}", "54: tenants[0].credential: needs secret_file or secret_env"),
+        (
+            "{}",
+            "54: tenants[0].credential: needs secret_file, secret_env, certificate_file with key_file, \
+             federated_token_file or managed_identity",
+        ),
         (
             "{ secret_file: secret, secret_env: A }",
-            "54: tenants[0].credential: has secret_file and secret_env, and takes one of them",
+            "54: tenants[0].credential: has secret_file and secret_env, and takes one of them (keep one)",
         ),
         (
             "{ secret_env: HOME_OF_NOBODY }",
@@ -295,12 +298,12 @@ fn a_secret_is_never_written_in_the_file_and_never_shown() {
         ("{ secret_env: EMPTY }", "68: tenants[0].credential.secret_env: the environment variable EMPTY is empty"),
         (
             "{ secret_file: nowhere }",
-            "68: tenants[0].credential.secret_file: nowhere cannot be read: No such file or directory (os error 2)",
+            "68: tenants[0].credential.secret_file: nowhere: the file cannot be read: No such file or directory (os error 2)",
         ),
         ("{ secret_file: \"\" }", "68: tenants[0].credential.secret_file: must not be empty"),
-        ("{ secret_file: empty }", "68: tenants[0].credential.secret_file: empty: the secret file is empty"),
-        ("{ secret_file: binary }", "68: tenants[0].credential.secret_file: binary: the secret file is not UTF-8 text"),
-        ("{ secret_file: long }", "68: tenants[0].credential.secret_file: long: the secret file is longer than 64 KiB"),
+        ("{ secret_file: empty }", "68: tenants[0].credential.secret_file: empty: the file is empty"),
+        ("{ secret_file: binary }", "68: tenants[0].credential.secret_file: binary: the file is not UTF-8 text"),
+        ("{ secret_file: long }", "68: tenants[0].credential.secret_file: long: the file is longer than 64 KiB"),
     ];
     for (credential, expected) in cases {
         let problems = scratch.problems(&with(credential), &[("EMPTY", "\n")]);

@@ -5,7 +5,7 @@ use std::path::Path;
 use secrecy::ExposeSecret as _;
 
 use super::{LEAST, Scratch};
-use crate::config::{Config, Credential, DefenderSource, LogFormat, Mode, Source, Start, WebhookAuth};
+use crate::config::{Config, Credential, DefenderSource, LogFormat, Mode, Proof, Source, Start, WebhookAuth};
 use crate::model::Window;
 
 fn config(text: &str, environment: &[(&str, &str)]) -> Config {
@@ -14,6 +14,13 @@ fn config(text: &str, environment: &[(&str, &str)]) -> Config {
 
 fn windows(windows: &[Window]) -> Vec<(u32, &str)> {
     windows.iter().map(|window| (window.calls, window.per.as_str())).collect()
+}
+
+fn proof(config: &Config) -> &Proof {
+    match &config.tenants[0].credential {
+        Credential::Application { proof, .. } => proof,
+        Credential::ManagedIdentity { .. } => panic!("a managed identity"),
+    }
 }
 
 fn defender(config: &Config) -> &DefenderSource {
@@ -64,6 +71,12 @@ fn the_least_configuration_has_the_defaults_of_the_contract() {
 }
 
 #[test]
+fn the_default_guards_are_those_of_the_least_configuration() {
+    let guards = Scratch::new().load(LEAST, &[]).unwrap().config.guards;
+    assert_eq!(format!("{:?}", crate::config::default_guards().unwrap()), format!("{guards:?}"));
+}
+
+#[test]
 fn store_and_rules_have_defaults_too_once_they_are_written() {
     let config = config(LEAST, &[("STANCH_STORE", "{}"), ("STANCH_RULES", "{ watch: false }")]);
     assert_eq!(config.store, Path::new("/var/lib/stanch/stanch.db"));
@@ -89,7 +102,7 @@ fn relative_paths_start_from_the_folder_of_the_file() {
     assert_eq!(config.rules.dir, scratch.path("rules"));
     assert_eq!(config.server.socket, scratch.path("run/s.sock"));
     assert!(
-        matches!(&config.tenants[0].credential, Credential::SecretFile(path) if *path == scratch.path("secret")),
+        matches!(proof(&config), Proof::SecretFile(path) if *path == scratch.path("secret")),
         "{:?}",
         config.tenants
     );
@@ -136,6 +149,53 @@ fn regions_and_origins_replace_the_hosts() {
 }
 
 #[test]
+fn each_cloud_has_its_hosts_and_its_scope() {
+    let world = "https://login.microsoftonline.com/";
+    let gov = "https://api-gov.securitycenter.microsoft.us/";
+    let gov_scope = "https://securitycenter.onmicrosoft.us/windowsatpservice/.default";
+    let gcc_scope = "https://securitycenter.onmicrosoft.com/windowsatpservice/.default";
+    let cases = [
+        ("gcc", "https://api-gcc.securitycenter.microsoft.us/", world, gcc_scope),
+        ("gcc_high", gov, "https://login.microsoftonline.us/", gov_scope),
+        ("dod", gov, "https://login.microsoftonline.us/", gov_scope),
+    ];
+    for (cloud, api, login, scope) in cases {
+        let tenant = config(LEAST, &[("STANCH_TENANTS__0__CLOUD", cloud)]).tenants.remove(0);
+        assert_eq!((tenant.api_url.as_str(), tenant.login_url.as_str()), (api, login), "{cloud}");
+        assert_eq!(tenant.scope, scope, "{cloud}");
+        let behind = [
+            ("STANCH_TENANTS__0__CLOUD", cloud),
+            ("STANCH_TENANTS__0__API_URL", "http://127.0.0.1:1"),
+            ("STANCH_TENANTS__0__LOGIN_URL", "http://127.0.0.1:2"),
+        ];
+        assert_eq!(config(LEAST, &behind).tenants[0].scope, scope, "the scope stays the cloud's");
+    }
+}
+
+#[test]
+fn a_managed_identity_is_the_machines_own_unless_it_is_named() {
+    let least = LEAST.replace("{ secret_file: secret }", "{ managed_identity: true }");
+    for (text, id) in [(least.clone(), Some("c-1")), (least.replace("client_id: c-1, ", ""), None)] {
+        let tenant = config(&text, &[]).tenants.remove(0);
+        assert_eq!(tenant.login_url.as_str(), "http://169.254.169.254/");
+        let Credential::ManagedIdentity { client_id } = tenant.credential else { panic!("{:?}", tenant.credential) };
+        assert_eq!(client_id.as_deref(), id);
+    }
+    let elsewhere = config(&least, &[("STANCH_TENANTS__0__LOGIN_URL", "http://127.0.0.1:9")]);
+    assert_eq!(elsewhere.tenants[0].login_url.as_str(), "http://127.0.0.1:9/");
+}
+
+#[test]
+fn a_federated_token_is_read_whoever_may_read_it() {
+    let scratch = Scratch::new();
+    scratch.write("token", "a.b.c", 0o644);
+    let least = LEAST.replace("secret_file: secret", "federated_token_file: token");
+    let loaded = scratch.load(&least, &[]).unwrap();
+    assert_eq!(loaded.warnings, []);
+    assert!(matches!(proof(&loaded.config), Proof::FederatedTokenFile(path) if *path == scratch.path("token")));
+}
+
+#[test]
 fn a_webhook_takes_its_secret_without_the_line_breaks_at_its_end() {
     let scratch = Scratch::new();
     scratch.secret("key", "  k e y \r\n\n");
@@ -157,7 +217,7 @@ fn a_webhook_takes_its_secret_without_the_line_breaks_at_its_end() {
 fn a_secret_can_come_from_a_variable() {
     let credential = ("STANCH_TENANTS__0__CREDENTIAL", "{ secret_env: CONTOSO }");
     let config = config(LEAST, &[credential, ("CONTOSO", "s3cret\n")]);
-    let Credential::Secret(secret) = &config.tenants[0].credential else { panic!("{:?}", config.tenants) };
+    let Proof::Secret(secret) = proof(&config) else { panic!("{:?}", config.tenants) };
     assert_eq!(secret.expose_secret(), "s3cret");
     assert!(!format!("{config:?}").contains("s3cret"));
 }
@@ -197,7 +257,7 @@ fn the_environment_sets_any_key_over_the_file() {
     assert_eq!(windows(&config.limits.release), [(100, "60s"), (7, "1h"), (9000, "1d")]);
     assert_eq!((config.guards.mode, config.guards.blast_devices), (Mode::Shadow, 0));
     assert_eq!(config.guards.machine_timeout.as_str(), "10m");
-    assert_eq!(config.tenants[0].client_id, "c-9");
+    assert_eq!(config.tenants[0].credential.to_string(), "application c-9");
     assert_eq!(defender(&config).start, Start::Back("7d".parse().unwrap()));
     assert_eq!(config.log, LogFormat::Json);
     assert_eq!(config.inventory.every.as_str(), "10m");

@@ -1,13 +1,14 @@
-//! Signing in to Entra by client credentials, once for all callers.
+//! Signing in as an application, once for all callers.
 //!
-//! Absent: any other credential than the client secret, and the storing of tokens on disk. The answer's
-//! forms are in `answer`, the errors in `error`.
+//! What is asked, by each way to prove who we are, is in `request`; the answer's forms are in `answer`, the
+//! errors in `error`. Absent: the storing of tokens on disk.
 
 mod answer;
+mod assertion;
 mod claims;
 mod error;
+mod request;
 
-use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -15,13 +16,14 @@ use std::time::Duration;
 use backon::{ExponentialBuilder, Retryable};
 use reqwest::header::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
-use tokio::io::AsyncReadExt;
-use url::Url;
 
 pub use error::{AuthError, AuthErrorKind};
 
-use super::http::Http;
-use crate::config::{Credential, Tenant};
+use super::client::ClientError;
+use super::http::{Http, Observer};
+use crate::clock::Clock;
+use crate::config::Tenant;
+use request::Requests;
 
 /// What a sign-in found out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,17 +75,12 @@ const EARLY_REST_MS: i64 = 30_000;
 const RETRIES: usize = 2;
 /// The longest answer of the login service that is read, in bytes.
 const ANSWER_LIMIT: usize = 256 * 1024;
-/// The longest secret that is read, in bytes.
-const SECRET_LIMIT: u64 = 16 * 1024;
 
 /// The tokens of one application in one tenant.
 #[derive(Debug)]
 pub(super) struct Tokens {
     http: Http,
-    url: Url,
-    client_id: String,
-    scope: String,
-    credential: Credential,
+    requests: Requests,
     timeout: Duration,
     held: Mutex<Option<Arc<Token>>>,
     flight: tokio::sync::Mutex<Flight>,
@@ -99,18 +96,25 @@ struct Flight {
 }
 
 impl Tokens {
-    pub(super) fn new(tenant: &Tenant, url: Url, http: Http, timeout: Duration) -> Self {
-        Self {
-            http,
-            url,
-            client_id: tenant.client_id.clone(),
-            scope: tenant.scope.clone(),
-            credential: tenant.credential.clone(),
+    /// The tokens of `tenant`'s application. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// [`ClientError`] when the login service's address can not be used or TLS can not be set up.
+    pub(super) fn new(
+        tenant: &Tenant,
+        timeout: Duration,
+        clock: Arc<dyn Clock>,
+        observer: Observer,
+    ) -> Result<Self, ClientError> {
+        let requests = Requests::new(tenant).ok_or_else(|| ClientError::Address(tenant.login_url.clone()))?;
+        Ok(Self {
+            http: Http::new(&tenant.login_url, timeout, clock, observer)?,
+            requests,
             timeout,
             held: Mutex::new(None),
             flight: tokio::sync::Mutex::new(Flight::default()),
             failures: AtomicU64::new(0),
-        }
+        })
     }
 
     /// A token that is good by our clock; signs in when there is none.
@@ -171,7 +175,7 @@ impl Tokens {
             Ok(Err(error)) => error.to_string(),
             Err(_) => format!("no answer within {EARLY_TIMEOUT:?}"),
         };
-        tracing::warn!(%error, "the token could not be renewed ahead of its end; the old one is still good");
+        tracing::warn!(tenant = %self.requests.tenant, error, "the token could not be renewed ahead of its end; the old one is still good");
         flight.early_failed_at_ms = Some(now);
         old
     }
@@ -222,16 +226,11 @@ impl Tokens {
 
     /// One request for a token. Its life counts from before the request.
     async fn attempt(&self, generation: u64) -> Result<Token, AuthError> {
-        let secret = self.secret().await?;
+        let request = self.requests.next(&self.http).await?;
         let began_ms = self.now_ms();
-        let request = self.http.post(self.url.clone()).form(&[
-            ("grant_type", "client_credentials"),
-            ("client_id", self.client_id.as_str()),
-            ("client_secret", secret.expose_secret()),
-            ("scope", self.scope.as_str()),
-        ]);
-        let exchange = self.http.exchange("token", request, ANSWER_LIMIT, &secret).await;
-        let granted = answer::granted(&exchange, secret.expose_secret())?;
+        let exchange = self.http.exchange("token", request.builder, ANSWER_LIMIT, &request.proof).await;
+        let granted = answer::granted(&exchange, request.proof.expose_secret(), self.requests.asks())?;
+        self.requests.belongs_here(&granted.access_token)?;
         let header = HeaderValue::from_str(&format!("Bearer {}", granted.access_token));
         let mut header = header.map_err(|_| {
             let message = "the access_token holds characters that no header can".to_owned();
@@ -247,29 +246,6 @@ impl Tokens {
             expires_at_ms: began_ms.saturating_add(lifetime_ms),
         })
     }
-
-    /// The client secret. A file is read anew each time, so that it can be rotated.
-    async fn secret(&self) -> Result<SecretString, AuthError> {
-        match &self.credential {
-            Credential::Secret(secret) => Ok(secret.clone()),
-            Credential::SecretFile(path) => {
-                let failed = |why: String| AuthError::new(AuthErrorKind::Secret, format!("{}: {why}", path.display()));
-                let text = secret_file(path).await.map_err(|error| failed(error.to_string()))?;
-                let text = text.trim_end_matches(['\r', '\n']);
-                if text.is_empty() {
-                    return Err(failed("the file is empty".to_owned()));
-                }
-                Ok(text.to_owned().into())
-            }
-        }
-    }
-}
-
-async fn secret_file(path: &Path) -> std::io::Result<String> {
-    let mut text = String::new();
-    let file = tokio::fs::File::open(path).await?;
-    file.take(SECRET_LIMIT).read_to_string(&mut text).await?;
-    Ok(text)
 }
 
 #[cfg(test)]

@@ -1,7 +1,11 @@
 //! A rule through the Sigma library, and the place of what the library refuses.
 
 use rsigma_eval::compile_rule;
-use rsigma_parser::{Detection, DetectionItem, Modifier, SigmaRule, SigmaValue, parse_sigma_yaml};
+use rsigma_eval::compiler::compile_detection;
+use rsigma_parser::{
+    CorrelationRule, Detection, DetectionItem, FilterRule, Modifier, SigmaCollection, SigmaRule, SigmaValue,
+    parse_sigma_yaml,
+};
 use serde_yaml::{Mapping, Value};
 
 use crate::diagnostics::Step;
@@ -15,7 +19,7 @@ pub(super) fn rule(mapping: &Mapping, report: &mut Report<'_>) -> Option<SigmaRu
         Ok(rule) => Some(rule),
         Err(whole) => {
             // The library names no place, so each field is tried by itself.
-            let blamed = blame(mapping);
+            let blamed = blame(mapping, "detection", &["condition"]);
             match blamed {
                 Some((path, why)) => report.error(&path, why),
                 None if whole.contains("related") => report.error(&["related".into()], whole),
@@ -26,26 +30,67 @@ pub(super) fn rule(mapping: &Mapping, report: &mut Report<'_>) -> Option<SigmaRu
     }
 }
 
-fn parse_and_compile(text: &str) -> Result<SigmaRule, String> {
-    let collection = parse_sigma_yaml(text).map_err(|error| one_line(&error.to_string()))?;
-    // These were told already, each at its place.
-    let told = ["invalid level", "invalid status", "invalid sigma-version"];
-    if let Some(error) = collection.errors.iter().find(|error| !told.iter().any(|told| error.starts_with(told))) {
-        return Err(one_line(error));
+/// The Sigma filter of a document that passed all checks of ours; `None` when the library refuses it, which
+/// the report then says.
+pub(super) fn filter(mapping: &Mapping, report: &mut Report<'_>) -> Option<FilterRule> {
+    match parse_and_compile_filter(report.document().text) {
+        Ok(filter) => Some(filter),
+        Err(whole) => {
+            let (path, why) = blame(mapping, "filter", &["condition", "rules"])
+                .unwrap_or_else(|| (vec![if whole.contains("related") { "related" } else { "filter" }.into()], whole));
+            report.error(&path, why);
+            None
+        }
     }
-    let mut rules = collection.rules;
-    let rule = rules.pop().filter(|_| rules.is_empty()).ok_or("the document is not one rule")?;
+}
+
+/// The Sigma correlation of a document that passed all checks of ours; `None` when the library refuses it,
+/// which the report then says.
+pub(super) fn correlation(report: &mut Report<'_>) -> Option<CorrelationRule> {
+    let parsed = parse(report.document().text).and_then(|collection| only(collection.correlations));
+    parsed
+        .map_err(|why| report.error(&[if why.contains("related") { "related" } else { "correlation" }.into()], why))
+        .ok()
+}
+
+fn parse_and_compile(text: &str) -> Result<SigmaRule, String> {
+    let mut rule = only(parse(text)?.rules)?;
+    // `response` and `tests` are ours to read.
+    rule.custom_attributes.clear();
     compile_rule(&rule).map_err(|error| one_line(&error.to_string()))?;
     Ok(rule)
 }
 
+fn parse_and_compile_filter(text: &str) -> Result<FilterRule, String> {
+    let filter = only(parse(text)?.filters)?;
+    for detection in filter.detection.named.values() {
+        compile_detection(detection).map_err(|error| one_line(&error.to_string()))?;
+    }
+    Ok(filter)
+}
+
+fn parse(text: &str) -> Result<SigmaCollection, String> {
+    let collection = parse_sigma_yaml(text).map_err(|error| one_line(&error.to_string()))?;
+    // These were told already, each at its place.
+    let told = ["invalid level", "invalid status", "invalid sigma-version"];
+    match collection.errors.iter().find(|error| !told.iter().any(|told| error.starts_with(told))) {
+        Some(error) => Err(one_line(error)),
+        None => Ok(collection),
+    }
+}
+
+fn only<T>(mut documents: Vec<T>) -> Result<T, String> {
+    let last = documents.pop();
+    last.filter(|_| documents.is_empty()).ok_or_else(|| "the document is not one of its kind".to_owned())
+}
+
 /// The first field or selection that the library refuses by itself.
-fn blame(mapping: &Mapping) -> Option<(Vec<Step>, String)> {
+fn blame(mapping: &Mapping, root: &str, others: &[&str]) -> Option<(Vec<Step>, String)> {
     let version = mapping.get("sigma-version");
-    let detection = mapping.get("detection")?.as_mapping()?;
+    let detection = mapping.get(root)?.as_mapping()?;
     let selections = detection.iter().filter_map(|(key, value)| Some((key.as_str()?, value)));
-    selections.filter(|(name, _)| *name != "condition").find_map(|(name, value)| {
-        let path = ["detection".into(), name.into()];
+    selections.filter(|(name, _)| !others.contains(name)).find_map(|(name, value)| {
+        let path = [root.into(), name.into()];
         let mut field = None;
         let whole = alone(value, version).err()?;
         each_field(value, &path, &mut |path, key, value| {
@@ -139,6 +184,6 @@ fn text(value: &SigmaValue) -> Option<&str> {
     }
 }
 
-fn is_machine(field: &str) -> bool {
+pub(super) fn is_machine(field: &str) -> bool {
     field.split(['.', '[']).next() == Some(MACHINE)
 }

@@ -17,7 +17,8 @@ const MAX_VALUE_BYTES: usize = 16 * 1024;
 /// Selectors of list members within each other. The library recurses by them.
 const MAX_SELECTORS: usize = 8;
 
-const MODIFIERS: [&str; 34] = [
+/// What may stand behind a field's name.
+pub const MODIFIERS: [&str; 34] = [
     "contains",
     "startswith",
     "endswith",
@@ -53,21 +54,53 @@ const MODIFIERS: [&str; 34] = [
     "month",
     "year",
 ];
-const QUANTIFIERS: [&str; 4] = ["any", "all", "all_or_empty", "none"];
+/// What other languages call them; by their letters some are nearer to another one.
+const SYNONYMS: [(&str, &str); 8] = [
+    ("beginswith", "startswith"),
+    ("prefix", "startswith"),
+    ("suffix", "endswith"),
+    ("regex", "re"),
+    ("regexp", "re"),
+    ("matches", "re"),
+    ("like", "contains"),
+    ("ip", "cidr"),
+];
+/// The words that select members of a list, beside a place in it.
+pub const QUANTIFIERS: [&str; 4] = ["any", "all", "all_or_empty", "none"];
 
 /// Checks `detection`; whether it is fit for the Sigma library.
 pub(super) fn check(mapping: &Mapping, report: &mut Report<'_>) -> bool {
-    let before = report.count();
     let root: [Step; 1] = ["detection".into()];
     match mapping.get("detection") {
-        None => report.error(&[], "the rule lacks 'detection'"),
-        Some(Value::Mapping(detection)) => {
-            let version = mapping.get("sigma-version").and_then(major_from_value);
-            Checker { arrays: array_matching_enabled(version), selectors: 0, report }.detection(detection, &root);
+        Some(Value::Mapping(detection)) => check_part(detection, &root, version(mapping), &[], report),
+        Some(other) => {
+            report.error(&root, format!("detection must be a mapping, not {}", describe(other)));
+            false
         }
-        Some(other) => report.error(&root, format!("detection must be a mapping, not {}", describe(other))),
+        None => {
+            report.error(&[], "the rule lacks 'detection'");
+            false
+        }
     }
+}
+
+/// Checks selections and their condition, which stand at `root` beside keys that are `others`; whether they
+/// are fit for the Sigma library. `version` is that of the whole document.
+pub(super) fn check_part(
+    detection: &Mapping,
+    root: &[Step],
+    version: Option<u32>,
+    others: &[&str],
+    report: &mut Report<'_>,
+) -> bool {
+    let before = report.count();
+    Checker { arrays: array_matching_enabled(version), selectors: 0, report }.detection(detection, root, others);
     report.count() == before
+}
+
+/// The `sigma-version` of a document.
+pub(super) fn version(mapping: &Mapping) -> Option<u32> {
+    mapping.get("sigma-version").and_then(major_from_value)
 }
 
 struct Checker<'r, 'd> {
@@ -79,16 +112,18 @@ struct Checker<'r, 'd> {
 }
 
 impl Checker<'_, '_> {
-    fn detection(&mut self, detection: &Mapping, root: &[Step]) {
+    fn detection(&mut self, detection: &Mapping, root: &[Step], others: &[&str]) {
         let mut names = Vec::new();
         for (key, value) in detection {
             let Some(name) = key.as_str() else { continue };
             match name {
                 "condition" => {}
-                "timeframe" => self.report.error(
+                "timeframe" => self.report.error_with_hint(
                     &below(root, name),
-                    "timeframe has no effect: counting over time is for correlations, which are not built yet",
+                    "timeframe has no effect in a detection",
+                    "a correlation with a timespan counts over time",
                 ),
+                _ if others.contains(&name) => {}
                 _ => {
                     names.push(name);
                     self.selection(value, &below(root, name));
@@ -183,6 +218,9 @@ impl Checker<'_, '_> {
         if modifier == "not" {
             let hint = "write 'not selection' in the condition";
             self.report.error_with_hint(path, "'not' is no modifier", hint);
+        } else if let Some((_, sigma)) = SYNONYMS.iter().find(|(theirs, _)| *theirs == modifier) {
+            let hint = format!("Sigma's word for it is {sigma:?}");
+            self.report.error_with_hint(path, format!("unknown modifier {modifier:?}"), hint);
         } else if modifier.parse::<Modifier>().is_err() {
             self.report.unknown(path, "modifier", modifier, &MODIFIERS);
         }
@@ -239,7 +277,7 @@ impl Checker<'_, '_> {
                 let place = self.place_in(text, path, error.location().map_or(1, |at| at.col as usize));
                 let why = error.to_string();
                 let why = why.rsplit_once("= ").map_or("", |(_, why)| why).trim();
-                let why = if why.is_empty() { "is empty or no expression" } else { why };
+                let why = if why.is_empty() { "is empty or no expression".to_owned() } else { in_words(why) };
                 self.report.error_at(place, format!("the condition can not be read: {why}"), hint);
                 None
             }
@@ -333,7 +371,27 @@ fn selectors(field: &str) -> usize {
     field.split('.').filter(is_selector).count()
 }
 
-fn over_bounds(condition: &str) -> Option<String> {
+/// What the parser expected, in the words of a rule instead of those of its grammar.
+fn in_words(why: &str) -> String {
+    const WORDS: [(&str, &str); 8] = [
+        ("EOI", "its end"),
+        ("or_op", "'or'"),
+        ("and_op", "'and'"),
+        ("not_op", "'not'"),
+        ("quantifier", "'1 of', 'any of', 'all of'"),
+        ("ident", "the name of a selection"),
+        ("selector_target", "'them' or a pattern of names"),
+        ("of_kw_inner", "'of'"),
+    ];
+    let word = |piece: &str| {
+        let name = piece.trim_matches(',');
+        let found = WORDS.iter().find(|(theirs, _)| *theirs == name);
+        found.map_or_else(|| piece.to_owned(), |(_, ours)| piece.replace(name, ours))
+    };
+    why.split(' ').map(word).collect::<Vec<_>>().join(" ")
+}
+
+pub(super) fn over_bounds(condition: &str) -> Option<String> {
     if condition.len() > MAX_CONDITION_BYTES {
         return Some(format!("the condition is longer than {MAX_CONDITION_BYTES} bytes"));
     }

@@ -9,8 +9,8 @@ use crate::rules::report::Report;
 use crate::rules::response::{describe, refuse_unknown_keys};
 use crate::rules::rule::Status;
 
-/// Sigma's keys, and ours.
-const KEYS: [&str; 22] = [
+/// Sigma's keys of every document.
+pub const KEYS: [&str; 18] = [
     "title",
     "id",
     "name",
@@ -23,46 +23,76 @@ const KEYS: [&str; 22] = [
     "references",
     "date",
     "modified",
-    "logsource",
-    "detection",
     "fields",
     "falsepositives",
     "level",
     "tags",
     "scope",
     "sigma-version",
-    "response",
-    "tests",
 ];
+
+/// What a document is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Looks at alerts.
+    Rule,
+    /// Counts what rules match.
+    Correlation,
+    /// Takes out of what rules match.
+    Filter,
+}
+
+impl Kind {
+    /// Its name in messages.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Rule => "rule",
+            Self::Correlation => "correlation",
+            Self::Filter => "filter",
+        }
+    }
+
+    /// The keys that it has beside those of every document.
+    pub const fn own_keys(self) -> &'static [&'static str] {
+        match self {
+            Self::Rule => &["logsource", "detection", "response", "tests"],
+            Self::Correlation => &["correlation", "generate", "response", "tests"],
+            Self::Filter => &["logsource", "filter"],
+        }
+    }
+}
 
 /// Which rule it is.
 pub(super) struct Header {
     pub(super) id: RuleId,
     pub(super) id_place: Place,
     pub(super) title: String,
+    pub(super) name: Option<String>,
     pub(super) level: Level,
     pub(super) status: Status,
 }
 
-/// Refuses what Sigma knows beside rules; whether it did.
-pub(super) fn refuse_other_kinds(mapping: &Mapping, report: &mut Report<'_>) -> bool {
-    let kinds = [
-        ("correlation", "correlations are not built yet"),
-        ("filter", "filters are not built yet"),
-        ("action", "collections ('action: global', 'repeat', 'reset') are not built yet: write each rule whole"),
-    ];
-    let found = kinds.into_iter().find(|(key, _)| mapping.contains_key(key));
-    if let Some((key, why)) = found {
-        report.error(&[key.into()], why);
+/// What the document is; `None` for a collection, which the report then refuses.
+pub(super) fn kind(mapping: &Mapping, report: &mut Report<'_>) -> Option<Kind> {
+    if mapping.contains_key("action") {
+        let why = "collections ('action: global', 'repeat', 'reset') are not taken: write each rule whole";
+        report.error(&["action".into()], why);
+        return None;
     }
-    found.is_some()
+    Some(match (mapping.contains_key("correlation"), mapping.contains_key("filter")) {
+        (true, _) => Kind::Correlation,
+        (false, true) => Kind::Filter,
+        (false, false) => Kind::Rule,
+    })
 }
 
 /// Reads the header; `None` when anything in it is wrong, which the report then says.
-pub(super) fn check(mapping: &Mapping, report: &mut Report<'_>) -> Option<Header> {
+pub(super) fn check(mapping: &Mapping, kind: Kind, report: &mut Report<'_>) -> Option<Header> {
     let before = report.count();
-    refuse_unknown_keys(mapping, &[], "key", &KEYS, report);
-    let title = title(mapping, report);
+    let what = if kind == Kind::Rule { "key".to_owned() } else { format!("key of a {}", kind.as_str()) };
+    refuse_unknown_keys(mapping, &[], &what, &[&KEYS, kind.own_keys()].concat(), report);
+    let title = title(mapping, kind, report);
+    let name = name(mapping, report);
     let id = id(mapping, title.as_deref(), report);
     let level = word(mapping, "level", &Level::ALL.map(Level::as_str), report)
         .and_then(|word| Level::ALL.into_iter().find(|level| level.as_str() == word));
@@ -76,10 +106,10 @@ pub(super) fn check(mapping: &Mapping, report: &mut Report<'_>) -> Option<Header
     }
     let (id, id_place) = id?;
     let status = status.unwrap_or(Status::Stable);
-    Some(Header { id, id_place, title: title?, level: level.unwrap_or_default(), status })
+    Some(Header { id, id_place, title: title?, name, level: level.unwrap_or_default(), status })
 }
 
-fn title(mapping: &Mapping, report: &mut Report<'_>) -> Option<String> {
+fn title(mapping: &Mapping, kind: Kind, report: &mut Report<'_>) -> Option<String> {
     match mapping.get("title") {
         Some(Value::String(title)) if !title.trim().is_empty() => Some(title.trim().to_owned()),
         Some(other) => {
@@ -87,7 +117,17 @@ fn title(mapping: &Mapping, report: &mut Report<'_>) -> Option<String> {
             None
         }
         None => {
-            report.error(&[], "the rule lacks 'title'");
+            report.error(&[], format!("the {} lacks 'title'", kind.as_str()));
+            None
+        }
+    }
+}
+
+fn name(mapping: &Mapping, report: &mut Report<'_>) -> Option<String> {
+    match mapping.get("name")? {
+        Value::String(name) if !name.trim().is_empty() => Some(name.trim().to_owned()),
+        other => {
+            report.error(&["name".into()], format!("name must be text, not {}", describe(other)));
             None
         }
     }
@@ -115,6 +155,11 @@ fn id(mapping: &Mapping, title: Option<&str>, report: &mut Report<'_>) -> Option
 /// The word at `key`, when it is one of `known`.
 fn word<'k>(mapping: &Mapping, key: &str, known: &[&'k str], report: &mut Report<'_>) -> Option<&'k str> {
     let value = mapping.get(key)?;
+    if value.is_sequence() || value.is_mapping() {
+        let message = format!("{key} must be one word, not {}", describe(value));
+        report.error_with_hint(&[key.into()], message, known.join(", "));
+        return None;
+    }
     let word = value.as_str().map_or_else(|| describe(value), str::to_owned);
     let found = known.iter().copied().find(|known| value.as_str() == Some(known));
     if found.is_none() {

@@ -2,28 +2,39 @@
 //!
 //! Each document is checked in turn: its bounds as YAML ([`super::document`]), its top-level keys
 //! ([`header`]), its selections and condition ([`detection`]), then by the Sigma library ([`compile`]), and
-//! last whether its condition leaves any alert out ([`always`]). Absent: evaluation, and I/O.
+//! last whether its condition leaves any alert out ([`always`]). Then it is followed what refers to what
+//! ([`references`]). What passes may still be likely not meant ([`advice`]). Absent: evaluation, and I/O.
 
+mod advice;
 mod always;
 mod compile;
-mod detection;
-mod header;
+pub(super) mod correlation;
+pub(super) mod detection;
+mod filter;
+pub(super) mod header;
+mod references;
+mod rule;
 
 use std::collections::HashMap;
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread;
 
 use jiff::civil::Date;
 use rsigma_parser::SigmaRule;
-use serde_yaml::Value;
 
+use self::correlation::CorrelationDraft;
+use self::filter::Filter;
+use self::header::{Header, Kind};
+use self::references::Resolved;
+use self::rule::RuleDraft;
+use super::correlation::Correlations;
 use super::digest::sha256_hex;
 use super::document::{self, Document};
-use super::inline_test;
 use super::read::{MAX_FILE_BYTES, RuleFile};
 use super::report::Report;
-use super::response;
-use super::rule::{Rule, Status};
+use super::rule::Rule;
 use super::{RuleSet, evaluate};
 use crate::diagnostics::{Diagnostic, Place, Problems, Severity};
 use crate::model::{RuleId, TenantName};
@@ -58,22 +69,43 @@ impl RuleSet {
     /// # Errors
     /// [`Problems`]: every error of every file, in the order of the files. Nothing is loaded then.
     pub fn load(files: &[RuleFile], context: &LoadContext<'_>) -> Result<Loaded, Problems> {
-        let mut loading = Loading { context, problems: Vec::new(), warnings: Vec::new(), drafts: Vec::new() };
-        for file in files {
-            loading.file(file);
-        }
+        let mut loading = Loading::of_all(files, context);
         loading.refuse_duplicates();
         loading.finish(files)
     }
 }
 
-/// A document that is a rule as far as it alone can tell.
+/// Files for which another thread is worth its while.
+const SHARE: usize = 32;
+/// Threads that read rules at once.
+const MAX_THREADS: usize = 8;
+
+/// A document that is sound as far as it alone can tell.
 struct Draft {
     id: RuleId,
+    name: Option<String>,
+    title: String,
     id_place: Place,
+    title_place: Place,
     file: PathBuf,
-    /// `None` for a rule without a response: it was checked, and does nothing by itself.
-    ready: Option<Ready>,
+    body: Body,
+}
+
+enum Body {
+    Rule(Box<RuleDraft>),
+    Correlation(Box<CorrelationDraft>),
+    Filter(Box<Filter>),
+}
+
+impl Body {
+    /// What it does by itself.
+    const fn rule(&self) -> Option<&Rule> {
+        match self {
+            Self::Rule(draft) => draft.rule.as_ref(),
+            Self::Correlation(draft) => draft.rule.as_ref(),
+            Self::Filter(_) => None,
+        }
+    }
 }
 
 struct Loading<'c> {
@@ -83,7 +115,41 @@ struct Loading<'c> {
     drafts: Vec<Draft>,
 }
 
-impl Loading<'_> {
+impl<'c> Loading<'c> {
+    /// Every file by itself, in their order. Many are shared out among the processors.
+    fn of_all(files: &[RuleFile], context: &'c LoadContext<'c>) -> Self {
+        let threads = thread::available_parallelism().map_or(1, NonZero::get).min(MAX_THREADS);
+        let share = files.len().div_ceil(threads).max(SHARE);
+        if files.len() <= share {
+            return Self::of(files, context);
+        }
+        let mut whole = Self::of(&[], context);
+        thread::scope(|scope| {
+            let parts: Vec<_> = files.chunks(share).map(|part| scope.spawn(|| Self::of(part, context))).collect();
+            for part in parts {
+                match part.join() {
+                    Ok(part) => whole.append(part),
+                    Err(panic) => std::panic::resume_unwind(panic),
+                }
+            }
+        });
+        whole
+    }
+
+    fn of(files: &[RuleFile], context: &'c LoadContext<'c>) -> Self {
+        let mut loading = Self { context, problems: Vec::new(), warnings: Vec::new(), drafts: Vec::new() };
+        for file in files {
+            loading.file(file);
+        }
+        loading
+    }
+
+    fn append(&mut self, mut next: Self) {
+        self.problems.append(&mut next.problems);
+        self.warnings.append(&mut next.warnings);
+        self.drafts.append(&mut next.drafts);
+    }
+
     fn file(&mut self, file: &RuleFile) {
         if file.text.len() as u64 > MAX_FILE_BYTES {
             let why = format!("is larger than {} MiB", MAX_FILE_BYTES / 1024 / 1024);
@@ -126,32 +192,51 @@ impl Loading<'_> {
             let (file, line) = (first.file.display(), first.id_place.line);
             let message = format!("the rule id {:?} is taken already, in {file}:{line}", draft.id.as_str());
             let duplicate = Diagnostic::error(&draft.file, draft.id_place, message);
-            self.problems.push(duplicate.with_hint("a rule without an id has its title as id"));
+            self.problems.push(duplicate.with_hint("give each rule an id of its own; without one its title is its id"));
         }
     }
 
     fn finish(mut self, files: &[RuleFile]) -> Result<Loaded, Problems> {
-        let mut ready = Vec::with_capacity(self.drafts.len());
-        let documents = self.drafts.len();
+        // What refers to a document that could not be read is not to blame.
         if self.problems.is_empty() {
-            ready.extend(self.drafts.into_iter().filter_map(|draft| draft.ready));
-            match evaluate::build(ready, documents, content_hash(files)) {
-                Ok(set) => return Ok(Loaded { set, warnings: self.warnings }),
-                Err((rule, why)) => {
-                    let place = Place { line: rule.line, column: 1 };
-                    self.problems.push(Diagnostic::error(&rule.file, place, why));
+            let drafts = std::mem::take(&mut self.drafts);
+            let documents = drafts.iter().filter(|draft| !matches!(draft.body, Body::Filter(_))).count();
+            let resolved = references::resolve(drafts, &mut self.problems, &mut self.warnings);
+            if self.problems.is_empty() {
+                self.warnings.extend(advice::twins(resolved.ready.iter()));
+                match build(resolved, documents, content_hash(files)) {
+                    Ok(set) => return Ok(Loaded { set, warnings: in_order(self.warnings, files) }),
+                    Err(problem) => self.problems.push(problem),
                 }
             }
         }
-        let order: HashMap<&PathBuf, usize> =
-            files.iter().enumerate().map(|(index, file)| (&file.path, index)).collect();
-        self.problems.sort_by_key(|problem| (order.get(&problem.file).copied(), problem.line, problem.column));
         debug_assert!(self.problems.iter().all(|problem| problem.severity == Severity::Error));
-        Err(Problems(self.problems))
+        Err(Problems(in_order(self.problems, files)))
     }
 }
 
-/// One document; `None` when it can not be a rule, which the report then says.
+/// The set of documents that fit each other.
+fn build(resolved: Resolved, documents: usize, hash: String) -> Result<RuleSet, Diagnostic> {
+    let Resolved { ready, bases, correlations } = resolved;
+    let refused = |rule: Option<&Arc<Rule>>, why: String| {
+        let place = Place { line: rule.map_or(1, |rule| rule.line), column: 1 };
+        Diagnostic::error(rule.map_or_else(PathBuf::new, |rule| rule.file.clone()), place, why)
+    };
+    let correlations = match Correlations::new(&bases, correlations) {
+        Ok(correlations) => correlations,
+        Err(why) => return Err(refused(ready.first().map(|ready| &ready.rule), why)),
+    };
+    evaluate::build(ready, correlations, documents, hash).map_err(|(rule, why)| refused(Some(&rule), why))
+}
+
+/// In the order of the files, and in each from above.
+fn in_order(mut all: Vec<Diagnostic>, files: &[RuleFile]) -> Vec<Diagnostic> {
+    let order: HashMap<&PathBuf, usize> = files.iter().enumerate().map(|(index, file)| (&file.path, index)).collect();
+    all.sort_by_key(|one| (order.get(&one.file).copied(), one.line, one.column));
+    all
+}
+
+/// One document; `None` when it is not sound, which the report then says.
 fn check(document: &Document<'_>, context: &LoadContext<'_>, report: &mut Report<'_>) -> Option<Draft> {
     let value = match document.parse() {
         Ok(value) => value,
@@ -164,62 +249,24 @@ fn check(document: &Document<'_>, context: &LoadContext<'_>, report: &mut Report
         report.error(&[], "a rule must be a mapping of keys and values");
         return None;
     };
-    if header::refuse_other_kinds(mapping, report) {
-        return None;
-    }
-    let header = header::check(mapping, report);
-    let response = mapping.get("response").map(|value| response::parse(value, context, report));
-    let tests = mapping.get("tests").map(|value| inline_test::parse(value, report)).unwrap_or_default();
-    let match_all = matches!(&response, Some(Some(response)) if response.match_all);
-    let has_title = mapping.get("title").is_some_and(Value::is_string);
-    let is_fit =
-        detection::check(mapping, report) && has_title && mapping.get("logsource").is_none_or(Value::is_mapping);
-    let sigma = is_fit.then(|| compile::rule(mapping, report)).flatten();
-    if let Some(rule) = &sigma
-        && !match_all
-        && always::matches_every_alert(rule)
-    {
-        report.error_with_hint(
-            &["detection".into(), "condition".into()],
-            "the condition matches every alert",
-            "'match_all: true' in the response says that this is meant",
-        );
-    }
-    let (header, mut sigma) = (header?, sigma?);
-    let response = match response {
-        Some(parsed) => Some(parsed?),
-        None => None,
+    let (header, body) = match header::kind(mapping, report)? {
+        Kind::Rule => {
+            let (header, draft) = rule::check(mapping, context, report)?;
+            (header, Body::Rule(Box::new(draft)))
+        }
+        Kind::Correlation => {
+            let (header, draft) = correlation::check(mapping, context, report)?;
+            (header, Body::Correlation(Box::new(draft)))
+        }
+        Kind::Filter => {
+            let header = header::check(mapping, Kind::Filter, report);
+            let filter = filter::check(mapping, report);
+            (header?, Body::Filter(Box::new(filter?)))
+        }
     };
-    let place = document.place(&["title".into()]);
-    if response.is_none() {
-        report.warning(&["title".into()], "the rule has no response, and nothing refers to it");
-    }
-    if response.as_ref().is_some_and(response::Response::is_restrict)
-        && matches!(header.status, Status::Deprecated | Status::Unsupported)
-    {
-        let status = header.status.as_str();
-        report.warning(&["status".into()], format!("a rule with status {status} runs in shadow"));
-    }
-    // The engine's answers are told apart by id, which a rule may lack; its other keys are ours to keep.
-    sigma.id = Some(header.id.as_str().to_owned());
-    sigma.custom_attributes.clear();
-    let (id, id_place) = (header.id.clone(), header.id_place);
-    let ready = response.map(|response| {
-        let rule = Rule {
-            id: header.id,
-            title: header.title,
-            hash: sha256_hex(document.text.as_bytes()),
-            level: header.level,
-            status: header.status,
-            response,
-            reads_machine: compile::reads_machine(&sigma),
-            tests,
-            file: document.file.to_owned(),
-            line: place.line,
-        };
-        Ready { rule: Arc::new(rule), sigma }
-    });
-    Some(Draft { id, id_place, file: document.file.to_owned(), ready })
+    let Header { id, id_place, title, name, .. } = header;
+    let title_place = document.place(&["title".into()]);
+    Some(Draft { id, name, title, id_place, title_place, file: document.file.to_owned(), body })
 }
 
 /// A hash of what the files say, whatever they are called.

@@ -54,7 +54,7 @@ fn a_match_says_on_which_values() {
     ));
     let alert = json!({"id": "1", "severity": "High", "evidence": [{"sha1": "x"}, {"sha1": "ABC"}]});
     let scene = Scene::new(&alert, Some(&json!({"machineTags": ["till"]})));
-    let evaluation = set.evaluate(&scene.event(), TODAY);
+    let evaluation = set.evaluate(&scene.event(), &set.memory(), TODAY);
     let matched: Vec<String> =
         evaluation.hits[0].matched.iter().map(|matched| format!("{} = {}", matched.field, matched.value)).collect();
     assert_eq!(matched, [r#"evidence[1].sha1 = "ABC""#, r#"severity = "High""#]);
@@ -65,7 +65,7 @@ fn matched_values_are_bounded_in_size_and_number() {
     let set = rules(&restrict("  s: { description|contains: x, 'evidence[any].sha1': a }\n  condition: s"));
     let evidence: Vec<Value> = (0..100).map(|index| json!({"sha1": "a", "index": index})).collect();
     let scene = Scene::new(&json!({"id": "1", "description": "xé".repeat(100_000), "evidence": evidence}), None);
-    let evaluation = set.evaluate(&scene.event(), TODAY);
+    let evaluation = set.evaluate(&scene.event(), &set.memory(), TODAY);
     let matched = &evaluation.hits[0].matched;
     assert!(matched.len() > 1 && matched.len() <= 32, "{}", matched.len());
     assert!(matched.iter().all(|matched| matched.value.to_string().len() < 2100));
@@ -75,7 +75,7 @@ fn matched_values_are_bounded_in_size_and_number() {
 fn an_absent_field_and_a_word_found_anywhere_are_reasons_too() {
     let set = rules(&restrict("  s: { resolvedTime: null }\n  w: [mimikatz]\n  condition: s and w"));
     let scene = Scene::new(&json!({"id": "1", "comments": [{"comment": "saw Mimikatz"}]}), None);
-    let evaluation = set.evaluate(&scene.event(), TODAY);
+    let evaluation = set.evaluate(&scene.event(), &set.memory(), TODAY);
     let matched: Vec<(&str, &Value)> =
         evaluation.hits[0].matched.iter().map(|matched| (matched.field.as_str(), &matched.value)).collect();
     assert_eq!(matched, [("keyword", &json!("saw Mimikatz")), ("resolvedTime", &Value::Null)]);
@@ -94,15 +94,15 @@ fn rules_speak_by_level_then_by_id() {
 fn a_rule_speaks_for_its_tenants_until_its_last_day() {
     let set = rules(&ransomware("r", "high", "{ action: restrict, tenants: [contoso], until: 2027-03-31 }"));
     let scene = || Scene::new(&json!({"id": "1", "category": "Ransomware"}), None);
-    let hits = |scene: &Scene, day| set.evaluate(&scene.event(), day).hits.len();
+    let hits = |scene: &Scene, day| set.evaluate(&scene.event(), &set.memory(), day).hits.len();
     assert_eq!(hits(&scene(), TODAY), 1);
     assert_eq!(hits(&scene(), date(2027, 3, 31)), 1);
     assert_eq!(hits(&scene(), date(2027, 4, 1)), 0);
     assert_eq!(hits(&scene().in_tenant("fabrikam"), TODAY), 0);
     // The gate asks for the condition alone.
-    assert!(set.matches(&RuleId::new("r").unwrap(), &scene().in_tenant("fabrikam").event()));
-    assert!(!set.matches(&RuleId::new("gone").unwrap(), &scene().event()));
-    assert!(!set.matches(&RuleId::new("r").unwrap(), &Scene::new(&json!({"id": "1"}), None).event()));
+    assert!(set.matches(&RuleId::new("r").unwrap(), &scene().in_tenant("fabrikam").event(), &set.memory()));
+    assert!(!set.matches(&RuleId::new("gone").unwrap(), &scene().event(), &set.memory()));
+    assert!(!set.matches(&RuleId::new("r").unwrap(), &Scene::new(&json!({"id": "1"}), None).event(), &set.memory()));
 }
 
 #[test]
@@ -112,15 +112,15 @@ fn a_protection_names_its_rule_and_leaves_the_hits_to_be_told() {
     let alert = json!({"id": "1", "category": "Ransomware"});
     let server = json!({"osPlatform": "WindowsServer2022", "computerDnsName": "dc01"});
     let scene = Scene::new(&alert, Some(&server));
-    let evaluation = set.evaluate(&scene.event(), TODAY);
+    let evaluation = set.evaluate(&scene.event(), &set.memory(), TODAY);
     assert_eq!(evaluation.hits.len(), 1);
     let protection = evaluation.protected_by.unwrap();
     assert_eq!(protection.rule.id.as_str(), "p1");
     assert_eq!(protection.reason, r#"protected by the rule "Keep servers" (p1): dc01 is a server"#);
-    assert!(set.matches(&RuleId::new("p1").unwrap(), &scene.event()));
+    assert!(set.matches(&RuleId::new("p1").unwrap(), &scene.event(), &set.memory()));
 
     let workstation = Scene::new(&alert, Some(&json!({"osPlatform": "Windows11"})));
-    assert!(set.evaluate(&workstation.event(), TODAY).protected_by.is_none());
+    assert!(set.evaluate(&workstation.event(), &set.memory(), TODAY).protected_by.is_none());
 }
 
 #[test]
@@ -142,12 +142,16 @@ fn comment(template: &str, alert: &Value) -> Result<String, String> {
 
 #[test]
 fn a_comment_is_rendered_from_the_event() {
-    let alert = json!({"id": "da1", "title": "Ransom <x>", "mitreTechniques": ["T1", "T2"], "machine": {"osBuild": 1}});
+    let alert = json!({"id": "da1", "title": "Ransom <x>", "mitreTechniques": ["T1", "T2"], "machine": {"osBuild": 1},
+        "evidence": [{"fileName": "a.exe"}, {"fileName": "b.dll"}, {}]});
     let cases = [
         ("{{ rule.title }}: alert {{ alert.id }} ({{ alert.title }})", "Rule r-1: alert da1 (Ransom <x>)"),
         ("{{ machine.computerDnsName }} {{ machine.osBuild }}", "desk-7 22631"),
         ("{{ rule.id }} {{ rule.level }} {{ stanch.tenant }} {{ stanch.source }}", "r-1 high contoso defender"),
         ("{{ alert.mitreTechniques | join(',') }}", "T1,T2"),
+        ("{{ alert['title'] }} {{ alert.id }}", "Ransom <x> da1"),
+        ("{% for key in machine %}{{ key }} {% endfor %}{{ machine.osBuild }}", "computerDnsName osBuild 22631"),
+        ("{% for e in evidence %}{{ e.fileName }} {% endfor %}({{ evidence | length }})", "a.exe b.dll  (3)"),
         ("{{ alert.nothing }}{{ machine.aadDeviceId }}.", "."),
         ("{% if alert.nothing %}x{% endif %} \n", "Rule r-1: alert da1"),
         ("   ", "Rule r-1: alert da1"),
@@ -162,9 +166,11 @@ fn a_comment_that_can_not_be_rendered_says_why_and_the_default_is_at_hand() {
     let alert = json!({"id": "da1", "title": "t"});
     let why = comment("{{ alert.relatedUser.userName }}", &alert).unwrap_err();
     assert!(why.contains("undefined"), "{why}");
-    let endless = "{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}";
-    let why = comment(endless, &alert).unwrap_err();
+    let many = json!({"id": "da1", "title": "t", "evidence": vec![json!({}); 1_000]});
+    let square = "{% for a in evidence %}{% for b in evidence %}{% endfor %}{% endfor %}";
+    let why = comment(square, &many).unwrap_err();
     assert!(why.contains("fuel"), "{why}");
+    assert_eq!(comment(square, &alert).as_deref(), Ok("Rule r-1: alert da1"));
     let set = rules(&ransomware("r", "high", "{ action: restrict }"));
     assert_eq!(set.rules()[0].default_comment("da1"), "Rule r: alert da1");
 }
@@ -191,5 +197,17 @@ fn odd_alerts_crash_nothing() {
         json!({"x": deep, "": {"": null}}),
     ] {
         let _ = Scene::new(&odd, None).chosen_by(&set);
+    }
+}
+
+#[test]
+fn a_comment_that_would_print_megabytes_is_cut() {
+    let alert = json!({"id": "da1", "title": "x".repeat(2_000), "list": vec![json!("y".repeat(2_000)); 500]});
+    for template in [
+        "{% for a in range(5000) %}{{ alert.title }}{% endfor %}",
+        "{% for a in alert.list %}{{ alert.list }}{% endfor %}",
+        "{{ alert.list }}{{ alert.list | join }}",
+    ] {
+        assert_eq!(comment(template, &alert).unwrap().len(), 4_000, "{template}");
     }
 }

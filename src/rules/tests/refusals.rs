@@ -1,10 +1,11 @@
 //! What the loader refuses, each at its place and with the nearest known word.
 
+use super::correlations::over_two_rules;
 use super::{file, load, load_files, restrict, rules};
 
 /// Loads `text`, which must give one problem that shows as `expected` after the file's name.
 #[track_caller]
-fn check(text: &str, expected: &str) {
+pub(super) fn check(text: &str, expected: &str) {
     let problems = load(text).map(|_| ()).expect_err(text);
     let shown: Vec<String> =
         problems.0.iter().map(|problem| problem.to_string().replacen("rule.yml:", "", 1)).collect();
@@ -44,12 +45,10 @@ fn top_level_keys_are_known_or_refused() {
 }
 
 #[test]
-fn what_is_not_built_yet_says_so() {
-    check("title: A\ncorrelation: { type: event_count }", "2:1: correlations are not built yet");
-    check("title: A\nfilter: { rules: any }", "2:1: filters are not built yet");
-    let collections = "2:1: collections ('action: global', 'repeat', 'reset') are not built yet: write each rule whole";
+fn what_has_no_effect_is_refused() {
+    let collections = "2:1: collections ('action: global', 'repeat', 'reset') are not taken: write each rule whole";
     check("title: A\naction: global", collections);
-    let timeframe = "5:3: timeframe has no effect: counting over time is for correlations, which are not built yet";
+    let timeframe = "5:3: timeframe has no effect in a detection (a correlation with a timespan counts over time)";
     check(&restrict("  s: { a: b }\n  timeframe: 5m\n  condition: s"), timeframe);
 }
 
@@ -138,6 +137,19 @@ fn a_comment_is_a_template_over_what_is_at_hand() {
         &comment("{% set x = alert.id %}{{ x }}"),
         "7:3: the comment uses the statement 'set', which comments do not have",
     );
+    check(
+        &comment("{{ evidnce }}"),
+        r#"7:3: the comment names "evidnce", which is not at hand (did you mean "evidence"?)"#,
+    );
+    check(
+        &comment("{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}"),
+        "7:3: the comment can not be rendered: engine ran out of fuel",
+    );
+    check(
+        &comment("{% include 'other' %}"),
+        "7:3: the comment is no template: syntax error: unknown statement include",
+    );
+    check(&comment("{{ alert.id | replace('a') }}"), "7:3: the comment can not be rendered: missing argument");
     check(&with_response("  action: restrict\n  comment: [a]"), "7:3: comment must be text, not a list");
 }
 
@@ -215,11 +227,11 @@ fn a_condition_names_selections_that_are_there() {
     );
     check(
         &restrict("  a: { a: b }\n  condition: a and (a"),
-        "5:22: the condition can not be read: expected or_op or and_op",
+        "5:22: the condition can not be read: expected 'or' or 'and'",
     );
     check(
         &restrict("  a: { a: b }\n  condition: a | count() > 5"),
-        "5:16: the condition can not be read: expected EOI, or_op, or and_op (counting after '|' is for correlations)",
+        "5:16: the condition can not be read: expected its end, 'or', or 'and' (counting after '|' is for correlations)",
     );
     check(&restrict("  a: { a: b }"), "3:1: the detection lacks 'condition'");
     check(&restrict("  a: { a: b }\n  condition: []"), "5:3: condition must be text or a list of texts, not a list");
@@ -307,6 +319,15 @@ fn a_text_that_is_no_sound_yaml_is_refused() {
     check("", "1:1: the file is empty (write a rule or delete the file)");
 }
 
+fn many_filters(count: usize) -> String {
+    let filter = |index| format!("---\ntitle: F{index}\nfilter: {{ s: {{ a: b }}, condition: s, rules: any }}\n");
+    (0..count).map(filter).collect()
+}
+
+fn names(count: usize) -> String {
+    (0..count).map(|index| format!("r{index}")).collect::<Vec<_>>().join(", ")
+}
+
 #[test]
 fn yaml_bombs_are_refused_at_once() {
     let mut laughs = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
@@ -331,6 +352,18 @@ fn yaml_bombs_are_refused_at_once() {
         restrict(&format!("  s: {{ {}: b }}\n  condition: s", "a[any].".repeat(50_000))),
         restrict("  s: { a|re: '(a{1000}){1000}' }\n  condition: s"),
         restrict(&format!("  s: {{ a: '{}' }}\n  condition: s", "*".repeat(100_000))),
+        over_two_rules(&format!("  type: temporal\n  timespan: 1h\n  rules: [{}]", names(20_000))),
+        over_two_rules(&format!(
+            "  type: temporal\n  timespan: 1h\n  rules: [ransom]\n  group-by: [{}]",
+            names(20_000)
+        )),
+        over_two_rules(&format!(
+            "  type: temporal\n  timespan: 1h\n  rules: ransom\n  condition: {}a",
+            "not ".repeat(1_500)
+        )),
+        format!("title: F\nfilter: {{ s: {{ a: b }}, condition: s, rules: [{}] }}\n", names(20_000)),
+        format!("title: F\nfilter: {{ s: {{ a: b }}, condition: {}s, rules: any }}\n", "s and ".repeat(10_000)),
+        with_header("status: stable") + &many_filters(100),
     ];
     for bomb in cases {
         let problems = load(&bomb).map(|_| ()).expect_err("a bomb was loaded");
@@ -355,7 +388,7 @@ fn an_id_belongs_to_one_rule_in_all_files() {
     let problems = load_files(&files).map(|_| ()).unwrap_err().to_string();
     assert_eq!(
         problems,
-        r#"b.yml:2:1: the rule id "3f2c" is taken already, in a.yml:2 (a rule without an id has its title as id)"#
+        r#"b.yml:2:1: the rule id "3f2c" is taken already, in a.yml:2 (give each rule an id of its own; without one its title is its id)"#
     );
     let files = [file("a.yml", &with_header("id: a rule")), file("b.yml", &with_header("status: stable"))];
     let problems = load_files(&files).map(|_| ()).unwrap_err().to_string();

@@ -1,15 +1,17 @@
-//! Alerts: looking at them.
+//! Alerts: looking at them, and why the rules and guards say what they say.
 
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
 
-use super::ask::{Id, InTenant, Listed, one_of};
+use super::ask::{Explained, Id, InTenant, Listed, one_of};
 use super::{Problem, Web, the_only_one};
 use crate::model::AlertId;
+use crate::model::explanation::Explanation;
 use crate::model::view::{AlertState, AlertView, Page};
 use crate::store::AlertFilter;
+use crate::worker::explain;
 
 const STATES: [AlertState; 3] = [AlertState::Received, AlertState::Waiting, AlertState::Decided];
 
@@ -33,4 +35,19 @@ pub(super) async fn show(
 ) -> Result<Json<AlertView>, Problem> {
     let found = web.work.store.alert(&id, tenant.as_ref()).await?;
     the_only_one(found, |alert| &alert.tenant, &format!("alert {id}"))
+}
+
+pub(super) async fn explanation(
+    State(web): State<Arc<Web>>,
+    Id(id): Id<AlertId>,
+    Explained { tenant, rule }: Explained,
+) -> Result<Json<Explanation>, Problem> {
+    let work = &web.work;
+    let found = work.store.alert(&id, tenant.as_ref()).await?;
+    let Json(alert) = the_only_one(found, |alert| &alert.tenant, &format!("alert {id}"))?;
+    let rules = work.rule_set();
+    if let Some(unknown) = rule.as_ref().filter(|rule| rules.rule(rule).is_none()) {
+        return Err(Problem::not_found(format!("no rule that restricts or protects has the id {unknown}")));
+    }
+    Ok(Json(explain::stored(work, &rules, alert, rule.as_ref()).await?))
 }

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::Problem;
-use crate::model::{AlertTime, TenantName};
+use crate::model::{AlertTime, MachineId, RuleId, TenantName};
 use crate::store::{Bulk, Cursor};
 
 /// Rows of a page: what is asked for within these, and how many when nothing is.
@@ -57,6 +57,32 @@ impl<S: Send + Sync> FromRequestParts<S> for InTenant {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let Query(query) = Query::<TenantQuery>::from_request_parts(parts, state).await?;
         word_opt("tenant", query.tenant.as_deref()).map(Self)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ExplainQuery {
+    tenant: Option<String>,
+    rule: Option<String>,
+}
+
+/// What of an alert is to be explained.
+pub(super) struct Explained {
+    pub(super) tenant: Option<TenantName>,
+    /// Only this rule.
+    pub(super) rule: Option<RuleId>,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Explained {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Query(query) = Query::<ExplainQuery>::from_request_parts(parts, state).await?;
+        Ok(Self {
+            tenant: word_opt("tenant", query.tenant.as_deref())?,
+            rule: word_opt("rule", query.rule.as_deref())?,
+        })
     }
 }
 
@@ -142,6 +168,65 @@ pub(super) fn one_of<T: Copy>(
             let names: Vec<&str> = known.iter().map(|one| name(*one)).collect();
             Err(Problem::bad_request(format!("{what} is one of {}", names.join(", "))))
         }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PastQuery {
+    since: Option<String>,
+    tenant: Option<String>,
+    cursor: Option<String>,
+}
+
+/// Which stored alerts are to be tried again.
+pub(super) struct Past {
+    pub(super) since: Timestamp,
+    pub(super) tenant: Option<TenantName>,
+    pub(super) after: Option<Cursor>,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Past {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Query(query) = Query::<PastQuery>::from_request_parts(parts, state).await?;
+        Ok(Self {
+            since: query.since.as_deref().map_or(Ok(Timestamp::MIN), time)?,
+            tenant: word_opt("tenant", query.tenant.as_deref())?,
+            after: word_opt("cursor", query.cursor.as_deref())?,
+        })
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MachinesQuery {
+    tenant: String,
+    ids: String,
+}
+
+/// Machines of one tenant.
+pub(super) struct Machines {
+    pub(super) tenant: TenantName,
+    pub(super) ids: Vec<MachineId>,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Machines {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Query(query) = Query::<MachinesQuery>::from_request_parts(parts, state).await?;
+        let ids: Vec<MachineId> = query
+            .ids
+            .split(',')
+            .filter(|id| !id.is_empty())
+            .map(|id| MachineId::new(id).map_err(|error| Problem::bad_request(format!("ids: {error}"))))
+            .collect::<Result<_, _>>()?;
+        if ids.len() > MOST_ROWS as usize {
+            return Err(Problem::bad_request(format!("ids: give at most {MOST_ROWS} machine ids at once")));
+        }
+        Ok(Self { tenant: word("tenant", &query.tenant)?, ids })
     }
 }
 

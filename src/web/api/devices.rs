@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use jiff::Timestamp;
-use serde_json::Map;
+use serde_json::{Map, Value};
 
 use super::actions::all_changed;
 use super::ask::{Id, InTenant, Listed, Many, Why, one_of};
@@ -43,6 +43,22 @@ pub(super) async fn show(
 ) -> Result<Json<DeviceView>, Problem> {
     let found = web.work.store.device(&id, tenant.as_ref()).await?;
     the_only_one(found, |device| &device.tenant, &format!("device {id}"))
+}
+
+/// The machine record of a device as Microsoft sent it; of a merged record its target's.
+pub(super) async fn record(
+    State(web): State<Arc<Web>>,
+    Id(id): Id<MachineId>,
+    InTenant(tenant): InTenant,
+) -> Result<Json<Map<String, Value>>, Problem> {
+    let work = &web.work;
+    let tenant = tenant_of(work, &id, tenant).await?;
+    let max_age = work.config.inventory.max_age.duration();
+    let known = work.store.machine_knowledge(&tenant, &id, max_age, work.now()).await?;
+    match known.machine {
+        Some(machine) => Ok(Json(machine.record().clone())),
+        None => Err(Problem::not_found(format!("there is no machine record of {id} in {tenant}"))),
+    }
 }
 
 pub(super) async fn restrict(

@@ -8,6 +8,7 @@ mod alerts;
 mod ask;
 mod brake;
 mod devices;
+mod replay;
 #[cfg(test)]
 mod tests;
 
@@ -34,6 +35,7 @@ pub(super) fn router() -> Router<Arc<Web>> {
         .route("/resume", post(brake::resume))
         .route("/alerts", get(alerts::list))
         .route("/alerts/{id}", get(alerts::show))
+        .route("/alerts/{id}/explanation", get(alerts::explanation))
         .route("/actions", get(actions::list))
         .route("/actions/approve", actions::answer_many(true))
         .route("/actions/reject", actions::answer_many(false))
@@ -45,8 +47,11 @@ pub(super) fn router() -> Router<Arc<Web>> {
         .route("/devices", get(devices::list))
         .route("/devices/release", post(devices::release_many))
         .route("/devices/{id}", get(devices::show))
+        .route("/devices/{id}/record", get(devices::record))
         .route("/devices/{id}/restrict", post(devices::restrict))
         .route("/devices/{id}/release", post(devices::release))
+        .route("/replay/alerts", get(replay::alerts))
+        .route("/replay/machines", get(replay::machines))
         .layer(DefaultBodyLimit::max(MOST_BODY_BYTES))
 }
 

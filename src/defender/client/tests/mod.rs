@@ -12,7 +12,7 @@ use super::super::auth::AuthErrorKind;
 use super::super::http::Call;
 use super::super::testing::{Calls, Server, SetClock, client_for, client_of, raw_server, reply, token};
 use super::*;
-use crate::config::Credential;
+use crate::config::{Credential, Proof};
 use crate::model::{RemoteStatus, TenantName};
 
 const MACHINE: &str = "1e5bc9d7e413ddd7902c2932e418702b84d0cc07";
@@ -135,15 +135,14 @@ async fn a_post_without_a_whole_answer_is_unanswered_and_never_sent_twice() {
 }
 
 fn client_of_two(api: &Url, login: &Url) -> (Client, Calls) {
-    client_for(&tenant(api, login, Credential::Secret("hunter2".to_owned().into())), TIMEOUT, SetClock::new())
+    client_for(&tenant(api, login, Proof::Secret("hunter2".to_owned().into())), TIMEOUT, SetClock::new())
 }
 
-fn tenant(api: &Url, login: &Url, credential: Credential) -> Tenant {
+fn tenant(api: &Url, login: &Url, proof: Proof) -> Tenant {
     Tenant {
         name: TenantName::new("contoso").unwrap(),
         tenant_id: "t".to_owned(),
-        client_id: "c".to_owned(),
-        credential,
+        credential: Credential::Application { client_id: "c".to_owned(), proof },
         api_url: api.clone(),
         login_url: login.clone(),
         scope: "s".to_owned(),
@@ -226,7 +225,7 @@ async fn no_message_repeats_the_token() {
 #[test]
 fn an_address_that_is_no_server_is_refused_at_start() {
     let login: Url = "https://login.example".parse().unwrap();
-    let tenant = tenant(&"data:text/plain,x".parse().unwrap(), &login, Credential::SecretFile(PathBuf::new()));
+    let tenant = tenant(&"data:text/plain,x".parse().unwrap(), &login, Proof::SecretFile(PathBuf::new()));
     let observer: Observer = Arc::new(|_| {});
     let error = Client::new(&tenant, TIMEOUT, SetClock::new(), observer).unwrap_err();
     assert!(matches!(error, ClientError::Address(_)), "{error}");

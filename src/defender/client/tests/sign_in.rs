@@ -163,14 +163,14 @@ async fn a_rotated_secret_is_read_at_the_next_sign_in() {
     let server = Server::api(|_, _| created("why")).await;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("secret");
-    let credential = Credential::SecretFile(path.clone());
-    let (client, _) = client_for(&tenant(&server.url, &server.url, credential), TIMEOUT, SetClock::new());
+    let proof = Proof::SecretFile(path.clone());
+    let (client, _) = client_for(&tenant(&server.url, &server.url, proof), TIMEOUT, SetClock::new());
 
     let missing = client.sign_in().await.unwrap_err();
-    assert_eq!(missing.kind, AuthErrorKind::Secret);
+    assert_eq!(missing.kind, AuthErrorKind::Credential);
     assert!(missing.to_string().contains(path.to_str().unwrap()), "{missing}");
     std::fs::write(&path, "\r\n").unwrap();
-    assert_eq!(client.sign_in().await.unwrap_err().kind, AuthErrorKind::Secret, "an empty secret is none");
+    assert_eq!(client.sign_in().await.unwrap_err().kind, AuthErrorKind::Credential, "an empty secret is none");
     for secret in ["first", "second"] {
         std::fs::write(&path, format!("{secret}\r\n")).unwrap();
         client.sign_in().await.unwrap();
@@ -211,4 +211,45 @@ async fn the_roles_of_a_token_are_told_at_sign_in() {
     assert_eq!(signed_in.roles, Some(vec!["Machine.RestrictExecution".to_owned()]));
     assert_eq!(signed_in.missing_roles(true).len(), 2);
     assert_eq!(client.sign_in().await.unwrap().roles, None);
+}
+
+/// A client whose machine has a managed identity, and is asked for it at `server`.
+fn of_a_machine(server: &Server, client_id: Option<&str>) -> Client {
+    let unused = Proof::Secret("unused".to_owned().into());
+    let credential = Credential::ManagedIdentity { client_id: client_id.map(str::to_owned) };
+    let scope = "https://api.securitycenter.microsoft.com/.default".to_owned();
+    let tenant = Tenant { credential, scope, ..tenant(&server.url, &server.url, unused) };
+    client_for(&tenant, TIMEOUT, SetClock::new()).0
+}
+
+#[tokio::test]
+async fn a_managed_identity_is_asked_of_the_machine_and_tried_again_while_it_is_renewed() {
+    let server =
+        Server::start(
+            |_, before| async move { if before < 2 { reply([404, 410][before], "") } else { token("opaque") } },
+        )
+        .await;
+
+    of_a_machine(&server, None).sign_in().await.unwrap();
+    of_a_machine(&server, Some("c-1")).sign_in().await.unwrap();
+
+    let asked = server.calls();
+    assert_eq!((asked.len(), asked[0].method.as_str(), asked[0].header("metadata")), (4, "GET", "true"));
+    let path = "/metadata/identity/oauth2/token?api-version=2018-02-01\
+                &resource=https%3A%2F%2Fapi.securitycenter.microsoft.com";
+    assert_eq!(asked[0].uri, path);
+    assert_eq!(asked[3].uri, format!("{path}&client_id=c-1"));
+}
+
+#[tokio::test]
+async fn the_managed_identity_of_another_tenant_is_not_used() {
+    // {"tid":"t","roles":[]} and {"tid":"other"}
+    let tokens = ["e30.eyJ0aWQiOiJ0Iiwicm9sZXMiOltdfQ.c2ln", "e30.eyJ0aWQiOiJvdGhlciJ9.c2ln"];
+    let server = Server::start(move |_, before| async move { token(tokens[before]) }).await;
+    let client = of_a_machine(&server, None);
+
+    assert_eq!(client.sign_in().await.unwrap().roles, Some(vec![]));
+    let error = client.sign_in().await.unwrap_err();
+    assert_eq!(error.kind, AuthErrorKind::Credential);
+    assert!(error.to_string().contains("is of the tenant other, and tenant_id is t"), "{error}");
 }

@@ -1,20 +1,22 @@
-//! `tenants`: who signs in, where, and with what.
+//! `tenants`: who signs in and where. With what is in `credential`, Microsoft's clouds in `cloud`.
+
+mod cloud;
+mod credential;
 
 use std::collections::BTreeSet;
 
 use url::{Host, Url};
 
 use super::super::key_path::{KeyPath, shown};
-use super::super::raw::{Cloud, RawCredential, RawTenant, Region};
+use super::super::raw::RawTenant;
 use super::super::report::Report;
-use super::super::secret::without_line_breaks;
 use super::Surroundings;
 use crate::config::{Credential, Tenant};
 use crate::model::TenantName;
 
-const PUBLIC_API: &str = "https://api.securitycenter.microsoft.com";
-const PUBLIC_LOGIN: &str = "https://login.microsoftonline.com";
-const PUBLIC_SCOPE: &str = "https://api.securitycenter.microsoft.com/.default";
+/// Where a machine in Azure asks for the token of its managed identity. Source: the page "How to use
+/// managed identities for Azure resources on an Azure VM to acquire an access token".
+const IDENTITY_ENDPOINT: &str = "http://169.254.169.254";
 
 /// The names of the tenants that have a good one, whatever else is wrong with them.
 pub(super) fn names(raw: &[RawTenant]) -> Vec<TenantName> {
@@ -50,22 +52,22 @@ fn tenant(
 ) -> Option<Tenant> {
     let name = name(report, &at.key("name"), raw.name, taken);
     let tenant_id = entra_id(report, &at.key("tenant_id"), raw.tenant_id);
-    let client_id = entra_id(report, &at.key("client_id"), raw.client_id);
-    let credential = credential(report, around, &at.key("credential"), raw.credential);
-    let cloud = cloud(report, &at.key("cloud"), raw.cloud);
+    let credential = credential::credential(report, around, at, raw.client_id, raw.credential);
+    let hosts = cloud::hosts(report, at, raw.cloud, raw.region);
     report.not_built(&at.key("graph_url"), raw.graph_url.as_ref());
-    let api = raw.region.map_or_else(|| PUBLIC_API.to_owned(), region_api);
-    let api_url = origin(report, &at.key("api_url"), &raw.api_url.unwrap_or(api));
-    let login_url = origin(report, &at.key("login_url"), raw.login_url.as_deref().unwrap_or(PUBLIC_LOGIN));
-    cloud?;
+    let api_url = url(report, &at.key("api_url"), raw.api_url, hosts.as_ref().map(|hosts| hosts.api.as_str()));
+    let login = match &credential {
+        Some(Credential::ManagedIdentity { .. }) => Some(IDENTITY_ENDPOINT),
+        _ => hosts.as_ref().map(|hosts| hosts.login),
+    };
+    let login_url = url(report, &at.key("login_url"), raw.login_url, login);
     Some(Tenant {
         name: name?,
         tenant_id: tenant_id?,
-        client_id: client_id?,
         credential: credential?,
         api_url: api_url?,
         login_url: login_url?,
-        scope: PUBLIC_SCOPE.to_owned(),
+        scope: hosts?.scope.to_owned(),
     })
 }
 
@@ -101,74 +103,12 @@ fn entra_id(report: &mut Report<'_>, at: &KeyPath, raw: Option<String>) -> Optio
     None
 }
 
-fn credential(
-    report: &mut Report<'_>,
-    around: &Surroundings<'_>,
-    at: &KeyPath,
-    raw: Option<RawCredential>,
-) -> Option<Credential> {
-    let raw = report.need(at, raw)?;
-    let unbuilt = [
-        ("certificate_file", raw.certificate_file),
-        ("key_file", raw.key_file),
-        ("federated_token_file", raw.federated_token_file),
-        ("managed_identity", raw.managed_identity),
-    ];
-    let mut refused = false;
-    for (key, value) in unbuilt {
-        refused |= value.is_some();
-        if value.is_some() {
-            report.error_with_hint(&at.key(key), "not built yet", "write secret_file or secret_env in its place");
-        }
+/// The origin that is written, or else the cloud's own, which needs no check.
+fn url(report: &mut Report<'_>, at: &KeyPath, written: Option<String>, of_cloud: Option<&str>) -> Option<Url> {
+    match written {
+        Some(text) => origin(report, at, &text),
+        None => Url::parse(of_cloud?).ok(),
     }
-    match (raw.secret_file, raw.secret_env) {
-        (Some(path), None) => {
-            around.secret(report, &at.key("secret_file"), path).map(|(path, _)| Credential::SecretFile(path))
-        }
-        (None, Some(name)) => secret_of_variable(report, around, &at.key("secret_env"), &name),
-        (Some(_), Some(_)) => {
-            report.error(at, "has secret_file and secret_env, and takes one of them");
-            None
-        }
-        (None, None) => {
-            if !refused && !report.has_below(at) {
-                report.error(at, "needs secret_file or secret_env");
-            }
-            None
-        }
-    }
-}
-
-/// A name that could be the secret itself, written in the wrong place, is not repeated.
-fn secret_of_variable(
-    report: &mut Report<'_>,
-    around: &Surroundings<'_>,
-    at: &KeyPath,
-    name: &str,
-) -> Option<Credential> {
-    let is_name = name.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_');
-    let called = if is_name && !name.is_empty() { name } else { "of that name" };
-    let Some(value) = around.environment.get(name) else {
-        report.error(at, format!("there is no environment variable {called}"));
-        return None;
-    };
-    let secret = without_line_breaks(value);
-    if secret.is_none() {
-        report.error(at, format!("the environment variable {called} is empty"));
-    }
-    secret.map(Credential::Secret)
-}
-
-fn cloud(report: &mut Report<'_>, at: &KeyPath, raw: Option<Cloud>) -> Option<()> {
-    if report.need(at, raw)? == Cloud::Public {
-        return Some(());
-    }
-    report.error_with_hint(at, "clouds other than public are not built yet", "write public, or remove it");
-    None
-}
-
-fn region_api(region: Region) -> String {
-    format!("https://{}.api.security.microsoft.com", region.as_str())
 }
 
 /// An origin that paths are appended to. Messages never repeat it, as it may hold a password.

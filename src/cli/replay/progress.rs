@@ -1,0 +1,48 @@
+//! How far a replay has got, on one line of a terminal that is written anew. Elsewhere nothing is said.
+
+use std::io::{self, Write as _};
+use std::time::{Duration, Instant};
+
+use crate::cli::output::Screen;
+
+/// How often the line is written anew.
+const EVERY: Duration = Duration::from_millis(100);
+
+/// Cells of the bar.
+const BAR: usize = 24;
+
+/// A line of progress.
+pub(super) struct Progress<'a> {
+    screen: Screen<'a>,
+    shown: Option<Instant>,
+    begun: Instant,
+}
+
+impl<'a> Progress<'a> {
+    pub(super) fn new(screen: Screen<'a>) -> Self {
+        Self { screen, shown: None, begun: Instant::now() }
+    }
+
+    /// Shows that so many alerts were replayed, `done` of all from 0 to 1.
+    pub(super) fn show(&mut self, alerts: u64, done: f64) -> io::Result<()> {
+        let last = self.shown.unwrap_or(self.begun);
+        if !self.screen.is_terminal() || last.elapsed() < EVERY {
+            return Ok(());
+        }
+        self.shown = Some(Instant::now());
+        let cells = (done * BAR as f64) as usize;
+        let bar: String = (0..BAR).map(|cell| if cell < cells { '#' } else { '.' }).collect();
+        let percent = (done * 100.0) as u32;
+        write!(self.screen, "\r\u{1b}[2K{bar} {percent:>3}%  {alerts} alerts")?;
+        self.screen.flush()
+    }
+
+    /// Takes the line away.
+    pub(super) fn end(&mut self) -> io::Result<()> {
+        if self.shown.take().is_some() {
+            write!(self.screen, "\r\u{1b}[2K")?;
+            self.screen.flush()?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,21 @@
+//! The promises under chance: runs of the whole system, each from a seed. `benches/simulation.rs` runs
+//! thousands.
+
+use crate::simulation;
+
+/// How many seeds are run here.
+const SEEDS: u64 = 20;
+
+#[tokio::test]
+async fn no_promise_breaks_under_chance() {
+    let shared_memory = std::path::Path::new("/dev/shm");
+    let dir = if shared_memory.is_dir() { tempfile::tempdir_in(shared_memory) } else { tempfile::tempdir() }.unwrap();
+    let mut calls = 0;
+    for seed in 0..SEEDS {
+        match simulation::run(seed, &dir.path().join(format!("{seed}.db"))).await {
+            Ok(summary) => calls += summary.posts,
+            Err(broken) => panic!("{broken}"),
+        }
+    }
+    assert!(calls >= SEEDS, "so few calls show nothing: {calls}");
+}
