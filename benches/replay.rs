@@ -103,7 +103,7 @@ fn alert(n: usize, at: Timestamp) -> Value {
     let evidence: Vec<Value> = (0..3)
         .map(|piece| {
             json!({
-                "entityType": ["Process", "File", "User"][piece], "evidenceCreationTime": at,
+                "entityType": (["Process", "File", "User"][piece]), "evidenceCreationTime": at,
                 "sha1": format!("{:040x}", n * 3 + piece), "sha256": format!("{:064x}", n * 5 + piece),
                 "fileName": format!("tool-{}.exe", n % 97), "filePath": "C:\\Users\\someone\\AppData\\Local\\Temp",
                 "processId": n % 65_536, "processCommandLine": format!("powershell.exe -nop -w hidden -enc {} ", n % 1_000),
@@ -114,7 +114,7 @@ fn alert(n: usize, at: Timestamp) -> Value {
         .collect();
     json!({
         "id": format!("da{n:018}_-{}", n % 977), "incidentId": n / 3, "investigationId": null, "assignedTo": null,
-        "severity": ["Low", "Medium", "High"][n % 3], "status": "New", "classification": null, "determination": null,
+        "severity": (["Low", "Medium", "High"][n % 3]), "status": "New", "classification": null, "determination": null,
         "investigationState": "Queued", "detectionSource": format!("Source{}", n % 40), "detectorId": format!("{n:032x}"),
         "category": CATEGORIES[n % CATEGORIES.len()], "threatFamilyName": null,
         "title": format!("Suspicious use of tool {} was seen on a device", n % 211),
