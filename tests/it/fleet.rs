@@ -47,13 +47,18 @@ async fn a_rule_that_matches_every_alert_of_five_thousand_devices_restricts_as_m
     let app = TestApp::builder()
         .rules(&[EVERYTHING])
         .set("GUARDS__BLAST_RADIUS", DEFAULT_CAPS)
+        .without_polling()
         .start(|simulator| {
             for device in 0..FLEET {
                 simulator.add_machine(machine(device)).unwrap();
-                simulator.add_alert(ransomware(&format!("alert-{device}"), device)).unwrap();
             }
         })
         .await;
+    app.until("the first inventory", async || app.store().inventory_at(&TestApp::tenant()).await.unwrap()).await;
+    let alerts: Vec<_> = (0..FLEET).map(|device| ransomware(&format!("alert-{device}"), device)).collect();
+    for page in alerts.chunks(500) {
+        app.send(page).await;
+    }
 
     assert_eq!(counts(&app, FLEET as u64).await, (50, 4_950));
     let ledger = app.simulator.ledger();

@@ -14,6 +14,7 @@ mod crash;
 mod explain;
 mod fields;
 mod fleet;
+mod guards;
 mod house;
 mod identity;
 mod indexes;
