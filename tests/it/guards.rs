@@ -86,7 +86,7 @@ async fn an_approval_that_does_not_come_expires_closed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn other_holds_last_as_long_as_any_action_and_are_freed_by_nothing_but_a_human() {
     let app = TestApp::builder()
-        .rules(&[&with_response("  limit: { devices: 1, per: 1s }\n")])
+        .rules(&[&with_response("  limit: { devices: 1, per: 1h }\n")])
         .start(|simulator| {
             for device in [1, 2] {
                 simulator.add_machine(machine(device)).unwrap();
@@ -120,11 +120,16 @@ async fn who_asked_can_not_approve_and_an_approval_holds_for_the_action_as_it_st
     let id = asked.await.unwrap();
 
     // A human override that is newer than the request holds it.
-    let override_by_a_human = async || {
-        app.simulator.human_release(&device, Status::Succeeded);
-        let looks = || app.simulator.ledger().of(Api::MachineActions).count();
+    let looks = || app.simulator.ledger().of(Api::MachineActions).count();
+    let looked = async || {
         let before = looks();
         app.until("the list was read since", async || (looks() > before + 2).then_some(())).await;
+    };
+    let override_by_a_human = async || {
+        // Later than what went before, by any clock.
+        looked().await;
+        app.simulator.human_release(&device, Status::Succeeded);
+        looked().await;
     };
     override_by_a_human().await;
     go_on(&app).await;
@@ -322,23 +327,30 @@ async fn a_rule_without_an_expiry_that_joins_makes_the_restriction_last() {
 async fn an_expiry_release_that_waits_gives_way_and_one_that_was_sent_does_not() {
     for sent in [false, true] {
         let app = TestApp::builder()
-            .rules(&[&with_response("  expires_after: 2s\n")])
+            .rules(&[&with_response("  expires_after: 1s\n")])
             .start(|simulator| {
                 simulator.add_machine(machine(1)).unwrap();
+                simulator.hold_progress(true);
                 simulator.add_alert(ransomware("first", 1)).unwrap();
             })
             .await;
-        restricted(&app).await;
-        if !sent {
-            app.store().pause(&alice(), "so that the release waits", TestApp::now()).await.unwrap();
-        }
-        app.simulator.hold_progress(true);
-        let wanted = if sent { State::Submitted } else { State::Queued };
-        let release = app
-            .until("the release is there", async || {
-                app.actions().await.into_iter().find(|one| one.kind == Kind::Release && one.state == wanted)
+        let action_is = async |kind: Kind, state: State| {
+            app.until("the action is there", async || {
+                app.actions().await.into_iter().find(|one| one.kind == kind && one.state == state)
             })
-            .await;
+            .await
+        };
+        // No release is sent before the restrict has ended, nor while the brake is on.
+        action_is(Kind::Restrict, State::Submitted).await;
+        app.store().pause(&alice(), "so that the release waits", TestApp::now()).await.unwrap();
+        app.simulator.hold_progress(false);
+        action_is(Kind::Restrict, State::Succeeded).await;
+        let release = action_is(Kind::Release, State::Queued).await;
+        if sent {
+            app.simulator.hold_progress(true);
+            go_on(&app).await;
+            action_is(Kind::Release, State::Submitted).await;
+        }
         app.simulator.add_alert(ransomware("second", 1)).unwrap();
         let outcome = app.decided("second").await.decisions[0].outcome;
         let release = app.store().action(release.id).await.unwrap().unwrap();

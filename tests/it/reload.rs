@@ -97,32 +97,6 @@ async fn a_file_that_is_moved_away_and_written_anew_is_never_missed_from_the_set
     decides(&app, "Exploit", 0, &changed()).await;
 }
 
-/// Waits until the folder was read so often again.
-async fn readings(app: &TestApp, many: usize) {
-    let last = || app.work().board.loops().into_iter().find(|row| row.name == "rules").map(|row| row.last_run);
-    let mut seen = vec![last()];
-    app.until("the folder was read again", async || {
-        let now = last();
-        if seen.last() != Some(&now) {
-            seen.push(now);
-        }
-        (seen.len() > many).then_some(())
-    })
-    .await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_file_that_is_missing_for_some_readings_is_not_taken_for_deleted() {
-    let app = with_rules(&[RANSOMWARE, &other()]).await;
-    let mut sets = app.work().rules.subscribe();
-    fs::rename(app.path("rules/1.yml"), app.path("rules/1.yml~")).unwrap();
-    readings(&app, 3).await;
-    fs::rename(app.path("rules/1.yml~"), app.path("rules/1.yml")).unwrap();
-    fs::write(app.path("rules/0.yml"), changed()).unwrap();
-    tokio::time::timeout(std::time::Duration::from_secs(30), sets.changed()).await.unwrap().unwrap();
-    assert_eq!(sets.borrow_and_update().loaded(), 2, "the set without the file was never in force");
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_folder_that_is_replaced_is_in_force_as_a_whole() {
     let app = with_rules(&[RANSOMWARE]).await;
