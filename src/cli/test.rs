@@ -207,7 +207,11 @@ fn tell_failure(
 /// Whether a record would likely have made the difference.
 fn lacks_machine(tested: &Tested, test: &InlineTest) -> bool {
     let step = tested.step.checked_sub(1).and_then(|at| test.steps.get(at));
-    let is_told_by_it = tested.expected.is_some() && matches!(tested.got, None | Some(Outcome::Held));
+    let is_told_by_it = match (tested.expected, tested.got) {
+        (Some(expected), None) => expected != Outcome::Held,
+        (Some(_), Some(_)) => tested.reason.as_ref().is_some_and(|reason| reason.starts_with("machine_unknown: ")),
+        (None, _) => false,
+    };
     is_told_by_it && step.is_some_and(|step| step.machine.is_none())
 }
 

@@ -137,4 +137,9 @@ fn a_test_without_a_machine_is_told_what_it_lacks() {
     0 passed, 1 failed, 1 selection not reached
     "#);
     assert_eq!(ran.code(), 1);
+
+    // A record would not make a rule match that looks at the alert only.
+    let without = RULE.replace("    machine: { osPlatform: Windows11 }\n", "").replace("expect: acted", "expect: held");
+    let ran = run(&without.replace("alert: { category: Ransomware }", "alert: { category: Phishing }"), "{}");
+    assert!(ran.out.contains("    expected  held\n    got       none\n") && !ran.out.contains("help"), "{}", ran.out);
 }
