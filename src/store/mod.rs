@@ -18,12 +18,14 @@ mod lanes;
 mod looks;
 mod measure;
 mod operate;
+mod owed;
 mod read;
 mod recall;
 mod release;
 mod replay;
 mod row;
 mod settle;
+mod timeline;
 mod transition;
 mod undecided;
 

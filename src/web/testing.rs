@@ -9,7 +9,7 @@ use std::task::Wake;
 use std::time::Duration;
 
 use axum::http::{HeaderMap, Method};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -339,6 +339,7 @@ async fn work(config: Config, clock: Arc<dyn Clock>, rules: &str) -> Work {
         recall: Current::default(),
         stop: CancellationToken::new(),
         clock,
+        ahead: SignedDuration::ZERO,
         config,
     }
 }

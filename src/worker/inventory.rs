@@ -25,11 +25,11 @@ pub async fn run(work: &Work, name: &TenantName, tenant: &TenantWork) {
         return;
     }
     let every = work.config.inventory.every.duration();
-    let mut list_due = work.now();
+    let mut list_due = work.steady();
     loop {
-        if work.now() >= list_due {
-            let began = work.now();
-            let wait = match whole_list(work, name, tenant, began).await {
+        if work.steady() >= list_due {
+            let began = work.moment();
+            let wait = match whole_list(work, name, tenant, began.wall).await {
                 Ok(machines) => {
                     said(work, name, format!("{machines} machines"));
                     every
@@ -43,7 +43,7 @@ pub async fn run(work: &Work, name: &TenantName, tenant: &TenantWork) {
                 }
             };
             tenant.inventoried.store(true, Ordering::Release);
-            list_due = began + SignedDuration::try_from(wait).unwrap_or(SignedDuration::from_secs(600));
+            list_due = began.steady + SignedDuration::try_from(wait).unwrap_or(SignedDuration::from_secs(600));
         }
         let next = match singles(work, name, tenant).await {
             Ok(next) => next,
@@ -53,6 +53,7 @@ pub async fn run(work: &Work, name: &TenantName, tenant: &TenantWork) {
                 Some(work.now() + SignedDuration::from_secs(2))
             }
         };
+        let list_due = work.moment().by_the_clock(list_due);
         let until = next.map_or(list_due, |next| next.min(list_due));
         if !work.wait(&tenant.inventory, Some(until)).await {
             return;

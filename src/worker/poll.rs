@@ -46,14 +46,14 @@ impl<'a> Poll<'a> {
         }
         let mut swept: Option<Timestamp> = None;
         loop {
-            let began = self.work.now();
-            let sweep = swept.is_none_or(|at| since(at, began) >= self.source.sweep_every.duration());
+            let began = self.work.moment();
+            let sweep = swept.is_none_or(|at| since(at, began.steady) >= self.source.sweep_every.duration());
             match self.pass(floor, sweep).await {
                 Ok(new) => {
                     if sweep {
-                        swept = Some(began);
+                        swept = Some(began.steady);
                     }
-                    if self.work.board.polled(self.name, &self.source.name, Ok(began)) {
+                    if self.work.board.polled(self.name, &self.source.name, Ok(began.wall)) {
                         tracing::info!(tenant = %self.name, source = %self.source.name, "the source is polled");
                     }
                     self.said(format!("{new} new versions of alerts"));
@@ -67,7 +67,7 @@ impl<'a> Poll<'a> {
                     self.said(error);
                 }
             }
-            let rest = self.source.every.duration().saturating_sub(since(began, self.work.now()));
+            let rest = self.source.every.duration().saturating_sub(since(began.steady, self.work.steady()));
             if !self.work.pause(rest.max(Duration::from_millis(10))).await {
                 return;
             }

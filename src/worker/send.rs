@@ -104,7 +104,7 @@ async fn claim(
             tenant.sign_in.notify_one();
             return Err(crate::defender::ReadError::Auth(error).into());
         }
-        let claim = work.store.claim(name, kind, &work.config.limits, &judge, work.now()).await?;
+        let claim = work.store.claim(name, kind, &work.config.limits, &judge, work.moment()).await?;
         for (action_id, machine_id, verdict) in &claim.gated {
             tracing::warn!(tenant = %name, %action_id, %machine_id, ?verdict, "the gate did not let an action pass");
         }
@@ -208,12 +208,12 @@ async fn post(work: &Work, claimed: ClaimedAction) {
         tenant.client.give_up_token();
     }
     let posted = tenant.client.post_action(claimed.kind, &claimed.machine_id, &claimed.comment).await;
-    let now = work.now();
+    let moment = work.moment();
     let (settlement, trouble) = meaning(&claimed, &posted);
     let Some(settlement) = merged(work, tenant, &claimed, settlement).await else { return };
     let answered = answered(&posted);
     let state = loop {
-        match work.store.settle(&claimed, &settlement, answered, &trouble, now, draw()).await {
+        match work.store.settle(&claimed, &settlement, answered, &trouble, moment, draw()).await {
             Ok(state) => break state,
             // The outcome is known and must be kept: nothing else knows it.
             Err(error) => {
@@ -222,14 +222,14 @@ async fn post(work: &Work, claimed: ClaimedAction) {
             }
         }
     };
-    say(work, &claimed, &settlement, state, now);
+    say(work, &claimed, &settlement, state, moment.wall);
     tenant.send.notify_one();
     tenant.look.notify_one();
     work.timers.notify_one();
     if matches!(posted.outcome, Outcome::NotSignedIn(_)) {
         tenant.sign_in.notify_one();
     }
-    if matches!(settlement, Settlement::Merged { .. }) {
+    if !matches!(settlement, Settlement::Accepted(_)) {
         work.decide.notify_one();
     }
 }

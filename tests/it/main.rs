@@ -7,6 +7,7 @@
 
 mod anew;
 mod caps;
+mod clocks;
 mod commands;
 mod corners;
 mod correlations;
@@ -18,6 +19,7 @@ mod guards;
 mod house;
 mod identity;
 mod indexes;
+mod order;
 mod reconcile;
 mod rehearsal;
 mod release;
