@@ -170,6 +170,11 @@ impl Work {
         let pause = until.map_or(LONGEST_WAIT, |until| {
             Duration::try_from(until.duration_since(self.now())).unwrap_or_default().min(LONGEST_WAIT)
         });
+        self.wait_for(signal, pause).await
+    }
+
+    /// Waits for a signal, for a while, or for the stop; false when it is time to stop.
+    pub(crate) async fn wait_for(&self, signal: &Notify, pause: Duration) -> bool {
         tokio::select! {
             () = self.stop.cancelled() => false,
             () = signal.notified() => true,

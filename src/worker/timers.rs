@@ -10,7 +10,7 @@ use crate::store::{StoreError, Timed};
 use super::{Work, chain, since};
 
 /// However far the next expiry is, the timers look again after so long.
-const EVERY: SignedDuration = SignedDuration::from_secs(5);
+const EVERY: Duration = Duration::from_secs(5);
 /// A clock that is off by less was not set: it is kept right in small steps.
 const NOTICED: SignedDuration = SignedDuration::from_secs(1);
 /// How often calls that count in no window any more are forgotten.
@@ -40,9 +40,9 @@ pub async fn run(work: &Work) {
                 None
             }
         };
-        let latest = now + EVERY;
-        let until = next.map_or(latest, |next| next.min(latest));
-        if !work.wait(&work.timers, Some(until)).await {
+        // However the clock is set meanwhile, that is noticed in time.
+        let pause = next.map_or(EVERY, |next| since(now, next).min(EVERY));
+        if !work.wait_for(&work.timers, pause).await {
             return;
         }
     }
