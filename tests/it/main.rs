@@ -17,6 +17,7 @@ mod crash_points;
 mod explain;
 mod fields;
 mod fleet;
+mod guards;
 mod house;
 mod identity;
 mod indexes;
