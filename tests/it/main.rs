@@ -17,6 +17,7 @@ mod fleet;
 mod house;
 mod identity;
 mod indexes;
+mod poll;
 mod reconcile;
 mod rehearsal;
 mod release;
