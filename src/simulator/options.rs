@@ -96,7 +96,7 @@ pub struct Options {
     pub late_by: Duration,
     /// How long a call takes that meets [`Fault::Slow`].
     pub slow_by: Duration,
-    /// The `Retry-After` of [`Fault::Throttle`], in whole seconds.
+    /// The `Retry-After` of [`Fault::Throttle`] and [`Fault::ThrottleDate`], in whole seconds.
     pub throttle_for: Duration,
     /// What a duplicate is answered with.
     pub duplicates: Duplicates,
