@@ -28,4 +28,5 @@ mod seeds;
 mod simulation;
 mod street;
 mod support;
+mod tenants;
 mod windows;
