@@ -16,8 +16,9 @@ use url::Url;
 use super::auth::{AuthError, SignedIn, Token, Tokens};
 use super::classify::{Asked, Outcome, Posted, classify};
 use super::http::{Exchange, Http, Observer};
-use super::page::{ListQuery, Page, PageToken};
+use super::page::{ListQuery, Page, PageToken, between};
 use super::read::{Found, ReadError, found};
+use super::reading::Ask;
 use super::wire;
 use crate::clock::Clock;
 use crate::config::Tenant;
@@ -104,15 +105,15 @@ impl Client {
         self.post(Lane::Cancel, &path, comment, Asked::Cancel(id)).await
     }
 
-    /// A page of the alerts that changed at or after `since`, with their evidence, at most `top` (1 to
-    /// 10,000) of them. Rows that are no JSON are left out and counted.
+    /// A page of the alerts whose last change is of the time that `ask` is about, with their evidence. Rows
+    /// that are no JSON are left out and counted.
     ///
     /// # Errors
     /// [`ReadError`]
-    pub async fn alerts(&self, since: AlertTime, page: Option<&PageToken>, top: u32) -> Result<Page<Value>, ReadError> {
-        let filter = Some(format!("lastUpdateTime ge {since}"));
-        let query = ListQuery { name: "alerts", filter, with_evidence: true, top: top.max(1) };
-        self.list(Lane::Alerts, &query, page, Some).await
+    pub async fn alerts(&self, ask: Ask<'_>) -> Result<Page<Value>, ReadError> {
+        let filter = between("lastUpdateTime", ask.since, ask.until);
+        let query = ListQuery { name: "alerts", filter, with_evidence: true, top: ask.top.max(1) };
+        self.list(Lane::Alerts, &query, ask.page, Some).await
     }
 
     /// A page of the machine list. A 404 is an empty list: it is what the API answers when no machine was

@@ -11,6 +11,7 @@ mod http;
 mod message;
 mod page;
 mod read;
+mod reading;
 mod rows;
 #[cfg(test)]
 mod testing;
@@ -22,3 +23,4 @@ pub use client::{Client, ClientError};
 pub use http::{Answer, BodyError, Call, Exchange, Observer};
 pub use page::{Page, PageToken};
 pub use read::ReadError;
+pub use reading::{Ask, Reading};

@@ -40,6 +40,13 @@ enum Position {
     Link { path: String, query: Option<String> },
 }
 
+impl PageToken {
+    /// How many pages come before this one.
+    pub(super) const fn number(&self) -> u32 {
+        self.number
+    }
+}
+
 /// The most pages of one list that are read.
 pub(super) const MAX_PAGES: u32 = 200;
 
@@ -54,6 +61,16 @@ pub(super) struct ListQuery {
     pub(super) with_evidence: bool,
     /// The most rows of a page, at least 1.
     pub(super) top: u32,
+}
+
+/// The OData condition for what `field` says to be of `since` and later, and of before `until`.
+pub(super) fn between(field: &str, since: Option<AlertTime>, until: Option<AlertTime>) -> Option<String> {
+    let since = since.map(|since| format!("{field} ge {since}"));
+    let until = until.map(|until| format!("{field} lt {until}"));
+    match (since, until) {
+        (Some(since), Some(until)) => Some(format!("{since} and {until}")),
+        (since, until) => since.or(until),
+    }
 }
 
 impl ListQuery {
@@ -182,6 +199,15 @@ mod tests {
             body: Ok(Vec::new()),
         };
         query.page(&origin(), page, (&answer, body.to_string().as_bytes()), Some)
+    }
+
+    #[test]
+    fn a_range_of_time_is_a_condition_on_each_end_that_it_has() {
+        let at = |text| Some(AlertTime::parse(text).unwrap());
+        let (one, two) = (at("2026-11-24T05:00:00.1234567Z"), at("2026-11-24T06:00:00Z"));
+        assert_eq!(between("t", None, None), None);
+        assert_eq!(between("t", None, two).unwrap(), "t lt 2026-11-24T06:00:00Z");
+        assert_eq!(between("t", one, two).unwrap(), "t ge 2026-11-24T05:00:00.1234567Z and t lt 2026-11-24T06:00:00Z");
     }
 
     #[test]

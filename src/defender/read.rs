@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::auth::AuthError;
 use super::classify::{code_of, error_of, is_about_roles, is_empty, said};
 use super::http::{Answer, BodyError, Exchange};
+use crate::model::AlertTime;
 
 /// Why a read failed. A failed read proves nothing about what it asked for.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -75,6 +76,13 @@ pub enum ReadError {
         /// The most pages that are read.
         limit: u32,
     },
+    /// The rows of one time are more than the API pages, and no smaller range can be asked for. All other
+    /// rows were read.
+    #[error("the API has more rows of {at} than it gives page by page: those that it kept back are not known")]
+    TooManyAtOnce {
+        /// The first such time.
+        at: AlertTime,
+    },
     /// No token could be had, so nothing was sent.
     #[error(transparent)]
     Auth(#[from] AuthError),
@@ -84,7 +92,7 @@ impl ReadError {
     /// Whether something may have left this machine: otherwise the quota slot is free again at once.
     #[must_use]
     pub const fn was_sent(&self) -> bool {
-        !matches!(self, Self::NotSent { .. } | Self::TooManyPages { .. } | Self::Auth(_))
+        !matches!(self, Self::NotSent { .. } | Self::TooManyPages { .. } | Self::TooManyAtOnce { .. } | Self::Auth(_))
     }
 
     /// Whether an answer came: the quota slot counts from its arrival, otherwise from the time-out.
@@ -103,7 +111,7 @@ impl ReadError {
             Self::Refused { status, .. } => Some(*status),
             Self::Unanswered { status, .. } => *status,
             Self::Unreadable { .. } | Self::TooLarge { .. } => Some(200),
-            Self::NotSent { .. } | Self::TooManyPages { .. } | Self::Auth(_) => None,
+            Self::NotSent { .. } | Self::TooManyPages { .. } | Self::TooManyAtOnce { .. } | Self::Auth(_) => None,
         }
     }
 }

@@ -13,7 +13,7 @@ pub(super) struct Answer {
     pub(super) content_type: &'static str,
     pub(super) body: String,
     /// The value of `Retry-After`, in seconds.
-    pub(super) retry_after: Option<u64>,
+    pub(super) retry_after: Option<String>,
 }
 
 const JSON: &str = "application/json; odata.metadata=minimal";
@@ -39,8 +39,8 @@ impl Answer {
         let mut response = Response::new(Body::from(self.body));
         *response.status_mut() = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(self.content_type));
-        if let Some(seconds) = self.retry_after {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        if let Some(wait) = self.retry_after.and_then(|wait| HeaderValue::try_from(wait).ok()) {
+            response.headers_mut().insert(header::RETRY_AFTER, wait);
         }
         response
     }
@@ -53,7 +53,7 @@ pub(super) struct Refusal {
     pub(super) status: u16,
     pub(super) code: &'static str,
     pub(super) message: String,
-    pub(super) retry_after: Option<u64>,
+    pub(super) retry_after: Option<String>,
 }
 
 impl Refusal {
@@ -85,7 +85,7 @@ impl Refusal {
         Self::new(400, "ActiveRequestAlreadyExists", "Action is already in progress")
     }
 
-    pub(super) fn throttled(retry_after: Option<u64>) -> Self {
+    pub(super) fn throttled(retry_after: Option<String>) -> Self {
         let message = "Request has been throttled: the number of calls per API was exceeded";
         Self { retry_after, ..Self::new(429, "TooManyRequests", message) }
     }
@@ -103,8 +103,8 @@ mod tests {
 
     #[test]
     fn a_refusal_has_code_message_and_target() {
-        let answer = Refusal::throttled(Some(7)).answer("8e2f");
-        assert_eq!((answer.status, answer.retry_after), (429, Some(7)));
+        let answer = Refusal::throttled(Some("7".to_owned())).answer("8e2f");
+        assert_eq!((answer.status, answer.retry_after.as_deref()), (429, Some("7")));
         let body: Value = serde_json::from_str(&answer.body).unwrap();
         assert_eq!(body["error"]["code"], "TooManyRequests");
         assert_eq!(body["error"]["target"], "8e2f");

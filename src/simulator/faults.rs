@@ -16,6 +16,8 @@ use super::route::Api;
 pub enum Fault {
     /// 429 with `Retry-After`, without effect.
     Throttle,
+    /// 429 with a date in `Retry-After`, without effect.
+    ThrottleDate,
     /// 429 without `Retry-After`, without effect.
     ThrottleBare,
     /// 503 without effect.
@@ -52,8 +54,9 @@ pub enum Fault {
 
 impl Fault {
     /// Every fault.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Throttle,
+        Self::ThrottleDate,
         Self::ThrottleBare,
         Self::ErrorBefore,
         Self::ErrorAfter,
@@ -77,6 +80,7 @@ impl Fault {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Throttle => "throttle",
+            Self::ThrottleDate => "throttle_date",
             Self::ThrottleBare => "throttle_bare",
             Self::ErrorBefore => "error_before",
             Self::ErrorAfter => "error_after",

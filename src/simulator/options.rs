@@ -96,7 +96,7 @@ pub struct Options {
     pub late_by: Duration,
     /// How long a call takes that meets [`Fault::Slow`].
     pub slow_by: Duration,
-    /// The `Retry-After` of [`Fault::Throttle`], in whole seconds.
+    /// The `Retry-After` of [`Fault::Throttle`] and [`Fault::ThrottleDate`], in whole seconds.
     pub throttle_for: Duration,
     /// What a duplicate is answered with.
     pub duplicates: Duplicates,
@@ -108,6 +108,8 @@ pub struct Options {
     pub no_machines_is_404: bool,
     /// The most rows that the server puts on a page before it sends `@odata.nextLink`; absent, it sends none.
     pub server_page: Option<usize>,
+    /// The most rows that a query skips: more is refused. No page of Microsoft's says how many that are.
+    pub most_skipped: usize,
     /// How tokens are issued.
     pub tokens: Tokens,
 }
@@ -137,6 +139,7 @@ impl Default for Options {
             failing: 0.0,
             no_machines_is_404: false,
             server_page: None,
+            most_skipped: usize::MAX,
             tokens: Tokens::default(),
         }
     }

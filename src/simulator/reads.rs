@@ -28,7 +28,7 @@ impl Service {
         let rows = query.select(self.world.shown_alerts(now));
         let expand = query.expand;
         let render = |row: &Value| if expand { row.clone() } else { without_evidence(row) };
-        Ok(self.page(&ALERTS, &query, &rows, render, received))
+        self.page(&ALERTS, &query, &rows, render, received)
     }
 
     fn list_machines(&self, received: &Received) -> Result<Answer, Refusal> {
@@ -38,17 +38,20 @@ impl Service {
             return Err(Refusal::not_found("No recent machines were found"));
         }
         let rows = query.select(machines.values().map(|machine| &machine.record));
-        Ok(self.page(&MACHINES, &query, &rows, Value::clone, received))
+        self.page(&MACHINES, &query, &rows, Value::clone, received)
     }
 
     fn list_machine_actions(&self, received: &Received, now: AlertTime) -> Result<Answer, Refusal> {
         let query = Query::parse(received.query.as_deref(), &MACHINE_ACTIONS)?;
         let records = self.actions.records(now);
         let rows = query.select(&records);
-        Ok(self.page(&MACHINE_ACTIONS, &query, &rows, Value::clone, received))
+        self.page(&MACHINE_ACTIONS, &query, &rows, Value::clone, received)
     }
 
     /// The page of `rows` that `query` asks for.
+    ///
+    /// # Errors
+    /// 400 when it skips too many.
     fn page(
         &self,
         collection: &Collection,
@@ -56,7 +59,13 @@ impl Service {
         rows: &[&Value],
         render: impl Fn(&Value) -> Value,
         received: &Received,
-    ) -> Answer {
+    ) -> Result<Answer, Refusal> {
+        let most = self.options.most_skipped;
+        if query.skip > most {
+            let message =
+                format!("The limit of '{most}' for Skip query has been exceeded: the value was '{}'.", query.skip);
+            return Err(Refusal::odata(message));
+        }
         let top = query.top.unwrap_or(LARGEST_PAGE);
         let size = self.options.server_page.map_or(top, |page| page.max(1).min(top));
         let value: Vec<Value> = rows.iter().skip(query.skip).take(size).map(|row| render(row)).collect();
@@ -70,7 +79,7 @@ impl Service {
             page.insert("@odata.nextLink".to_owned(), json!(next_link(query, size, received)));
         }
         page.insert("value".to_owned(), Value::Array(value));
-        Answer::json(200, &Value::Object(page))
+        Ok(Answer::json(200, &Value::Object(page)))
     }
 
     fn one(&self, operation: &Operation, received: &Received, now: AlertTime) -> Result<Answer, Refusal> {

@@ -15,6 +15,7 @@ use super::answer::{Answer, Refusal};
 use super::faults::{Fault, Faults};
 use super::ledger::{Book, Call};
 use super::machine_identity;
+use super::moment;
 use super::options::Options;
 use super::quota::{Account, Quota};
 use super::rng::Rng;
@@ -132,7 +133,7 @@ impl Service {
         let api = operation.api();
         let grant = if api == Api::Token { None } else { Some(self.admit(api, received, now, trace)?) };
         trace.fault = self.faults.for_call(api, &received.path, &mut self.rng);
-        if let Some(answer) = trace.fault.and_then(|fault| self.instead(fault, received, trace)) {
+        if let Some(answer) = trace.fault.and_then(|fault| self.instead(fault, received, now, trace)) {
             trace.faked = true;
             return Ok(answer);
         }
@@ -149,7 +150,7 @@ impl Service {
         let grant = self.login.check(received.authorization.as_deref(), now)?;
         trace.authorized = true;
         let counted = self.quota.count(&grant.account, api, now);
-        counted.map_err(|seconds| Refusal::throttled(Some(seconds)))?;
+        counted.map_err(|seconds| Refusal::throttled(Some(seconds.to_string())))?;
         Ok(grant)
     }
 
@@ -186,9 +187,13 @@ impl Service {
     }
 
     /// The answer of a fault that keeps the call from taking effect.
-    fn instead(&mut self, fault: Fault, received: &Received, trace: &mut Trace) -> Option<Answer> {
+    fn instead(&mut self, fault: Fault, received: &Received, now: AlertTime, trace: &mut Trace) -> Option<Answer> {
         let refusal = match fault {
-            Fault::Throttle => Refusal::throttled(Some(self.options.throttle_for.as_secs())),
+            Fault::Throttle => Refusal::throttled(Some(self.options.throttle_for.as_secs().to_string())),
+            Fault::ThrottleDate => {
+                let free = moment::after(now, self.options.throttle_for);
+                Refusal::throttled(Some(moment::http_date(free)))
+            }
             Fault::ThrottleBare => Refusal::throttled(None),
             Fault::ErrorBefore | Fault::CutBefore => {
                 Refusal::new(503, "ServiceUnavailable", "The service is unavailable")

@@ -258,6 +258,11 @@ impl Simulator {
         self.with(|service, _| service.quota.set(api, windows));
     }
 
+    /// Sets how many rows a query may skip.
+    pub fn set_most_skipped(&self, rows: usize) {
+        self.with(|service, _| service.options.most_skipped = rows);
+    }
+
     /// Sets how long each call takes.
     pub fn set_latency(&self, latency: Duration) {
         self.with(|service, _| service.options.latency = latency);

@@ -30,9 +30,18 @@ pub struct Accepted {
     pub new_malformed: u64,
 }
 
+/// How far a source has got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reached {
+    /// Everything before this was stored.
+    pub watermark: AlertTime,
+    /// Whether a pass has come to its end.
+    pub whole: bool,
+}
+
 impl Store {
-    /// Stores what a source yields; what is known is left alone. `watermark` is where the source has got
-    /// to, given with the last page of a complete pass; it never moves back.
+    /// Stores what a source yields; what is known is left alone. `reached` is where the source has got to,
+    /// given with the last page of what was read completely; it never moves back.
     ///
     /// # Errors
     /// [`super::StoreError`]: then nothing of it is stored.
@@ -41,7 +50,7 @@ impl Store {
         tenant: &TenantName,
         source: &SourceName,
         rows: &[Incoming],
-        watermark: Option<AlertTime>,
+        reached: Option<Reached>,
         now: Timestamp,
     ) -> Result<Accepted> {
         let mut tx = self.begin().await?;
@@ -65,15 +74,17 @@ impl Store {
                 }
             }
         }
-        if let Some(watermark) = watermark {
+        if let Some(Reached { watermark, whole }) = reached {
             sqlx::query(
-                "UPDATE sources SET watermark_ticks = MAX(watermark_ticks, ?3), polled_at = ?4
+                "UPDATE sources SET watermark_ticks = MAX(watermark_ticks, ?3),
+                     polled_at = CASE WHEN ?5 THEN ?4 ELSE polled_at END
                  WHERE tenant = ?1 AND source = ?2",
             )
             .bind(tenant.as_str())
             .bind(source.as_str())
             .bind(watermark.ticks())
             .bind(millis(now))
+            .bind(whole)
             .execute(&mut *tx)
             .await?;
         }

@@ -36,7 +36,7 @@ use std::time::Duration;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Sqlite, Transaction};
 
-pub use accept::{Accepted, Incoming};
+pub use accept::{Accepted, Incoming, Reached};
 pub use cancel::{CancelDue, CancelEnd};
 pub use claim::{Claim, ClaimedAction, GateAlert, GateContext};
 pub use decide::{Choice, DecidedPair, Deciding, Made};

@@ -39,7 +39,7 @@ mod tests {
 
     use crate::intake::parse_mde;
     use crate::model::{AlertTime, TenantName};
-    use crate::store::Incoming;
+    use crate::store::{Incoming, Reached};
     use crate::web::testing::{DEVICE, OTHER_DEVICE, Setup, TestDaemon};
 
     #[tokio::test]
@@ -50,7 +50,10 @@ mod tests {
         let start = AlertTime::from_timestamp(now);
         store.source_position(&tenant, &source, start).await.unwrap();
         let alert = parse_mde(json!({"id": "a", "machineId": DEVICE})).unwrap();
-        store.accept(&tenant, &source, &[Incoming::Alert(alert)], Some(start), now).await.unwrap();
+        store
+            .accept(&tenant, &source, &[Incoming::Alert(alert)], Some(Reached { watermark: start, whole: true }), now)
+            .await
+            .unwrap();
         daemon.post(&format!("/api/v1/devices/{DEVICE}/restrict?tenant=contoso"), &json!({"why": "x"})).await.ok();
         daemon.held("fabrikam", OTHER_DEVICE).await;
         daemon.post("/api/v1/pause", &json!({"why": "x"})).await.ok();

@@ -260,8 +260,11 @@ fn heard<T>(result: &Result<T, ReadError>) -> (Answered, LaneTrouble) {
         ReadError::Unanswered { message, .. } | ReadError::Unreadable { message } => {
             LaneTrouble::Unanswered(message.clone())
         }
-        ReadError::Refused { .. } | ReadError::TooLarge { .. } | ReadError::TooManyPages { .. } => LaneTrouble::None,
-        ReadError::NotSent { .. } | ReadError::Auth(_) => LaneTrouble::NeverSent,
+        ReadError::Refused { .. } | ReadError::TooLarge { .. } => LaneTrouble::None,
+        ReadError::NotSent { .. }
+        | ReadError::TooManyPages { .. }
+        | ReadError::TooManyAtOnce { .. }
+        | ReadError::Auth(_) => LaneTrouble::NeverSent,
     };
     (answered, trouble)
 }

@@ -1,8 +1,9 @@
 //! Polling MDE's alert list into the inbox.
 //!
-//! Never decides. A pass begins an overlap before the watermark; now and then a sweep looks further back,
-//! for alerts that show up late. A pass that fails moves no watermark and is tried again at the next
-//! `every`. Absent: parsing (see [`crate::intake`]).
+//! Never decides. What is new begins an overlap before the watermark; now and then a sweep looks further back,
+//! for alerts that show up late, in the time that is left before the next poll. What fails is tried again at
+//! the next `every`, where it broke. Absent: parsing (see [`crate::intake`]), and how a list is divided that
+//! has more rows than the API pages (see [`Reading`]).
 
 use std::time::Duration;
 
@@ -11,17 +12,48 @@ use serde_json::Value;
 
 use crate::config::{DefenderSource, Start};
 use crate::crash_point::crash_point;
-use crate::defender::ReadError;
+use crate::defender::{ReadError, Reading};
 use crate::intake::parse_mde;
-use crate::model::{AlertTime, Lane, TenantName};
-use crate::store::Incoming;
+use crate::model::{AlertTime, Lane, Moment, TenantName};
+use crate::store::{Incoming, Reached};
 
 use super::{RunError, TenantWork, Work, chain, since};
 
 /// Alerts asked for in one page. The API gives at most 10,000, but rows carry their evidence.
 const PAGE: u32 = 1_000;
-/// Pages are made no smaller than this when an answer is too large.
-const SMALLEST_PAGE: u32 = 10;
+
+/// What is being read of a source. It is kept when it breaks, so that no run begins the same again.
+#[derive(Default)]
+struct Passes {
+    /// What is new.
+    fresh: Option<Pass>,
+    /// The sweep: what is older than that.
+    older: Option<Pass>,
+    /// When the last sweep was begun, on the steady timeline.
+    swept: Option<Timestamp>,
+}
+
+struct Pass {
+    list: Reading,
+    /// Where the watermark is, if this pass moves it.
+    watermark: Option<AlertTime>,
+    /// The newest version seen.
+    newest: AlertTime,
+    /// Microsoft's clock at the first answer.
+    limit: Option<AlertTime>,
+}
+
+impl Pass {
+    /// Where the watermark goes with the rows read last: to the newest version seen, but never past what was
+    /// not read yet nor past Microsoft's clock. `None` while it stays.
+    fn reached(&self) -> Option<Reached> {
+        let watermark = self.watermark?;
+        let unread = self.list.unread_from();
+        let reached = [self.limit, unread].into_iter().flatten().fold(self.newest, Ord::min);
+        let whole = unread.is_none();
+        (whole || reached > watermark).then_some(Reached { watermark: reached, whole })
+    }
+}
 
 /// One source polled for one tenant.
 pub struct Poll<'a> {
@@ -42,19 +74,14 @@ impl<'a> Poll<'a> {
     pub async fn run(&self) {
         // The floor is the moment of the very first start, not of the first login that works.
         let Some(floor) = self.floor().await else { return };
-        crash_point("poll.floor_stored");
         if !self.work.signed_in(self.tenant).await {
             return;
         }
-        let mut swept: Option<Timestamp> = None;
+        let mut passes = Passes::default();
         loop {
             let began = self.work.moment();
-            let sweep = swept.is_none_or(|at| since(at, began.steady) >= self.source.sweep_every.duration());
-            match self.pass(floor, sweep).await {
+            match self.turn(floor, &mut passes, began).await {
                 Ok(new) => {
-                    if sweep {
-                        swept = Some(began.steady);
-                    }
                     if self.work.board.polled(self.name, &self.source.name, Ok(began.wall)) {
                         tracing::info!(tenant = %self.name, source = %self.source.name, "the source is polled");
                     }
@@ -89,7 +116,10 @@ impl<'a> Poll<'a> {
         };
         loop {
             match self.work.store.source_position(self.name, &self.source.name, start).await {
-                Ok((_, floor)) => return Some(floor),
+                Ok((_, floor)) => {
+                    crash_point("poll.floor_stored");
+                    return Some(floor);
+                }
                 Err(error) => {
                     tracing::error!(tenant = %self.name, source = %self.source.name, error = chain(&error), "the source has no place to begin");
                     if !self.work.pause(Duration::from_secs(1)).await {
@@ -100,71 +130,99 @@ impl<'a> Poll<'a> {
         }
     }
 
-    async fn pass(&self, floor: AlertTime, sweep: bool) -> Result<u64, RunError> {
-        let undecided = self.work.store.undecided_count().await?;
-        if undecided >= self.work.config.server.inbox {
-            return Err(RunError::InboxFull(undecided));
-        }
+    /// Reads what is new to the end, and of a sweep that is due as much as there is time for; gives how many
+    /// versions were new.
+    async fn turn(&self, floor: AlertTime, passes: &mut Passes, began: Moment) -> Result<u64, RunError> {
+        let now = AlertTime::from_timestamp(began.wall);
         let (watermark, _) = self.work.store.source_position(self.name, &self.source.name, floor).await?;
-        let mut since = watermark.saturating_sub(self.source.overlap.duration());
-        if sweep {
-            let back = AlertTime::from_timestamp(self.work.now()).saturating_sub(self.source.sweep_back.duration());
-            since = since.min(back);
+        let from = watermark.saturating_sub(self.source.overlap.duration()).max(floor);
+        if passes.fresh.is_none() {
+            let list = Reading::new(Some(from), None, PAGE, now);
+            passes.fresh = Some(Pass { list, watermark: Some(watermark), newest: watermark, limit: None });
         }
-        let since = since.max(floor);
-        let mut page = PAGE;
+        let new = self.go_on(&mut passes.fresh, None).await?;
+        let back = now.saturating_sub(self.source.sweep_back.duration()).max(floor);
+        let due = passes.swept.is_none_or(|at| since(at, began.steady) >= self.source.sweep_every.duration());
+        if due && passes.older.is_none() && back < from {
+            let list = Reading::new(Some(back), Some(from), PAGE, now);
+            passes.older = Some(Pass { list, watermark: None, newest: back, limit: None });
+            passes.swept = Some(began.steady);
+        }
+        Ok(new + self.go_on(&mut passes.older, Some(began.steady)).await?)
+    }
+
+    /// Reads on to the end, or for as long as a turn takes that began at `turn` of the steady timeline; gives how
+    /// many versions were new. What is not at its end is kept.
+    async fn go_on(&self, kept: &mut Option<Pass>, turn: Option<Timestamp>) -> Result<u64, RunError> {
+        let Some(mut pass) = kept.take() else { return Ok(0) };
+        let mut new = 0;
         loop {
-            match self.pages(since, watermark, page).await {
-                Err(RunError::Read(ReadError::TooLarge { .. })) if page > SMALLEST_PAGE => page /= 2,
-                result => return result,
+            match self.page(&mut pass).await {
+                Ok(Some(more)) => new += more,
+                Ok(None) => {
+                    if let Err(error) = pass.list.end() {
+                        tracing::error!(tenant = %self.name, source = %self.source.name, error = chain(&error), "alerts of one time can not all be read, so the watermark stays before it");
+                        return Err(error.into());
+                    }
+                    return Ok(new);
+                }
+                Err(error) => {
+                    // Elsewhere it is not known what is stored, or going on would be no use.
+                    let goes_on = match &error {
+                        RunError::Read(error) => !matches!(error, ReadError::TooManyPages { .. }),
+                        RunError::InboxFull(_) => true,
+                        RunError::Store(_) | RunError::Stopping => false,
+                    };
+                    *kept = goes_on.then_some(pass);
+                    return Err(error);
+                }
+            }
+            if turn.is_some_and(|began| since(began, self.work.steady()) >= self.source.every.duration()) {
+                *kept = Some(pass);
+                return Ok(new);
             }
         }
     }
 
-    /// Reads and stores every page from `since` on. The watermark moves with the last one: to the newest
-    /// version seen, and never past Microsoft's clock as it was at the first answer.
-    async fn pages(&self, since: AlertTime, watermark: AlertTime, size: u32) -> Result<u64, RunError> {
-        let mut next = None;
-        let mut newest = watermark;
-        let mut limit: Option<AlertTime> = None;
-        let mut new = 0;
-        loop {
-            self.tenant.client.ensure_token().await.map_err(|error| {
-                self.tenant.sign_in.notify_one();
-                ReadError::Auth(error)
-            })?;
-            let slot = self.work.slot(self.name, self.tenant, Lane::Alerts).await?.ok_or(RunError::Stopping)?;
-            crash_point("poll.slot_taken");
-            let asked_at = AlertTime::from_timestamp(self.work.now());
-            let result = self.tenant.client.alerts(since, next.as_ref(), size).await;
-            crash_point("poll.page_read");
-            self.work.answer(&slot, &result).await?;
-            crash_point("poll.slot_answered");
-            let page = result?;
-            // Without Microsoft's clock, ours as it was before the question.
-            let limit = *limit.get_or_insert(page.date.unwrap_or(asked_at));
-            let rows = self.rows(page.rows, page.unreadable);
-            newest = rows
-                .iter()
-                .filter_map(|row| match row {
-                    Incoming::Alert(alert) => alert.last_update,
-                    Incoming::Malformed(..) => None,
-                })
-                .fold(newest, Ord::max);
-            let last = page.next.is_none();
-            let moved = last.then(|| newest.min(limit));
-            let accepted = self.work.store.accept(self.name, &self.source.name, &rows, moved, self.work.now()).await?;
-            crash_point("poll.page_stored");
-            self.work.count_received(self.name, &self.source.name, &rows, &accepted);
-            new += accepted.new;
-            if accepted.new > 0 {
-                self.work.decide.notify_one();
-            }
-            match page.next {
-                Some(token) => next = Some(token),
-                None => return Ok(new),
-            }
+    /// Reads and stores one page, and moves the watermark as far as all is read; gives how many versions were
+    /// new, or `None` when there is nothing more to read.
+    async fn page(&self, pass: &mut Pass) -> Result<Option<u64>, RunError> {
+        let Some(ask) = pass.list.ask() else { return Ok(None) };
+        let undecided = self.work.store.undecided_count().await?;
+        if undecided >= self.work.config.server.inbox {
+            return Err(RunError::InboxFull(undecided));
         }
+        self.tenant.client.ensure_token().await.map_err(|error| {
+            self.tenant.sign_in.notify_one();
+            ReadError::Auth(error)
+        })?;
+        let slot = self.work.slot(self.name, self.tenant, Lane::Alerts).await?.ok_or(RunError::Stopping)?;
+        crash_point("poll.slot_taken");
+        let asked_at = AlertTime::from_timestamp(self.work.now());
+        let result = self.tenant.client.alerts(ask).await;
+        crash_point("poll.page_read");
+        self.work.answer(&slot, &result).await?;
+        crash_point("poll.slot_answered");
+        let Some(page) = pass.list.answered(result)? else { return Ok(Some(0)) };
+        // Without Microsoft's clock, ours as it was before the question.
+        pass.limit.get_or_insert(page.date.unwrap_or(asked_at));
+        let rows = self.rows(page.rows, page.unreadable);
+        pass.newest = rows
+            .iter()
+            .filter_map(|row| match row {
+                Incoming::Alert(alert) => alert.last_update,
+                Incoming::Malformed(..) => None,
+            })
+            .fold(pass.newest, Ord::max);
+        let reached = pass.reached();
+        let accepted = self.work.store.accept(self.name, &self.source.name, &rows, reached, self.work.now()).await?;
+        crash_point("poll.page_stored");
+        pass.watermark = reached.map_or(pass.watermark, |reached| Some(reached.watermark));
+        self.work.count_received(self.name, &self.source.name, &rows, &accepted);
+        if accepted.new > 0 {
+            self.work.decide.notify_one();
+        }
+        Ok(Some(accepted.new))
     }
 
     fn rows(&self, rows: Vec<Value>, unreadable: usize) -> Vec<Incoming> {

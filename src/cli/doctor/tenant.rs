@@ -14,7 +14,7 @@ use super::polls_alerts;
 use super::report::{Check, Report};
 use crate::clock::SystemClock;
 use crate::config::{CertificateError, Config, Credential, ENDS_SOON_DAYS, Proof, SigningCertificate, Tenant};
-use crate::defender::{AuthError, AuthErrorKind, Client, Page, ReadError, SignedIn};
+use crate::defender::{Ask, AuthError, AuthErrorKind, Client, Page, ReadError, SignedIn};
 use crate::model::AlertTime;
 
 /// How far back machine actions are read.
@@ -167,7 +167,7 @@ struct Apis<'r, 'a, 'o> {
 impl Apis<'_, '_, '_> {
     async fn alerts(&mut self, client: &Client) -> io::Result<()> {
         let since = AlertTime::from_timestamp(self.skew.now());
-        self.read("alerts", client.alerts(since, None, 1), |_| Check::well("alerts", "can be read")).await
+        self.read("alerts", client.alerts(Ask::first(Some(since), 1)), |_| Check::well("alerts", "can be read")).await
     }
 
     async fn machines(&mut self, client: &Client) -> io::Result<()> {
@@ -224,7 +224,10 @@ fn mend(tenant: &Tenant, error: &ReadError) -> String {
             "wait, then run doctor again; other software with this client_id shares the quota".to_owned()
         }
         ReadError::NotSent { .. } => format!("check DNS, firewall and proxy from here to {}", tenant.api_url),
-        ReadError::Unanswered { .. } | ReadError::TooLarge { .. } | ReadError::TooManyPages { .. } => {
+        ReadError::Unanswered { .. }
+        | ReadError::TooLarge { .. }
+        | ReadError::TooManyPages { .. }
+        | ReadError::TooManyAtOnce { .. } => {
             format!("run doctor again; if it stays so, check the way to {}", tenant.api_url)
         }
         ReadError::Unreadable { .. } => {

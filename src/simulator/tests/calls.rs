@@ -216,6 +216,17 @@ async fn the_server_may_cut_pages_and_link_to_the_next() {
 }
 
 #[tokio::test]
+async fn more_rows_than_may_be_skipped_are_refused() {
+    stand(Options { devices: 6, most_skipped: 4, ..Options::default() }, async |stand| {
+        assert_eq!(stand.list("/api/machines?$top=2&$skip=4").await.len(), 2);
+        let (status, refused) = stand.get("/api/machines?$top=2&$skip=5").await;
+        assert_eq!((status.as_u16(), &refused["error"]["code"]), (400, &json!("ODataError")));
+        assert!(refused["error"]["message"].as_str().unwrap().contains("'4' for Skip"), "{refused}");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn an_empty_machine_list_can_be_a_404() {
     stand(Options { no_machines_is_404: true, ..Options::default() }, async |stand| {
         assert_eq!(stand.list("/api/machines").await.len(), 1);

@@ -57,6 +57,7 @@ async fn each_fault_before_the_effect_leaves_nothing_behind() {
     stand(Options::default(), async |mut stand| {
         let cases = [
             (Fault::Throttle, 429, Some("1")),
+            (Fault::ThrottleDate, 429, Some("Thu, 01 Jan 2026 00:00:01 GMT")),
             (Fault::ThrottleBare, 429, None),
             (Fault::ErrorBefore, 503, None),
             (Fault::HtmlError, 502, None),
@@ -75,7 +76,7 @@ async fn each_fault_before_the_effect_leaves_nothing_behind() {
         stand.log_in().await;
         let ledger = stand.simulator.ledger();
         assert!(ledger.restrictions_made().is_empty());
-        assert_eq!((ledger.genuine_429s(), ledger.calls.iter().filter(|call| call.faked).count()), (0, 7));
+        assert_eq!((ledger.genuine_429s(), ledger.calls.iter().filter(|call| call.faked).count()), (0, 8));
         assert_eq!(stand.restrict().await.0, 201);
     })
     .await;

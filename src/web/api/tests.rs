@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::model::view::{ActionView, AlertView, DeviceView, Page, StatusView};
 use crate::model::{AlertTime, TenantName};
-use crate::store::Incoming;
+use crate::store::{Incoming, Reached};
 use crate::web::testing::{DEVICE, Log, OTHER_DEVICE, Setup, TestDaemon, was_woken};
 
 const TWO: Setup = Setup { tenants: &["contoso", "fabrikam"], inbox: 100_000, rules: "" };
@@ -73,7 +73,8 @@ async fn the_status_has_every_key_of_the_contract() {
     assert_eq!(document["version"], env!("CARGO_PKG_VERSION"));
     assert_eq!(status.started_at, now);
 
-    daemon.work.store.accept(&contoso(), &source, &[], Some(AlertTime::from_timestamp(now)), now).await.unwrap();
+    let reached = Reached { watermark: AlertTime::from_timestamp(now), whole: true };
+    daemon.work.store.accept(&contoso(), &source, &[], Some(reached), now).await.unwrap();
     assert_eq!(daemon.get("/api/v1/status").await.ok()["sources"][0]["lag_seconds"], 2.0);
 }
 

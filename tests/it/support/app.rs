@@ -112,7 +112,7 @@ impl TestAppBuilder {
         let dir = tempfile::tempdir().unwrap();
         write_config(dir.path(), &origin, self.defender, &self.rules);
         let overrides = self.overrides;
-        TestApp { simulator, dir, overrides, stop, serving: Some(serving), running: None }
+        TestApp { simulator, origin, dir, overrides, stop, serving: Some(serving), running: None }
     }
 
     /// The simulator and a daemon over it.
@@ -161,6 +161,8 @@ struct Running {
 /// A daemon over a simulator.
 pub struct TestApp {
     pub simulator: Simulator,
+    /// Where it listens, as the configuration has it.
+    pub origin: String,
     dir: TempDir,
     overrides: BTreeMap<String, String>,
     stop: CancellationToken,

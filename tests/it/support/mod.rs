@@ -4,5 +4,5 @@ mod app;
 pub mod binary;
 mod world;
 
-pub use app::TestApp;
+pub use app::{TestApp, TestAppBuilder};
 pub use world::{RANSOMWARE, alert, machine, machine_id, ransomware};
