@@ -6,6 +6,7 @@
 #![allow(missing_docs, unreachable_pub)]
 
 mod anew;
+mod answers;
 mod caps;
 mod clocks;
 mod commands;
@@ -32,6 +33,8 @@ mod rules;
 mod seeds;
 mod simulation;
 mod street;
+mod stress;
 mod support;
 mod tenants;
+mod upgrade;
 mod windows;

@@ -1,5 +1,8 @@
 //! The table of answers and outcomes.
 
+mod documented;
+mod random;
+
 use super::super::http::BodyError;
 use super::*;
 use serde_json::json;
