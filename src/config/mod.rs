@@ -25,7 +25,7 @@ use secrecy::SecretString;
 use url::Url;
 
 pub use certificate::{Certificate, CertificateError, ENDS_SOON_DAYS, NamedCertificate, SigningCertificate};
-pub use load::{Loaded, default_guards, default_restrict_windows, environment, load, parse};
+pub use load::{Loaded, default_guards, default_restrict_windows, environment, load, parse, store_of};
 pub use reference::Reference;
 pub use secret::{SecretError, read_secret};
 

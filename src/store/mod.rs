@@ -8,6 +8,7 @@
 mod accept;
 mod again;
 mod apply;
+mod backup;
 mod cancel;
 mod claim;
 mod decide;
@@ -35,6 +36,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePo
 use sqlx::{Sqlite, Transaction};
 
 pub use accept::{Accepted, Incoming};
+pub use backup::{Backup, BackupError, backup};
 pub use cancel::{CancelDue, CancelEnd};
 pub use claim::{Claim, ClaimedAction, GateAlert, GateContext};
 pub use decide::{Choice, DecidedPair, Deciding, Made};

@@ -9,6 +9,8 @@ mod sources;
 mod store;
 mod tenants;
 
+pub(super) use store::store;
+
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -77,7 +79,7 @@ pub(super) fn resolve(raw: RawConfig, around: &Surroundings<'_>, report: &mut Re
     let names = tenants::names(raw.tenants.as_deref().unwrap_or_default());
     let tenants = tenants::tenants(report, around, raw.tenants);
     let sources = sources::sources(report, around, raw.sources, &names);
-    let store = store::store(report, around, raw.store);
+    let store = store(report, around, raw.store);
     let rules = rules(report, around, raw.rules);
     let inventory = inventory(report, raw.inventory.unwrap_or_default());
     let guards = guards(report, raw.guards.unwrap_or_default());
