@@ -54,6 +54,8 @@ pub struct Config {
     pub server: Server,
     /// The form of the log.
     pub log: LogFormat,
+    /// How long things are kept.
+    pub retention: Retention,
 }
 
 /// One Entra tenant and how to sign in to it.
@@ -296,6 +298,16 @@ pub struct Server {
     pub socket: PathBuf,
     /// The most undecided alerts; beyond it `/hooks` answers 429.
     pub inbox: u64,
+}
+
+/// How long things are kept. What a promise still needs is kept for longer.
+#[derive(Debug, Clone)]
+pub struct Retention {
+    /// Alerts and their decisions, after their receipt and last change; not less than
+    /// [`GuardsConfig::max_alert_age`].
+    pub alerts: Span,
+    /// Actions and their histories, after their end; not less than `alerts`.
+    pub actions: Span,
 }
 
 /// The form of the log.

@@ -23,6 +23,7 @@ mod read;
 mod recall;
 mod release;
 mod replay;
+mod retention;
 mod row;
 mod settle;
 mod transition;
@@ -48,6 +49,7 @@ pub use operate::{Bulk, OperateError};
 pub use read::{ActionFilter, AlertFilter, Cursor, DeviceFilter};
 pub use recall::Recalled;
 pub use release::Timed;
+pub use retention::{Keep, Place, Removed};
 pub use settle::Settlement;
 pub use undecided::Undecided;
 

@@ -23,6 +23,7 @@ mod rehearsal;
 mod release;
 mod reload;
 mod replay;
+mod retention;
 mod rules;
 mod seeds;
 mod simulation;
