@@ -15,6 +15,7 @@ mod decide;
 mod devices;
 mod explain;
 mod facts;
+mod inspect;
 mod lanes;
 mod looks;
 mod measure;
@@ -42,6 +43,7 @@ pub use cancel::{CancelDue, CancelEnd};
 pub use claim::{Claim, ClaimedAction, GateAlert, GateContext};
 pub use decide::{Choice, DecidedPair, Deciding, Made};
 pub use devices::{MachineKnowledge, PassEnd};
+pub use inspect::inspect;
 pub use lanes::{Answered, CallSlot, LaneTrouble, Took};
 pub use looks::{LookEnd, LookPlan};
 pub use measure::{Measures, Totals};
@@ -190,23 +192,6 @@ impl Store {
             source,
         })
     }
-}
-
-/// Whether a store at that path could be opened by this program, without changing anything.
-///
-/// # Errors
-/// As [`Store::open`], but a missing file is no error: `run` would make it.
-pub async fn inspect(path: &Path) -> Result<Option<String>> {
-    if !path.exists() {
-        return Ok(None);
-    }
-    let unavailable = |source| StoreError::Unavailable { path: path.to_owned(), doing: "read", source };
-    let options = SqliteConnectOptions::new().filename(path).read_only(true).busy_timeout(BUSY);
-    let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await.map_err(unavailable)?;
-    refuse_newer(path, &pool).await?;
-    let verdict: String = sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(&pool).await.map_err(unavailable)?;
-    pool.close().await;
-    if verdict == "ok" { Ok(Some(verdict)) } else { Err(StoreError::Corrupt(format!("damage: {verdict}"))) }
 }
 
 /// One process at a time: the lock is the operating system's, so a killed process leaves none behind.

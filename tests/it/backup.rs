@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{ConnectOptions as _, SqliteConnection};
+use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
 use stanch::model::{Alert, SourceName};
 use stanch::store::{self, BackupError, Incoming, Store};
 use tempfile::TempDir;
@@ -198,4 +198,41 @@ async fn a_copy_that_is_given_up_leaves_nothing_behind() {
     }
     assert_eq!(names(dir.path()), before);
     store.close().await;
+}
+
+/// What `doctor` says of the store, and how it ends.
+async fn examined(app: &TestApp) -> (Option<i32>, String) {
+    let ran = tokio::task::block_in_place(|| output(app, &["doctor"]));
+    let text = String::from_utf8(ran.stdout).unwrap();
+    let lines: Vec<&str> = text.lines().skip_while(|line| !line.contains(" store: ")).take(2).collect();
+    (ran.status.code(), lines.join("\n").replace(app.path("").to_str().unwrap(), ""))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn doctor_finds_damage_and_says_how_to_go_on() {
+    let app = TestApp::builder().prepare(|_| {}).await;
+    let (made, store) = stored(400).await;
+    store.close().await;
+    let path = app.path("stanch.db");
+    std::fs::copy(made.path().join("stanch.db"), &path).unwrap();
+    assert_eq!(examined(&app).await.0, Some(0), "{:?}", examined(&app).await);
+
+    damage(&path);
+    let (code, said) = examined(&app).await;
+    assert_eq!(code, Some(1));
+    assert!(said.starts_with("finding  store: stanch.db is damaged: damage: "), "{said}");
+    assert!(said.ends_with(
+        "mend: stop the daemon, then put the newest copy that stanch backup made in its place, or save what can be \
+         read with sqlite3's .recover: docs/guide/backup.md"
+    ));
+
+    std::fs::copy(made.path().join("stanch.db"), &path).unwrap();
+    let mut writer = SqliteConnectOptions::new().filename(&path).foreign_keys(false).connect().await.unwrap();
+    let dangling =
+        "INSERT INTO action_history (action_id, at, to_state, by, detail) VALUES ('gone', 0, 'held', '', '')";
+    sqlx::query(dangling).execute(&mut writer).await.unwrap();
+    writer.close().await.unwrap();
+    let (code, said) = examined(&app).await;
+    assert_eq!(code, Some(1));
+    assert!(said.contains("a row of action_history names a row of actions that is not there"), "{said}");
 }
