@@ -7,6 +7,7 @@
 mod actions;
 mod alerts;
 mod arguments;
+mod backup;
 mod brake;
 mod check;
 mod client;
@@ -93,6 +94,8 @@ enum Command {
     Pause(arguments::Why),
     /// Take the brake off
     Resume(arguments::Why),
+    /// Copy the store to a file, whether a daemon runs or not
+    Backup(backup::Target),
     /// Tell whether the daemon is ready, for containers
     Health,
 }
@@ -135,6 +138,7 @@ fn dispatch(Arguments { global, command }: Arguments, around: &mut Surroundings<
         Command::Schema(target) => schema::run(&target, around),
         Command::Replay(arguments) => replay::run(&arguments, &global, around),
         Command::Doctor => doctor::run(&global, around),
+        Command::Backup(target) => backup::run(&target, &global, around),
         Command::Simulate(setup) => simulate::run(&setup, &global, around),
         Command::Status => with_daemon(&global, around, async |session| status::run(session).await),
         Command::Alerts(command) => with_daemon(&global, around, async |session| alerts::run(command, session).await),

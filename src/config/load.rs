@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_yaml::Value;
 
@@ -15,7 +15,7 @@ use super::defaults::Defaults;
 use super::overrides::Overrides;
 use super::read::read;
 use super::report::Report;
-use super::resolve::{Surroundings, guards, resolve};
+use super::resolve::{Surroundings, guards, resolve, store};
 use super::size::is_too_large;
 use super::{Config, GuardsConfig};
 use crate::diagnostics::{Diagnostic, Place, Problems};
@@ -75,6 +75,40 @@ fn place_after(text: &str) -> Place {
 /// # Errors
 /// Every problem at once, each with its place in `file`.
 pub fn parse(file: &Path, text: &str, environment: &BTreeMap<String, String>) -> Result<Loaded, Problems> {
+    let (document, mut report) = document(file, text, environment)?;
+    let folder = file.parent().unwrap_or_else(|| Path::new(""));
+    let raw = read(document, &mut report);
+    let config = raw.and_then(|raw| resolve(raw, &Surroundings { folder, environment }, &mut report));
+    let certificates = report.take_certificates();
+    let (config, warnings) = report.finish(config)?;
+    Ok(Loaded { config, warnings, certificates })
+}
+
+/// Where the store of the configuration in a file is. Nothing else in it is looked at: secrets that it refers to
+/// need not be readable, or there at all.
+///
+/// # Errors
+/// Every problem of `store`; one alone when the file cannot be read or is not YAML.
+pub fn store_of(path: &Path, environment: &BTreeMap<String, String>) -> Result<PathBuf, Problems> {
+    let text = text_of(path).map_err(|problem| Problems(vec![problem]))?;
+    let mut environment = environment.clone();
+    environment.retain(|name, _| name.starts_with("STANCH_STORE"));
+    let (mut document, mut report) = document(path, &text, &environment)?;
+    if let Some(all) = document.as_mapping_mut() {
+        all.retain(|key, _| key.as_str() == Some("store"));
+    }
+    let folder = path.parent().unwrap_or_else(|| Path::new(""));
+    let raw = read(document, &mut report);
+    let found = raw.and_then(|raw| store(&mut report, &Surroundings { folder, environment: &environment }, raw.store));
+    Ok(report.finish(found)?.0)
+}
+
+/// What is written with the defaults under it and the environment over it, and where its problems go.
+fn document<'a>(
+    file: &'a Path,
+    text: &'a str,
+    environment: &BTreeMap<String, String>,
+) -> Result<(Value, Report<'a>), Problems> {
     let overrides = Overrides::of(environment);
     let mut document = match yaml(text) {
         Ok(document) => document,
@@ -89,12 +123,7 @@ pub fn parse(file: &Path, text: &str, environment: &BTreeMap<String, String>) ->
     for refusal in refused {
         report.error(&refusal.at, refusal.message);
     }
-    let folder = file.parent().unwrap_or_else(|| Path::new(""));
-    let raw = read(document, &mut report);
-    let config = raw.and_then(|raw| resolve(raw, &Surroundings { folder, environment }, &mut report));
-    let certificates = report.take_certificates();
-    let (config, warnings) = report.finish(config)?;
-    Ok(Loaded { config, warnings, certificates })
+    Ok((document, report))
 }
 
 /// What guards go by where no configuration says otherwise; `None` never, as a test holds.

@@ -26,7 +26,7 @@ use secrecy::SecretString;
 use url::Url;
 
 pub use certificate::{Certificate, CertificateError, ENDS_SOON_DAYS, NamedCertificate, SigningCertificate};
-pub use load::{Loaded, default_guards, default_restrict_windows, environment, load, parse};
+pub use load::{Loaded, default_guards, default_restrict_windows, environment, load, parse, store_of};
 pub use reference::Reference;
 pub use secret::{SecretError, read_secret};
 
@@ -55,6 +55,8 @@ pub struct Config {
     pub server: Server,
     /// The form of the log.
     pub log: LogFormat,
+    /// How long things are kept.
+    pub retention: Retention,
 }
 
 /// One Entra tenant and how to sign in to it.
@@ -310,6 +312,16 @@ pub struct Server {
     pub socket: PathBuf,
     /// The most undecided alerts; beyond it `/hooks` answers 429.
     pub inbox: u64,
+}
+
+/// How long things are kept. What a promise still needs is kept for longer.
+#[derive(Debug, Clone)]
+pub struct Retention {
+    /// Alerts and their decisions, after their receipt and last change; not less than
+    /// [`GuardsConfig::max_alert_age`].
+    pub alerts: Span,
+    /// Actions and their histories, after their end; not less than `alerts`.
+    pub actions: Span,
 }
 
 /// The form of the log.

@@ -40,8 +40,8 @@ pub struct RawConfig {
     pub notify: Option<Value>,
     /// The log.
     pub telemetry: Option<RawTelemetry>,
-    /// How long things are kept: not built yet.
-    pub retention: Option<Value>,
+    /// How long things are kept.
+    pub retention: Option<RawRetention>,
 }
 
 /// A member of `tenants`.
@@ -356,6 +356,16 @@ pub enum RawLog {
     Text,
     /// For programs.
     Json,
+}
+
+/// `retention`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a mapping")]
+pub struct RawRetention {
+    /// How long alerts and their decisions are kept.
+    pub alerts: Option<RawSpan>,
+    /// How long actions and their histories are kept.
+    pub actions: Option<RawSpan>,
 }
 
 /// A duration. A bare number is refused with the units that it could have, as nobody can tell whether

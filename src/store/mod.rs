@@ -8,12 +8,14 @@
 mod accept;
 mod again;
 mod apply;
+mod backup;
 mod cancel;
 mod claim;
 mod decide;
 mod devices;
 mod explain;
 mod facts;
+mod inspect;
 mod lanes;
 mod looks;
 mod measure;
@@ -23,6 +25,7 @@ mod read;
 mod recall;
 mod release;
 mod replay;
+mod retention;
 mod row;
 mod settle;
 mod timeline;
@@ -37,10 +40,12 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePo
 use sqlx::{Connection as _, Sqlite, Transaction};
 
 pub use accept::{Accepted, Incoming, Reached};
+pub use backup::{Backup, BackupError, backup};
 pub use cancel::{CancelDue, CancelEnd};
 pub use claim::{Claim, ClaimedAction, GateAlert, GateContext};
 pub use decide::{Choice, DecidedPair, Deciding, Made};
 pub use devices::{MachineKnowledge, PassEnd};
+pub use inspect::inspect;
 pub use lanes::{Answered, CallSlot, LaneTrouble, Took};
 pub use looks::{LookEnd, LookPlan};
 pub use measure::{Measures, Totals};
@@ -48,6 +53,7 @@ pub use operate::{Bulk, OperateError};
 pub use read::{ActionFilter, AlertFilter, Cursor, DeviceFilter};
 pub use recall::Recalled;
 pub use release::Timed;
+pub use retention::{Keep, Place, Removed};
 pub use settle::Settlement;
 pub use undecided::Undecided;
 
@@ -219,23 +225,6 @@ impl Store {
             source,
         })
     }
-}
-
-/// Whether a store at that path could be opened by this program, without changing anything.
-///
-/// # Errors
-/// As [`Store::open`], but a missing file is no error: `run` would make it.
-pub async fn inspect(path: &Path) -> Result<Option<String>> {
-    if !path.exists() {
-        return Ok(None);
-    }
-    let unavailable = |source| StoreError::Unavailable { path: path.to_owned(), doing: "read", source };
-    let options = SqliteConnectOptions::new().filename(path).read_only(true).busy_timeout(BUSY);
-    let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await.map_err(unavailable)?;
-    refuse_newer(path, &pool).await?;
-    let verdict: String = sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(&pool).await.map_err(unavailable)?;
-    pool.close().await;
-    if verdict == "ok" { Ok(Some(verdict)) } else { Err(StoreError::Corrupt(format!("damage: {verdict}"))) }
 }
 
 /// One process at a time: the lock is the operating system's, so a killed process leaves none behind.

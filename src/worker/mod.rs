@@ -13,6 +13,7 @@ pub mod inventory;
 pub mod look;
 pub mod poll;
 pub mod recall;
+pub mod retention;
 pub mod rules;
 pub mod send;
 pub mod sign_in;

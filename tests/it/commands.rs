@@ -176,13 +176,13 @@ async fn a_bad_config_or_rule_file_names_the_place() {
 
     std::fs::remove_file(app.path("rules/bad.yml")).unwrap();
     let config = std::fs::read_to_string(app.config_path()).unwrap();
-    std::fs::write(app.config_path(), format!("{config}retention: {{ alerts: 90d }}\nserverr: {{}}\n")).unwrap();
+    std::fs::write(app.config_path(), format!("{config}notify: []\nserverr: {{}}\n")).unwrap();
     let run = output(&app, &["run"]);
     assert_eq!(run.status.code(), Some(2));
     let check = output(&app, &["check", "--json"]);
     assert_eq!(check.status.code(), Some(1));
     let problems: Vec<Value> = serde_json::from_slice(&check.stdout).unwrap();
-    assert!(problems.iter().any(|problem| problem["message"].as_str().unwrap().contains("retention")), "{problems:?}");
+    assert!(problems.iter().any(|problem| problem["message"].as_str().unwrap().contains("notify")), "{problems:?}");
     assert!(problems.iter().any(|problem| problem["hint"].as_str().is_some_and(|hint| hint.contains("server"))));
 }
 

@@ -7,6 +7,7 @@
 
 mod anew;
 mod answers;
+mod backup;
 mod caps;
 mod clocks;
 mod commands;
@@ -29,6 +30,7 @@ mod rehearsal;
 mod release;
 mod reload;
 mod replay;
+mod retention;
 mod rules;
 mod seeds;
 mod simulation;

@@ -62,12 +62,14 @@ pub(super) async fn store(config: &Config, report: &mut Report<'_>) -> io::Resul
         return report.add(*check);
     }
     report.add(match tokio::time::timeout(patience, store::inspect(path)).await {
-        Ok(Ok(None)) => Check::well("store", format!("{} is not there yet: run makes it", path.display())),
-        Ok(Ok(Some(_))) => Check::well("store", path.display().to_string()),
+        Ok(Ok(false)) => Check::well("store", format!("{} is not there yet: run makes it", path.display())),
+        Ok(Ok(true)) => Check::well("store", path.display().to_string()),
         Ok(Err(error)) => unfit(path, &error),
         Err(_) => {
-            let detail = format!("{} is so large that looking for damage was ended after {patience:?}", path.display());
-            Check::note("store", detail)
+            let size = fs::metadata(path).map_or(0, |found| found.len()) >> 20;
+            let path = path.display();
+            let detail = format!("{path} has {size} MiB, and looking for damage was ended after {patience:?}");
+            Check::note("store", detail).mend("stanch backup FILE makes a copy, and looks for damage in all of that")
         }
     })
 }
@@ -97,7 +99,10 @@ fn can_be_written(path: &Path) -> Result<(), Box<Check>> {
 fn unfit(path: &Path, error: &StoreError) -> Check {
     let corrupt = |what: &str| Check::finding("store", format!("{} is damaged: {what}", path.display()));
     match error {
-        StoreError::Corrupt(what) => corrupt(what).mend("stop the daemon and put the newest good copy in its place"),
+        StoreError::Corrupt(what) => corrupt(what).mend(
+            "stop the daemon, then put the newest copy that stanch backup made in its place, or save what can be read \
+             with sqlite3's .recover: docs/guide/backup.md",
+        ),
         StoreError::Unavailable { .. } => Check::finding("store", crate::worker::chain(error))
             .mend("check that it is a SQLite file and who may read it, or name another in store.url"),
         StoreError::Newer { .. } => Check::finding("store", error.to_string()),

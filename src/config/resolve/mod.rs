@@ -9,6 +9,8 @@ mod sources;
 mod store;
 mod tenants;
 
+pub(super) use store::store;
+
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -17,11 +19,11 @@ use secrecy::SecretString;
 
 use super::key_path::KeyPath;
 use super::raw::{
-    RawConfig, RawGuards, RawInventory, RawLog, RawMode, RawRules, RawTelemetry, RawTracking, SourceType,
+    RawConfig, RawGuards, RawInventory, RawLog, RawMode, RawRetention, RawRules, RawTelemetry, RawTracking, SourceType,
 };
 use super::report::Report;
 use super::secret::read_secret;
-use super::{Config, GuardsConfig, Inventory, LogFormat, Mode, RulesConfig, Tracking};
+use super::{Config, GuardsConfig, Inventory, LogFormat, Mode, Retention, RulesConfig, Tracking};
 
 /// What a configuration refers to.
 pub(super) struct Surroundings<'a> {
@@ -72,12 +74,11 @@ fn warn_if_anyone_reads(report: &mut Report<'_>, at: &KeyPath, path: &Path) {
 pub(super) fn resolve(raw: RawConfig, around: &Surroundings<'_>, report: &mut Report<'_>) -> Option<Config> {
     let top = KeyPath::top;
     report.not_built(&top("notify"), raw.notify.as_ref());
-    report.not_built(&top("retention"), raw.retention.as_ref());
     let receives = raw.sources.iter().flatten().any(|source| source.kind == Some(SourceType::Webhook));
     let names = tenants::names(raw.tenants.as_deref().unwrap_or_default());
     let tenants = tenants::tenants(report, around, raw.tenants);
     let sources = sources::sources(report, around, raw.sources, &names);
-    let store = store::store(report, around, raw.store);
+    let store = store(report, around, raw.store);
     let rules = rules(report, around, raw.rules);
     let inventory = inventory(report, raw.inventory.unwrap_or_default());
     let guards = guards(report, raw.guards.unwrap_or_default());
@@ -85,6 +86,7 @@ pub(super) fn resolve(raw: RawConfig, around: &Surroundings<'_>, report: &mut Re
     let tracking = tracking(report, raw.tracking.unwrap_or_default());
     let server = server::server(report, around, raw.server.unwrap_or_default(), receives);
     let log = log(report, raw.telemetry.unwrap_or_default());
+    let retention = retention(report, raw.retention.unwrap_or_default(), guards.as_ref());
     Some(Config {
         tenants: tenants?,
         sources: sources?,
@@ -96,6 +98,7 @@ pub(super) fn resolve(raw: RawConfig, around: &Surroundings<'_>, report: &mut Re
         tracking: tracking?,
         server: server?,
         log: log?,
+        retention: retention?,
     })
 }
 
@@ -146,6 +149,25 @@ fn tracking(report: &mut Report<'_>, raw: RawTracking) -> Option<Tracking> {
     let every = report.long_span(&at.key("every"), raw.every);
     let give_up_after = report.long_span(&at.key("give_up_after"), raw.give_up_after);
     Some(Tracking { every: every?, give_up_after: give_up_after? })
+}
+
+/// An alert that is removed while it would not be stale yet could act a second time when it came again, and an alert
+/// whose action is gone could not say what it did.
+fn retention(report: &mut Report<'_>, raw: RawRetention, guards: Option<&GuardsConfig>) -> Option<Retention> {
+    let at = KeyPath::top("retention");
+    let alerts = report.long_span(&at.key("alerts"), raw.alerts);
+    let actions = report.long_span(&at.key("actions"), raw.actions);
+    let (alerts, actions) = (alerts?, actions?);
+    let oldest = &guards?.max_alert_age;
+    if alerts.duration() < oldest.duration() {
+        let message = format!("must not be shorter than guards.max_alert_age, which is {oldest}");
+        report.error_with_hint(&at.key("alerts"), message, "an alert that came again could act a second time");
+    }
+    if actions.duration() < alerts.duration() {
+        let message = format!("must not be shorter than retention.alerts, which is {alerts}");
+        report.error_with_hint(&at.key("actions"), message, "decisions name the actions that they led to");
+    }
+    Some(Retention { alerts, actions })
 }
 
 fn log(report: &mut Report<'_>, raw: RawTelemetry) -> Option<LogFormat> {

@@ -10,7 +10,11 @@ use super::Surroundings;
 const EXAMPLE: &str = "write sqlite:///var/lib/stanch/stanch.db";
 
 /// The file that `store.url` names. Messages never repeat the URL: those of other databases hold passwords.
-pub(super) fn store(report: &mut Report<'_>, around: &Surroundings<'_>, raw: Option<RawStore>) -> Option<PathBuf> {
+pub(in crate::config) fn store(
+    report: &mut Report<'_>,
+    around: &Surroundings<'_>,
+    raw: Option<RawStore>,
+) -> Option<PathBuf> {
     let at = KeyPath::top("store");
     let raw = report.need(&at, raw)?;
     let at = at.key("url");

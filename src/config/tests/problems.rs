@@ -188,13 +188,12 @@ fn numbers_and_durations_have_bounds() {
 #[test]
 fn what_is_not_built_yet_is_refused_and_not_called_unknown() {
     check_more(
-        "notify: [{ type: slack }]\nretention: { alerts: 90d }\nserver: { tls: { certificate_file: a } }\n\
+        "notify: [{ type: slack }]\nserver: { tls: { certificate_file: a } }\n\
          telemetry: { otlp: \"http://localhost\" }\n",
         &[
             "stanch.yaml:6:1: notify: not built yet (remove it)",
-            "stanch.yaml:7:1: retention: not built yet (remove it)",
-            "stanch.yaml:8:11: server.tls: not built yet (remove it)",
-            "stanch.yaml:9:14: telemetry.otlp: not built yet (remove it)",
+            "stanch.yaml:7:11: server.tls: not built yet (remove it)",
+            "stanch.yaml:8:14: telemetry.otlp: not built yet (remove it)",
         ],
     );
     check(
@@ -250,6 +249,19 @@ fn the_map_of_a_webhook_names_fields_of_an_alert_and_where_they_stand() {
     let good = webhook_with("format: map, map: { id: /a, machineId: /b~1c/0, evidence: /d }");
     let problems = Scratch::new().load(&good, &[("STANCH_SERVER__LISTEN", "127.0.0.1:0")]);
     assert!(problems.is_ok(), "{:?}", problems.err());
+}
+
+#[test]
+fn nothing_is_kept_for_so_short_that_it_could_act_again() {
+    check_more(
+        "guards: { max_alert_age: 7d }\nretention: { alerts: 6d, actions: 5d }\n",
+        &[
+            "stanch.yaml:7:14: retention.alerts: must not be shorter than guards.max_alert_age, which is 7d (an alert \
+             that came again could act a second time)",
+            "stanch.yaml:7:26: retention.actions: must not be shorter than retention.alerts, which is 6d (decisions \
+             name the actions that they led to)",
+        ],
+    );
 }
 
 #[test]

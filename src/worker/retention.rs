@@ -1,0 +1,106 @@
+//! Retention: old alerts and actions are removed in small steps, with a breath between them for whoever writes.
+//!
+//! Absent: which rows are still needed (see `src/store/retention.rs`).
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Work, chain};
+use crate::config::Source;
+use crate::model::{AlertTime, TenantName};
+use crate::store::{Keep, Place, StoreError};
+
+/// How often a pass is made.
+const EVERY: Duration = Duration::from_secs(3600);
+/// Between two steps that removed something: claims and decisions come first.
+const BREATH: Duration = Duration::from_millis(50);
+/// Microsoft keeps alerts for 180 days (learn.microsoft.com/defender-xdr/data-privacy). For so long a comment can
+/// bring an old one again, which must not restrict its device a second time (guard 7).
+const SPENT_DAYS: i64 = 180;
+
+/// Makes a pass now and then until the stop.
+pub async fn run(work: &Work) {
+    loop {
+        let now = work.now();
+        let said = match pass(work, now).await {
+            Ok(Some((alerts, actions))) => {
+                if alerts + actions > 0 {
+                    tracing::info!(alerts, actions, "what was kept for long enough is removed");
+                }
+                format!("removed {alerts} alerts and {actions} actions")
+            }
+            Ok(None) => return,
+            Err(error) => {
+                tracing::error!(
+                    error = chain(&error),
+                    "old alerts and actions can not be removed, which is tried again"
+                );
+                chain(&error)
+            }
+        };
+        work.board.ran("retention", now, said);
+        if !work.pause(EVERY).await {
+            return;
+        }
+    }
+}
+
+/// How many alerts and actions were removed; `None` when it is time to stop.
+async fn pass(work: &Work, now: Timestamp) -> Result<Option<(u64, u64)>, StoreError> {
+    let keep = keep(work, now).await?;
+    let (mut alerts, mut actions) = (0, 0);
+    let mut place = Some(Place::default());
+    while let Some(from) = place {
+        let removed = work.store.remove_alerts(&keep, &from).await?;
+        alerts += removed.rows;
+        place = removed.next;
+        if !work.pause(BREATH).await {
+            return Ok(None);
+        }
+    }
+    place = Some(Place::default());
+    while let Some(from) = place {
+        let removed = work.store.remove_actions(&keep, &from).await?;
+        actions += removed.rows;
+        place = removed.next;
+        if !work.pause(BREATH).await {
+            return Ok(None);
+        }
+    }
+    Ok(Some((alerts, actions)))
+}
+
+/// What stays: as the configuration says, and longer where rules count further back.
+async fn keep(work: &Work, now: Timestamp) -> Result<Keep, StoreError> {
+    let back = |duration: Duration| {
+        SignedDuration::try_from(duration).ok().and_then(|back| now.checked_sub(back).ok()).unwrap_or(Timestamp::MIN)
+    };
+    let (rules, retention) = (work.rule_set(), &work.config.retention);
+    let alerts_since = back(retention.alerts.duration().max(rules.reach().unwrap_or_default()));
+    let limits = rules.rules().iter().filter_map(|rule| rule.response.limit.as_ref());
+    let counted = limits.map(|limit| limit.per.duration()).max().unwrap_or_default();
+    let counted = counted.max(work.config.guards.blast_per.duration());
+    let actions_since = back(retention.actions.duration().max(counted));
+    let spent_since = actions_since.min(now - SignedDuration::from_hours(24 * SPENT_DAYS));
+    Ok(Keep { alerts_since, actions_since, spent_since, asked_since: asked_since(work, now).await? })
+}
+
+/// Of each tenant that is polled, from when on its sources ask again for alerts that they have brought already.
+async fn asked_since(work: &Work, now: Timestamp) -> Result<BTreeMap<TenantName, AlertTime>, StoreError> {
+    let mut asked: BTreeMap<TenantName, AlertTime> = BTreeMap::new();
+    for source in &work.config.sources {
+        let Source::Defender(source) = source else { continue };
+        let swept = AlertTime::from_timestamp(now).saturating_sub(source.sweep_back.duration());
+        for tenant in &source.tenants {
+            let since = match work.store.watermark(tenant, &source.name).await? {
+                Some(watermark) => watermark.saturating_sub(source.overlap.duration()).min(swept),
+                // Where it will begin is not known yet.
+                None => AlertTime::from_ticks(i64::MIN),
+            };
+            asked.entry(tenant.clone()).and_modify(|known| *known = (*known).min(since)).or_insert(since);
+        }
+    }
+    Ok(asked)
+}
