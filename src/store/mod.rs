@@ -141,10 +141,12 @@ impl Store {
             .foreign_keys(true)
             .busy_timeout(BUSY)
             .statement_cache_capacity(256);
+        // A connection to a file does not break while nobody uses it, so none is tried before it is used.
         let writer = SqlitePoolOptions::new()
             .max_connections(1)
             .idle_timeout(None)
             .max_lifetime(None)
+            .test_before_acquire(false)
             .connect_with(options.clone())
             .await
             .map_err(unavailable)?;
@@ -152,6 +154,7 @@ impl Store {
         let reader = SqlitePoolOptions::new()
             .max_connections(READERS)
             .min_connections(0)
+            .test_before_acquire(false)
             .connect_with(options.read_only(true).create_if_missing(false))
             .await
             .map_err(unavailable)?;
