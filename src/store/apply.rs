@@ -5,6 +5,7 @@ use sqlx::{Row, SqliteConnection};
 
 use super::Result;
 use super::again::after_nothing;
+use super::claim::LOOK_MARGIN;
 use super::row::{action_id, kind, millis, parsed, parsed_opt, state};
 use super::settle::submitted;
 use super::transition::{Change, transition};
@@ -41,6 +42,8 @@ pub(super) async fn apply_row(
         return Ok(0);
     };
     let is_new = record(tx, tenant, row, kind, machine, ours.as_ref().map(|own| own.id), now).await?;
+    let stored = final_already(tx, tenant, row).await?;
+    let row = stored.as_ref().unwrap_or(row);
     if let Some(own) = &ours {
         found(tx, tenant, own, row, now).await?;
     }
@@ -125,6 +128,30 @@ async fn record(
     .execute(tx)
     .await?;
     Ok(!known)
+}
+
+/// The row as it ended, when that was read before: a look may overtake the answer to the call, which is older then.
+async fn final_already(
+    tx: &mut SqliteConnection,
+    tenant: &TenantName,
+    row: &MachineAction,
+) -> Result<Option<MachineAction>> {
+    if row.status.is_final() {
+        return Ok(None);
+    }
+    let stored = sqlx::query(
+        "SELECT status, last_update_ticks FROM machine_actions WHERE tenant = ?1 AND id = ?2 AND is_final = 1",
+    )
+    .bind(tenant.as_str())
+    .bind(row.id.as_str())
+    .fetch_optional(tx)
+    .await?;
+    let Some(stored) = stored else { return Ok(None) };
+    Ok(Some(MachineAction {
+        status: RemoteStatus::from_text(stored.try_get("status")?),
+        last_update: Some(AlertTime::from_ticks(stored.try_get("last_update_ticks")?)),
+        ..row.clone()
+    }))
 }
 
 /// Our tag was found: an action that was looked for is submitted, and one that waits to be sent again must
@@ -271,7 +298,8 @@ async fn device_after(tx: &mut SqliteConnection, tenant: &TenantName, machine: &
 }
 
 /// When something that others did is taken to have happened: what is new since the last look was done
-/// just now, what is found at the first reading when Microsoft says.
+/// just now, although the list may have shown it late; what is found at the first reading, or where no look
+/// reached before, when Microsoft says.
 async fn noticed_at(
     tx: &mut SqliteConnection,
     tenant: &TenantName,
@@ -284,7 +312,9 @@ async fn noticed_at(
         .await?
         .flatten();
     match (row.created, covered) {
-        (Some(created), Some(covered)) if created.ticks() < covered => Ok(created.timestamp()),
+        (Some(created), Some(covered)) if created < AlertTime::from_ticks(covered).saturating_sub(LOOK_MARGIN) => {
+            Ok(created.timestamp().min(now))
+        }
         (Some(created), None) => Ok(created.timestamp().min(now)),
         _ => Ok(now),
     }
