@@ -11,7 +11,6 @@
 #[path = "../tests/it/simulation/mod.rs"]
 mod simulation;
 
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -20,20 +19,25 @@ fn number(name: &str, otherwise: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
 }
 
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
 fn main() -> ExitCode {
     let (first, count) = (number("FIRST", 0), number("SEEDS", 1_000));
     let next = AtomicU64::new(first);
+    let threads = number("THREADS", std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64));
     let broken = std::sync::Mutex::new(Vec::new());
     let steps = AtomicU64::new(0);
     let posts = AtomicU64::new(0);
     let crashes = AtomicU64::new(0);
-    let shared_memory = Path::new("/dev/shm");
-    let dir = if shared_memory.is_dir() { tempfile::tempdir_in(shared_memory) } else { tempfile::tempdir() }.unwrap();
+    let dir = simulation::folder();
+    let blank = runtime().block_on(simulation::Blank::make(dir.path()));
     let begun = Instant::now();
     std::thread::scope(|scope| {
-        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+        for _ in 0..threads {
             scope.spawn(|| {
-                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                let runtime = runtime();
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
                     if seed >= first + count {
@@ -41,7 +45,7 @@ fn main() -> ExitCode {
                     }
                     let folder = dir.path().join(seed.to_string());
                     std::fs::create_dir(&folder).unwrap();
-                    match runtime.block_on(simulation::run(seed, &folder.join("stanch.db"))) {
+                    match runtime.block_on(simulation::run(seed, &blank, &folder.join("stanch.db"))) {
                         Ok(summary) => {
                             steps.fetch_add(summary.steps, Ordering::Relaxed);
                             posts.fetch_add(summary.posts, Ordering::Relaxed);

@@ -43,6 +43,8 @@ pub(super) async fn apply_row(
         return Ok(0);
     };
     let is_new = record(tx, tenant, row, kind, machine, ours.as_ref().map(|own| own.id), now).await?;
+    let stored = final_already(tx, tenant, row).await?;
+    let row = stored.as_ref().unwrap_or(row);
     if let Some(own) = &ours {
         found(tx, tenant, own, row, now).await?;
     }
@@ -144,6 +146,29 @@ const HELD_BUT_SENT: [(State, Event); 4] = [
 ];
 const SENT_AFTER_ALL: [(State, Event); 3] =
     [(State::Queued, Event::Claimed), (State::Sending, Event::Unanswered), (State::Uncertain, Event::FoundRemote)];
+/// The row as it ended, when that was read before: a look may overtake the answer to the call, which is older then.
+async fn final_already(
+    tx: &mut SqliteConnection,
+    tenant: &TenantName,
+    row: &MachineAction,
+) -> Result<Option<MachineAction>> {
+    if row.status.is_final() {
+        return Ok(None);
+    }
+    let stored = sqlx::query(
+        "SELECT status, last_update_ticks FROM machine_actions WHERE tenant = ?1 AND id = ?2 AND is_final = 1",
+    )
+    .bind(tenant.as_str())
+    .bind(row.id.as_str())
+    .fetch_optional(tx)
+    .await?;
+    let Some(stored) = stored else { return Ok(None) };
+    Ok(Some(MachineAction {
+        status: RemoteStatus::from_text(stored.try_get("status")?),
+        last_update: Some(AlertTime::from_ticks(stored.try_get("last_update_ticks")?)),
+        ..row.clone()
+    }))
+}
 
 /// Our tag was found: an action that was looked for is submitted, and one that waits to be sent again must
 /// not be.

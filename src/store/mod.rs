@@ -173,10 +173,12 @@ impl Store {
             .foreign_keys(true)
             .busy_timeout(BUSY)
             .statement_cache_capacity(256);
+        // A connection to a file does not break while nobody uses it, so none is tried before it is used.
         let writer = SqlitePoolOptions::new()
             .max_connections(1)
             .idle_timeout(None)
             .max_lifetime(None)
+            .test_before_acquire(false)
             // When the disk is full or fails, SQLite may roll back by itself. sqlx does not see that and would take
             // every later transaction for one inside the one that is gone: such a connection is given up.
             .before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }))
@@ -187,6 +189,7 @@ impl Store {
         let reader = SqlitePoolOptions::new()
             .max_connections(READERS)
             .min_connections(0)
+            .test_before_acquire(false)
             .connect_with(options.read_only(true).create_if_missing(false))
             .await
             .map_err(unavailable)?;

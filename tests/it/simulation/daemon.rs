@@ -95,7 +95,7 @@ impl Daemon {
     }
 
     /// Decides whatever is due.
-    pub async fn decide(&self, now: Timestamp) {
+    pub async fn decide(&self, guards: &GuardsConfig, now: Timestamp) {
         if !self.looked {
             return;
         }
@@ -104,11 +104,11 @@ impl Daemon {
             return;
         }
         let deciding: Vec<Deciding> = due.iter().map(deciding).collect();
-        self.store.decide(&deciding, "rules", &guards(), now).await.unwrap();
+        self.store.decide(&deciding, "rules", guards, now).await.unwrap();
     }
 
     /// The next action to send, releases first.
-    pub async fn claim(&self, now: Timestamp) -> Option<ClaimedAction> {
+    pub async fn claim(&self, limits: &Limits, guards: &GuardsConfig, now: Timestamp) -> Option<ClaimedAction> {
         if !self.looked {
             return None;
         }
@@ -116,7 +116,8 @@ impl Daemon {
             if !self.store.has_queued(&tenant(), kind).await.unwrap() {
                 continue;
             }
-            let claim = self.store.claim(&tenant(), kind, &limits(), &the_gate, now).await.unwrap();
+            let claim =
+                self.store.claim(&tenant(), kind, limits, &|context| the_gate(context, guards), now).await.unwrap();
             if claim.claimed.is_some() {
                 return claim.claimed;
             }
@@ -171,7 +172,7 @@ fn choice(id: &str) -> Choice {
     }
 }
 
-fn the_gate(context: &GateContext) -> GateVerdict {
+fn the_gate(context: &GateContext, guards: &GuardsConfig) -> GateVerdict {
     let facts = GateFacts {
         machine: context.machine.as_ref(),
         protected: None,
@@ -181,5 +182,5 @@ fn the_gate(context: &GateContext) -> GateVerdict {
         decided_at: context.decided_at,
         restricted: context.restricted,
     };
-    gate(&facts, &guards())
+    gate(&facts, guards)
 }

@@ -4,6 +4,7 @@
 //! late answers, and the end of the process between any two steps. After each step the promises are held
 //! against what Microsoft saw. Then the faults end, time runs on, and all must come to rest.
 
+mod blank;
 pub mod daemon;
 pub mod dice;
 mod microsoft;
@@ -12,6 +13,7 @@ mod world;
 use jiff::{SignedDuration, Timestamp};
 use stanch::model::MachineId;
 
+pub use blank::{Blank, folder};
 pub use world::run;
 
 /// The moment at which every run begins.

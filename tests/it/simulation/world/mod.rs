@@ -8,11 +8,13 @@ use std::fmt;
 use std::path::Path;
 
 use jiff::Timestamp;
+use stanch::config::{GuardsConfig, Limits, Tracking};
 use stanch::model::view::Restriction;
-use stanch::model::{AlertTime, Kind, MachineAction, RemoteStatus};
+use stanch::model::{AlertTime, Kind, MachineAction, RemoteStatus, State};
 use stanch::store::{CallSlot, CancelDue, ClaimedAction, LookPlan};
 
-use super::daemon::{Daemon, RULES, guards, operator, tracking, windows};
+use super::blank::Blank;
+use super::daemon::{Daemon, RULES, guards, limits, operator, tracking, windows};
 use super::dice::Dice;
 use super::microsoft::{LIST_LAG, Microsoft, Reply};
 use super::{at, machine_id};
@@ -68,6 +70,47 @@ enum Happening {
     Restart,
 }
 
+#[derive(Clone, Copy, PartialEq)]
+enum Heard {
+    Not,
+    Perhaps,
+    Surely,
+}
+
+/// Which loops hear of something.
+#[derive(Clone, Copy, PartialEq)]
+struct HeardBy {
+    look: Heard,
+    decide: Heard,
+    send: Heard,
+}
+
+impl HeardBy {
+    const NONE: Self = Self { look: Heard::Not, decide: Heard::Not, send: Heard::Not };
+    /// By their timers, the timers loop too.
+    const ALL: Self = Self { look: Heard::Surely, decide: Heard::Surely, send: Heard::Surely };
+}
+
+impl Happening {
+    fn heard_by(&self) -> HeardBy {
+        let (none, perhaps) = (HeardBy::NONE, Heard::Perhaps);
+        match self {
+            Self::Tick | Self::Restart => HeardBy::ALL,
+            Self::Alert { .. } | Self::LookEnds(_) => HeardBy { decide: perhaps, send: perhaps, ..none },
+            Self::Answers(_) => HeardBy { look: perhaps, send: perhaps, ..none },
+            Self::CancelAnswers(_) => HeardBy { look: perhaps, ..none },
+            Self::Operator | Self::Resume => HeardBy { send: perhaps, ..none },
+            // These happen elsewhere.
+            Self::Arrives(_)
+            | Self::CancelArrives(_)
+            | Self::LookReads(_)
+            | Self::Human { .. }
+            | Self::HumanCancels
+            | Self::Crash => none,
+        }
+    }
+}
+
 /// What becomes of a call on its way.
 #[derive(Clone, Copy, PartialEq)]
 enum Fate {
@@ -116,22 +159,25 @@ struct World<'a> {
     flights: HashMap<u64, Flight>,
     cancels: HashMap<u64, Cancelling>,
     look: Option<Look>,
+    guards: GuardsConfig,
+    limits: Limits,
+    tracking: Tracking,
     devices: usize,
     alerts: u64,
     summary: Summary,
     log: Vec<String>,
 }
 
-/// Runs one seed over a store at `path`, which must not be there yet or hold nothing.
+/// Runs one seed over a copy of a store at `path`, which must not be there yet.
 ///
 /// # Errors
 /// [`Broken`]: the first promise that did not hold.
-pub async fn run(seed: u64, path: &Path) -> Result<Summary, Broken> {
+pub async fn run(seed: u64, blank: &Blank, path: &Path) -> Result<Summary, Broken> {
     let mut dice = Dice::new(seed);
-    let devices = usize::try_from(dice.between(1, 9)).unwrap();
+    let devices = 1 + usize::try_from(dice.between(0, 8)).unwrap();
     let skew = dice.between(-2 * MINUTE, 2 * MINUTE);
+    blank.copy_to(path);
     let daemon = Daemon::start(path).await;
-    daemon.learn_machines(devices, at(0)).await;
     let mut world = World {
         seed,
         path,
@@ -144,6 +190,9 @@ pub async fn run(seed: u64, path: &Path) -> Result<Summary, Broken> {
         flights: HashMap::new(),
         cancels: HashMap::new(),
         look: None,
+        guards: guards(),
+        limits: limits(),
+        tracking: tracking(),
         devices,
         alerts: 0,
         summary: Summary::default(),
@@ -221,16 +270,15 @@ impl World<'_> {
     }
 
     async fn happen(&mut self, what: Happening) -> Result<(), Broken> {
+        let heard_by = what.heard_by();
         match what {
             Happening::Alert { id, device } => self.alert(id, device).await,
             Happening::Tick => {
                 // A signal may be missed, the timer is not.
                 let pace = if self.in_trouble() { self.dice.between(SECOND, 20 * SECOND) } else { self.slow_pace() };
                 self.later(pace, Happening::Tick);
-                self.wake(true).await;
-                return Ok(());
             }
-            Happening::Arrives(flight) => return self.arrives(flight),
+            Happening::Arrives(flight) => self.arrives(flight)?,
             Happening::Answers(flight) => self.answers(flight).await,
             Happening::CancelArrives(cancel) => self.cancel_arrives(cancel),
             Happening::CancelAnswers(cancel) => self.cancel_answers(cancel).await,
@@ -246,13 +294,13 @@ impl World<'_> {
             Happening::Crash => self.crash().await,
             Happening::Restart => self.restart().await,
         }
-        self.wake(false).await;
+        self.wake(heard_by).await;
         Ok(())
     }
 
     /// Ever slower, since what is left takes days.
     fn slow_pace(&self) -> i64 {
-        ((self.now - TROUBLE) / 8).clamp(10 * SECOND, 2 * HOUR)
+        ((self.now - TROUBLE) / 4).clamp(10 * SECOND, 2 * HOUR)
     }
 
     async fn alert(&mut self, id: u64, device: usize) {
@@ -272,27 +320,44 @@ impl World<'_> {
     }
 
     /// Lets the loops do what is due: by their timers all of them, by a signal those that hear it.
-    async fn wake(&mut self, by_timer: bool) {
+    async fn wake(&mut self, heard_by: HeardBy) {
         if self.daemon.is_none() {
             return;
         }
-        let heard = if self.in_trouble() { 60 } else { 30 };
-        if by_timer || self.dice.percent(heard) {
+        if self.hears(heard_by.look) {
             self.begin_look().await;
         }
         let Some(daemon) = &self.daemon else { return };
-        if by_timer || self.dice.percent(heard) {
-            daemon.decide(at(self.now)).await;
-        }
-        if by_timer {
-            let timed = daemon.store.run_timers(&guards(), &tracking(), at(self.now)).await.unwrap();
+        if heard_by == HeardBy::ALL {
+            let timed = daemon.store.run_timers(&self.guards, &self.tracking, at(self.now)).await.unwrap();
             for what in timed {
                 self.say(format!("{what:?}"));
             }
             self.begin_cancels().await;
         }
-        if by_timer || self.dice.percent(heard) {
+        if self.hears(heard_by.decide) {
+            self.decide().await;
+        }
+        if self.hears(heard_by.send) {
             self.send().await;
+        }
+    }
+
+    /// Whether a loop hears of something, which a signal does not make certain.
+    fn hears(&mut self, how: Heard) -> bool {
+        match how {
+            Heard::Surely => true,
+            Heard::Perhaps => {
+                let chance = if self.in_trouble() { 60 } else { 30 };
+                self.dice.percent(chance)
+            }
+            Heard::Not => false,
+        }
+    }
+
+    async fn decide(&self) {
+        if let Some(daemon) = &self.daemon {
+            daemon.decide(&self.guards, at(self.now)).await;
         }
     }
 
@@ -333,17 +398,21 @@ impl World<'_> {
         if !self.flights.is_empty() || !self.cancels.is_empty() || self.look.is_some() {
             return false;
         }
-        if daemon.store.brake().await.unwrap().is_some() {
-            daemon.store.resume(&operator(), "the end", at(self.now)).await.unwrap();
-            return false;
-        }
-        if daemon.store.undecided_count().await.unwrap() > 0 || !self.open_actions().await.is_empty() {
-            return false;
-        }
         let settled = self.microsoft.rows.iter().all(|row| row.status.is_final());
-        let Some(daemon) = &self.daemon else { return false };
         let read = daemon.last_look.is_some_and(|last| last > at(self.last_change() + LIST_LAG + 10 * SECOND));
-        settled && read && daemon.store.next_expiry(at(self.now)).await.unwrap().is_none()
+        if !settled || !read {
+            return false;
+        }
+        let store = &daemon.store;
+        if store.brake().await.unwrap().is_some() {
+            store.resume(&operator(), "the end", at(self.now)).await.unwrap();
+            return false;
+        }
+        let totals = store.totals().await.unwrap();
+        let is_open = |state: &str| State::from_name(state).is_some_and(State::is_open);
+        totals.undecided == 0
+            && !totals.actions.keys().any(|(_, _, state)| is_open(state))
+            && store.next_expiry(at(self.now)).await.unwrap().is_none()
     }
 
     fn last_change(&self) -> i64 {

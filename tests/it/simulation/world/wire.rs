@@ -3,18 +3,18 @@
 use stanch::model::{ActionId, Kind, Lane};
 use stanch::store::{Answered, CancelEnd, LaneTrouble, Settlement, Took};
 
-use super::super::daemon::{limits, tenant};
+use super::super::daemon::tenant;
 use super::super::microsoft::Reply;
-use super::{Broken, Cancelling, Fate, Flight, Happening, Look, SECOND, World, at, tracking};
+use super::{Broken, Cancelling, Fate, Flight, Happening, Look, SECOND, World, at};
 
 /// How long a call waits for its answer: `limits.request_timeout`.
 const TIME_OUT: i64 = 30 * SECOND;
 
 impl World<'_> {
     pub(super) async fn send(&mut self) {
-        while self.flights.values().filter(|flight| !flight.orphaned).count() < limits().concurrency {
+        while self.flights.values().filter(|flight| !flight.orphaned).count() < self.limits.concurrency {
             let Some(daemon) = &self.daemon else { return };
-            let Some(claimed) = daemon.claim(at(self.now)).await else { return };
+            let Some(claimed) = daemon.claim(&self.limits, &self.guards, at(self.now)).await else { return };
             self.say(format!(
                 "sends {} of {} {}",
                 claimed.kind,
@@ -123,7 +123,7 @@ impl World<'_> {
         let Some(daemon) = &self.daemon else { return };
         let mut begun = Vec::new();
         for due in daemon.store.cancels_due(&tenant(), at(self.now)).await.unwrap() {
-            let took = daemon.store.take_slot(&tenant(), Lane::Cancel, &limits(), at(self.now)).await.unwrap();
+            let took = daemon.store.take_slot(&tenant(), Lane::Cancel, &self.limits, at(self.now)).await.unwrap();
             let Took::Slot(slot) = took else { break };
             daemon.store.cancelling(due.action, at(self.now)).await.unwrap();
             begun.push((due, slot));
@@ -175,12 +175,12 @@ impl World<'_> {
         if !daemon.looked {
             daemon.store.adopt_orphans(at(self.now)).await.unwrap();
         }
-        let (every, grace) = (tracking().every.duration(), limits().reconcile_grace.duration());
+        let (every, grace) = (self.tracking.every.duration(), self.limits.reconcile_grace.duration());
         let plan = daemon.store.plan_look(&tenant(), daemon.last_look, every, grace, at(self.now)).await.unwrap();
         if plan.due_at > at(self.now) {
             return;
         }
-        let took = daemon.store.take_slot(&tenant(), Lane::MachineActions, &limits(), at(self.now)).await.unwrap();
+        let took = daemon.store.take_slot(&tenant(), Lane::MachineActions, &self.limits, at(self.now)).await.unwrap();
         let Took::Slot(slot) = took else { return };
         let fails = self.in_trouble() && self.dice.percent(15);
         self.number += 1;
@@ -213,7 +213,7 @@ impl World<'_> {
         }
         daemon.store.answer_slot(&slot, Answered::Now, &LaneTrouble::None, now, draw).await.unwrap();
         daemon.store.apply_look(&tenant(), &rows, now).await.unwrap();
-        let grace = limits().reconcile_grace.duration();
+        let grace = self.limits.reconcile_grace.duration();
         let end = daemon.store.finish_look(&tenant(), date, began, true, grace, now, draw).await.unwrap();
         daemon.last_look = Some(now);
         if !daemon.looked {
