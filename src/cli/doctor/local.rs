@@ -98,8 +98,10 @@ fn unfit(path: &Path, error: &StoreError) -> Check {
     let corrupt = |what: &str| Check::finding("store", format!("{} is damaged: {what}", path.display()));
     match error {
         StoreError::Corrupt(what) => corrupt(what).mend("stop the daemon and put the newest good copy in its place"),
-        StoreError::Unavailable { .. } => Check::finding("store", crate::worker::chain(error))
-            .mend("check that it is a SQLite file and who may read it, or name another in store.url"),
+        StoreError::Unavailable { .. } | StoreError::Unwritable { .. } => {
+            Check::finding("store", crate::worker::chain(error))
+                .mend("check that it is a SQLite file and who may read it, or name another in store.url")
+        }
         StoreError::Newer { .. } => Check::finding("store", error.to_string()),
         _ => Check::finding("store", crate::worker::chain(error)),
     }
