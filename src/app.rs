@@ -262,12 +262,14 @@ async fn build(
         tenants.insert(tenant.name.clone(), TenantWork::new(client));
     }
     let store = Store::open(&config.store).await?;
+    let ahead = store.timeline_ahead(&config.limits, clock.steady()).await?;
     let board = Board::default();
     board.expect(tenants.keys().cloned().collect(), polled(&config));
     let work = Work {
         config,
         store,
         clock,
+        ahead,
         tenants,
         rules: watch::Sender::new(Arc::new(set)),
         board,

@@ -16,6 +16,7 @@ pub mod app;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod crash_point;
 pub mod defender;
 pub mod diagnostics;
 pub mod guards;

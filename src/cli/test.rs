@@ -19,7 +19,7 @@ use super::surroundings::Surroundings;
 use crate::config::{self, GuardsConfig, Mode};
 use crate::model::{Outcome, RuleId, TenantName};
 use crate::rehearsal::{Tested, run_test};
-use crate::rules::{NO_MATCH, Rule, RuleSet};
+use crate::rules::{InlineTest, NO_MATCH, Rule, RuleSet};
 
 /// What is tested.
 #[derive(Debug, Args)]
@@ -88,7 +88,15 @@ pub(super) fn run(targets: &Targets, global: &Global, around: &mut Surroundings<
     }
     summary.unreached = summary.unreached_selections.len();
     conclude(&summary, global.json, &mut out)?;
+    if summary.passed + summary.failed == 0 {
+        screen(around.err, around.err_terminal)
+            .line(&[plain(format_args!("no test was run: {}", none_because(&set)))])?;
+    }
     Ok(if summary.failed == 0 { Exit::Done } else { Exit::No })
+}
+
+fn none_because(set: &RuleSet) -> &'static str {
+    if set.rules().is_empty() { "there is no rule with a response" } else { "the rules have none" }
 }
 
 struct Setting {
@@ -149,7 +157,7 @@ fn test_rule(
         if json {
             out.json(&serde_json::to_string(&row)?)?;
         } else if !tested.passed {
-            tell_failure(rule, &row, &tested, test.steps.len(), out)?;
+            tell_failure(rule, &row, &tested, test, out)?;
         }
     }
     if rule.tests.is_empty() {
@@ -171,13 +179,13 @@ fn tell_failure(
     rule: &Rule,
     row: &Row<'_>,
     tested: &Tested,
-    steps: usize,
+    test: &InlineTest,
     out: &mut Screen<'_>,
 ) -> std::io::Result<()> {
     let place = format!("{}:{}: ", row.file, row.line);
     out.line(&[plain(place), part(Tone::Bad, "failed"), plain(format_args!(": {}: {}", rule.title, row.name))])?;
-    if steps > 1 {
-        out.line(&[plain(format_args!("    alert     {} of {steps}", tested.step))])?;
+    if test.steps.len() > 1 {
+        out.line(&[plain(format_args!("    alert     {} of {}", tested.step, test.steps.len()))])?;
     }
     out.line(&[plain("    expected  "), part(Tone::Good, row.expected)])?;
     if let Some(wanted) = &tested.wanted_reason {
@@ -187,7 +195,24 @@ fn tell_failure(
     match &tested.reason {
         Some(reason) => out.line(&[plain(format_args!("    because   {reason}"))]),
         None => out.line(&[plain("    because   the rule does not match: try stanch explain with this alert")]),
+    }?;
+    if lacks_machine(tested, test) {
+        let help =
+            "    help      the alert has no machine record: give the test one, as machine: { osPlatform: Windows11 }";
+        out.line(&[plain(help)])?;
     }
+    Ok(())
+}
+
+/// Whether a record would likely have made the difference.
+fn lacks_machine(tested: &Tested, test: &InlineTest) -> bool {
+    let step = tested.step.checked_sub(1).and_then(|at| test.steps.get(at));
+    let is_told_by_it = match (tested.expected, tested.got) {
+        (Some(expected), None) => expected != Outcome::Held,
+        (Some(_), Some(_)) => tested.reason.as_ref().is_some_and(|reason| reason.starts_with("machine_unknown: ")),
+        (None, _) => false,
+    };
+    is_told_by_it && step.is_some_and(|step| step.machine.is_none())
 }
 
 fn conclude(summary: &Summary, json: bool, out: &mut Screen<'_>) -> anyhow::Result<()> {

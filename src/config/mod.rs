@@ -17,6 +17,7 @@ mod size;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -177,6 +178,19 @@ pub struct WebhookSource {
     pub tenant: TenantName,
     /// How a sender proves who it is.
     pub auth: WebhookAuth,
+    /// The form of its alerts.
+    pub format: WebhookFormat,
+}
+
+/// The form of the alerts that a webhook receives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WebhookFormat {
+    /// As MDE's API gives them.
+    Mde,
+    /// As Microsoft Graph gives them (`alerts_v2`).
+    Graph,
+    /// Any JSON: for fields of MDE's alert, the JSON pointer to where they stand.
+    Map(BTreeMap<String, String>),
 }
 
 /// How a sender proves who it is.

@@ -4,6 +4,7 @@
 //! needed. Keys whose effect is not built yet are known too, so that they can be refused by name.
 //! Absent: defaults (see `defaults.yaml`) and meaning (see `resolve`).
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -165,8 +166,8 @@ pub struct RawSource {
     pub auth: Option<RawAuth>,
     /// `webhook`: the form of the alerts.
     pub format: Option<Format>,
-    /// `webhook`: where the fields of an alert stand: not built yet.
-    pub map: Option<Value>,
+    /// `webhook`: where the fields of an alert stand, as JSON pointers.
+    pub map: Option<BTreeMap<String, String>>,
 }
 
 /// The types of sources.
@@ -187,9 +188,9 @@ pub enum SourceType {
 pub enum Format {
     /// As MDE's API gives it.
     Mde,
-    /// As Microsoft Graph gives it: not built yet.
+    /// As Microsoft Graph gives it.
     Graph,
-    /// Any JSON, with `map`: not built yet.
+    /// Any JSON, with `map`.
     Map,
 }
 

@@ -40,24 +40,33 @@ impl Default for Case {
 
 impl Case {
     fn judge(&self, spoil: impl FnOnce(&mut Facts<'_>)) -> Verdict {
-        let mut ask = Ask {
-            rule_id: &self.rule_id,
-            level: Level::High,
-            shadow: false,
-            needs_approval: false,
-            cooldown: None,
-            limit: None,
-            protected: None,
-        };
+        let mut ask = plain_ask(&self.rule_id);
         (self.ask)(&mut ask);
-        let hour_ago = AlertTime::from_timestamp(ago(1));
-        let mut facts = Facts {
-            fleet: Some(1_000),
-            ..Facts::of_nothing_done(self.machine.as_ref(), hour_ago, Some("New"), Some(hour_ago))
-        };
+        let mut facts = plain_facts(self.machine.as_ref());
         spoil(&mut facts);
         judge(&ask, &facts, &self.config, now())
     }
+}
+
+fn span(text: &str) -> &'static Span {
+    Box::leak(Box::new(text.parse().unwrap()))
+}
+
+fn plain_ask(rule_id: &RuleId) -> Ask<'_> {
+    Ask {
+        rule_id,
+        level: Level::High,
+        shadow: false,
+        needs_approval: false,
+        cooldown: None,
+        limit: None,
+        protected: None,
+    }
+}
+
+fn plain_facts(machine: Option<&Machine>) -> Facts<'_> {
+    let hour_ago = AlertTime::from_timestamp(ago(1));
+    Facts { fleet: Some(1_000), ..Facts::of_nothing_done(machine, hour_ago, Some("New"), Some(hour_ago)) }
 }
 
 fn restrict(state: State) -> Option<OpenRestrict> {
@@ -159,10 +168,60 @@ fn a_human_override_holds_for_12_hours_or_for_the_rules_cooldown() {
     let plain = Case::default();
     check(&plain.judge(|facts| facts.override_at = released(11)), Outcome::Held, "human_override: ");
     check(&plain.judge(|facts| facts.override_at = released(12)), Outcome::Acted, "");
-    let short = Case { ask: |ask| ask.cooldown = Some(Box::leak(Box::new("1h".parse().unwrap()))), ..Case::default() };
+    let short = Case { ask: |ask| ask.cooldown = Some(span("1h")), ..Case::default() };
     check(&short.judge(|facts| facts.override_at = released(2)), Outcome::Acted, "");
     check(&short.judge(|facts| facts.expired_at = Some(ago(0))), Outcome::Held, "cooldown: ");
     check(&plain.judge(|facts| facts.expired_at = Some(ago(0))), Outcome::Acted, "");
+}
+
+#[test]
+fn an_expiry_release_that_was_sent_counts_for_a_cooldown_that_the_rule_gives() {
+    let sent = |facts: &mut Facts<'_>| {
+        facts.open_release = Some(OpenRelease { id: ActionId::generate(), state: State::Submitted, by_expiry: true });
+    };
+    check(&Case::default().judge(sent), Outcome::Acted, "");
+    let given = Case { ask: |ask| ask.cooldown = Some(span("1h")), ..Case::default() };
+    check(&given.judge(sent), Outcome::Held, "cooldown: ");
+    let none = Case { ask: |ask| ask.cooldown = Some(span("0s")), ..Case::default() };
+    check(&none.judge(sent), Outcome::Acted, "");
+}
+
+#[test]
+fn the_first_guard_in_the_order_of_the_contract_decides() {
+    type Spoil = fn(&mut Case, &mut Ask<'_>, &mut Facts<'_>);
+    let order: [(&str, Spoil); 13] = [
+        ("protected by", |_, ask, _| ask.protected = Some("protected by the rule X".to_owned())),
+        ("ineligible: ", |case, _, _| case.machine = Some(machine(json!({"osPlatform": "Ubuntu"})))),
+        ("stale: ", |_, _, facts| facts.alert_status = Some("Resolved")),
+        ("shadow: ", |_, ask, _| ask.shadow = true),
+        ("open: ", |_, _, facts| facts.in_force = Some(InForce { action_id: None, done: true })),
+        ("human_override: ", |_, _, facts| facts.override_at = Some((ago(1), "a human released the device".into()))),
+        ("cooldown: ", |_, ask, facts| {
+            ask.cooldown = Some(span("2h"));
+            facts.expired_at = Some(ago(1));
+        }),
+        ("spent: ", |_, _, facts| facts.spent_at = Some(ago(0))),
+        ("machine_unknown: ", |case, _, _| case.machine = None),
+        ("rule_limit: ", |_, ask, facts| {
+            ask.limit = Some((1, span("1h")));
+            facts.rule_devices = 1;
+        }),
+        ("blast_radius: ", |_, _, facts| facts.blast_devices = 50),
+        ("fleet_percent: ", |_, _, facts| facts.restricted_devices = 50),
+        ("approval: ", |_, ask, _| ask.needs_approval = true),
+    ];
+    for (place, (begins, _)) in order.iter().enumerate() {
+        // This guard and all that come after it have something to say.
+        let mut case = Case::default();
+        let rule_id = case.rule_id.clone();
+        let (mut ask, mut facts) = (plain_ask(&rule_id), plain_facts(None));
+        for (_, spoil) in order[place..].iter().rev() {
+            spoil(&mut case, &mut ask, &mut facts);
+        }
+        facts.machine = case.machine.as_ref();
+        let verdict = judge(&ask, &facts, &case.config, now());
+        assert!(verdict.reason.starts_with(begins), "{begins}: {verdict:?}");
+    }
 }
 
 #[test]
@@ -185,8 +244,7 @@ fn without_a_machine_record_it_is_held() {
 
 #[test]
 fn beyond_a_cap_it_is_held_and_not_dropped() {
-    let case =
-        Case { ask: |ask| ask.limit = Some((10, Box::leak(Box::new("1h".parse().unwrap())))), ..Case::default() };
+    let case = Case { ask: |ask| ask.limit = Some((10, span("1h"))), ..Case::default() };
     check(&case.judge(|facts| facts.rule_devices = 9), Outcome::Acted, "");
     check(&case.judge(|facts| facts.rule_devices = 10), Outcome::Held, "rule_limit: ");
     check(&case.judge(|facts| facts.blast_devices = 50), Outcome::Held, "blast_radius: ");
@@ -231,6 +289,8 @@ fn the_gate_fails_closed() {
         GateFacts { want: Some(Want::No("the rule is gone".into())), ..pass.clone() },
         GateFacts { all_resolved: true, ..pass.clone() },
         GateFacts { restricted: true, ..pass.clone() },
+        // What is no longer wanted is stopped, whatever else is not known of the device.
+        GateFacts { machine: None, want: Some(Want::No("the rule is gone".into())), ..pass.clone() },
     ];
     for facts in cancelled {
         assert!(matches!(gate(&facts, &config()), GateVerdict::Cancel(_)), "{facts:?}");

@@ -69,6 +69,14 @@ fn time(body: &Map<String, Value>, key: &str) -> Result<Option<AlertTime>, Strin
     }
 }
 
+/// A value as a fault names it: a text as it is, as far as it fits on a line.
+pub(super) fn described(value: &Value) -> String {
+    match value {
+        Value::String(text) => format!("{:?}", text.chars().take(40).collect::<String>()),
+        other => kind_of(other).to_owned(),
+    }
+}
+
 const fn kind_of(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",

@@ -3,9 +3,13 @@
 //! Absent: HTTP (`web` receives, `worker` polls). How the sender of a webhook proves who it is stands in
 //! [`signature`].
 
+mod graph;
+mod map;
 mod mde;
 pub mod signature;
 mod unknown;
 
+pub use graph::parse_graph;
+pub use map::{FieldMap, parse_map};
 pub use mde::parse_mde;
 pub use unknown::unknown_values;

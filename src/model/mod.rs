@@ -11,6 +11,7 @@ pub mod ids;
 pub mod lane;
 pub mod machine;
 pub mod machine_action;
+pub mod moment;
 pub mod replay;
 pub mod time;
 pub mod view;
@@ -23,4 +24,5 @@ pub use ids::{ActionId, AlertId, MachineActionId, MachineId, RuleId, SourceName,
 pub use lane::{Lane, Window};
 pub use machine::Machine;
 pub use machine_action::{MachineAction, RemoteStatus};
+pub use moment::Moment;
 pub use time::{AlertTime, Span};

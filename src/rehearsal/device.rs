@@ -21,13 +21,13 @@ struct Action {
 }
 
 impl Action {
-    fn new(alert: &AlertId, rule: &RuleId, expires_after: Option<&Span>) -> Self {
-        Self {
-            id: ActionId::generate(),
-            alerts: HashSet::from([(alert.clone(), rule.clone())]),
-            expires_after: expires_after.map(Span::duration),
-            expires_at: None,
-        }
+    fn new() -> Self {
+        Self { id: ActionId::generate(), alerts: HashSet::new(), expires_after: None, expires_at: None }
+    }
+
+    /// Whether this alert under this rule is new to it.
+    fn attach(&mut self, cause: &Cause<'_>) -> bool {
+        self.alerts.insert((cause.alert.clone(), cause.rule.clone()))
     }
 
     /// Lasts as long as the longest that joined asks for: a rule without an expiry clears it.
@@ -37,19 +37,31 @@ impl Action {
     }
 }
 
+/// What asks for a restriction, and when.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Cause<'a> {
+    pub(super) alert: &'a AlertId,
+    pub(super) rule: &'a RuleId,
+    pub(super) expires_after: Option<&'a Span>,
+    pub(super) now: Timestamp,
+}
+
 /// What is known of a device.
 #[derive(Debug, Default)]
 pub(super) struct Device {
-    held: Option<Action>,
-    held_until: Option<Timestamp>,
-    /// What restricts it; `queued` until its alert is decided.
+    /// A restrict that is held, and until when.
+    held: Option<(Action, Timestamp)>,
+    /// Our restrict that nothing has undone; `queued` until its alert is decided.
     ours: Option<Action>,
     queued: bool,
+    /// A human's restriction, which lies over ours if there are both.
     by_human: bool,
-    human_joined: HashSet<AlertId>,
+    /// When an alert first joined a restriction of a human's.
+    joined_human: HashMap<AlertId, Timestamp>,
     overridden_at: Option<Timestamp>,
     expired_at: Option<Timestamp>,
-    /// When the latest restriction ended in which an alert had a part.
+    released_at: Option<Timestamp>,
+    /// When the latest restriction of ours ended in which an alert had a part.
     spent: HashMap<AlertId, Timestamp>,
 }
 
@@ -64,16 +76,16 @@ pub(super) fn patience(kind: HoldKind, guards: &GuardsConfig) -> Duration {
 impl Device {
     pub(super) fn open_restrict(&self) -> Option<OpenRestrict> {
         let queued = self.ours.as_ref().filter(|_| self.queued).map(|action| (action, State::Queued));
-        let open = queued.or_else(|| self.held.as_ref().map(|action| (action, State::Held)));
+        let open = queued.or_else(|| self.held.as_ref().map(|(action, _)| (action, State::Held)));
         open.map(|(action, state)| OpenRestrict { id: action.id, state })
     }
 
     pub(super) fn in_force(&self) -> Option<InForce> {
-        if self.queued {
-            return None;
+        if self.by_human {
+            return Some(InForce { action_id: None, done: true });
         }
-        let ours = self.ours.as_ref().map(|action| InForce { action_id: Some(action.id), done: true });
-        ours.or_else(|| self.by_human.then_some(InForce { action_id: None, done: true }))
+        let done = self.ours.as_ref().filter(|_| !self.queued);
+        done.map(|action| InForce { action_id: Some(action.id), done: true })
     }
 
     pub(super) const fn counts_as_restricted(&self) -> bool {
@@ -88,49 +100,42 @@ impl Device {
         self.expired_at
     }
 
+    /// As the store tells it: a restriction of a human's has no action that could say when it ended, so that
+    /// what joined one is spent by the latest release.
     pub(super) fn spent_at(&self, alert: &AlertId) -> Option<Timestamp> {
-        self.spent.get(alert).copied()
+        let joined_at = self.joined_human.get(alert);
+        let theirs = self.released_at.filter(|released_at| joined_at.is_some_and(|joined_at| joined_at < released_at));
+        self.spent.get(alert).copied().max(theirs)
     }
 
     pub(super) fn expires_at(&self) -> Option<Timestamp> {
         self.ours.as_ref().and_then(|action| action.expires_at)
     }
 
-    /// Whether it was not restricted before.
-    pub(super) const fn restrict_by_human(&mut self) -> bool {
-        let news = !self.counts_as_restricted();
+    pub(super) const fn restrict_by_human(&mut self) {
         self.by_human = true;
-        news
     }
 
-    /// Whether it was not restricted before.
-    pub(super) fn restrict_by_stanch(&mut self) -> bool {
-        let news = !self.counts_as_restricted();
-        self.ours =
-            Some(Action { id: ActionId::generate(), alerts: HashSet::new(), expires_after: None, expires_at: None });
-        news
+    /// Without an alert, and until a human releases it.
+    pub(super) fn restrict_by_stanch(&mut self) {
+        self.ours.get_or_insert_with(Action::new);
     }
 
-    pub(super) fn hold(&mut self, alert: &AlertId, rule: &RuleId, expires_after: Option<&Span>) {
-        self.held = Some(Action::new(alert, rule, expires_after));
-    }
-
-    pub(super) const fn held_until(&mut self, until: Timestamp) {
-        self.held_until = Some(until);
+    pub(super) fn hold(&mut self, cause: &Cause<'_>, until: Timestamp) {
+        self.held = Some((caused(cause), until));
     }
 
     /// A new restrict, or the one that was held, under this rule.
-    pub(super) fn queue(&mut self, alert: &AlertId, rule: &RuleId, expires_after: Option<&Span>, now: Timestamp) {
+    pub(super) fn queue(&mut self, cause: &Cause<'_>) {
         let mut action = match self.held.take() {
-            Some(mut held) => {
-                held.lasts(expires_after);
-                held.alerts.insert((alert.clone(), rule.clone()));
+            Some((mut held, _)) => {
+                held.lasts(cause.expires_after);
+                held.attach(cause);
                 held
             }
-            None => Action::new(alert, rule, expires_after),
+            None => caused(cause),
         };
-        action.expires_at = action.expires_after.map(|after| later(now, after));
-        self.held_until = None;
+        action.expires_at = action.expires_after.map(|after| later(cause.now, after));
         self.ours = Some(action);
         self.queued = true;
     }
@@ -140,49 +145,55 @@ impl Device {
         self.queued = false;
     }
 
-    pub(super) fn join(&mut self, alert: &AlertId, rule: &RuleId, expires_after: Option<&Span>, now: Timestamp) {
-        let is_queued = self.queued;
-        let Some(action) = self.ours.as_mut().or(self.held.as_mut()) else {
-            if self.by_human {
-                self.human_joined.insert(alert.clone());
-            }
+    /// Joins that restrict of ours; `None`: what a human has restricted.
+    pub(super) fn join(&mut self, cause: &Cause<'_>, id: Option<ActionId>) {
+        if id.is_none() {
+            self.joined_human.entry(cause.alert.clone()).or_insert(cause.now);
+        }
+        let held = self.held.as_mut().map(|(action, _)| action);
+        let Some(action) = [self.ours.as_mut(), held].into_iter().flatten().find(|action| Some(action.id) == id) else {
             return;
         };
         // An alert that counted before under that rule extends nothing.
-        if !action.alerts.insert((alert.clone(), rule.clone())) {
+        if !action.attach(cause) {
             return;
         }
-        action.lasts(expires_after);
-        let asked = expires_after.map(|after| later(now, after.duration()));
-        action.expires_at = match action.expires_at.zip(asked) {
-            Some((a, b)) => Some(a.max(b)),
-            None if is_queued => action.expires_after.map(|after| later(now, after)),
-            None => None,
-        };
+        action.lasts(cause.expires_after);
+        let asked = cause.expires_after.map(|after| later(cause.now, after.duration()));
+        action.expires_at = action.expires_at.zip(asked).map(|(a, b)| a.max(b));
     }
 
     /// Ends what is due by then; whether the device is restricted no longer.
     pub(super) fn pass(&mut self, at: Timestamp) -> bool {
-        if self.held_until.is_some_and(|until| until <= at) {
-            self.held = None;
-            self.held_until = None;
+        self.held.take_if(|(_, until)| *until <= at);
+        let Some(expired) = self.ours.as_mut().filter(|ours| ours.expires_at.is_some_and(|due| due <= at)) else {
+            return false;
+        };
+        if !self.by_human {
+            return self.release(at, true);
         }
-        self.expires_at().is_some_and(|expires_at| expires_at <= at) && self.release(at, true)
+        // A device that a human has restricted since is theirs: our expiry does not undo it.
+        expired.expires_at = None;
+        self.spent.extend(expired.alerts.iter().map(|(alert, _)| (alert.clone(), at)));
+        false
     }
 
     /// Ends the restriction; whether there was one. A human's release is an override.
     pub(super) fn release(&mut self, at: Timestamp, by_expiry: bool) -> bool {
         let was = self.counts_as_restricted();
-        let ours = self.ours.take().into_iter().flat_map(|action| action.alerts).map(|(alert, _)| alert);
-        for alert in ours.chain(self.human_joined.drain()) {
-            self.spent.insert(alert, at);
-        }
+        let ours = self.ours.take().into_iter().flat_map(|action| action.alerts);
+        self.spent.extend(ours.map(|(alert, _)| (alert, at)));
         self.by_human = false;
-        if by_expiry {
-            self.expired_at = Some(at);
-        } else {
-            self.overridden_at = Some(at);
-        }
+        self.released_at = self.released_at.max(Some(at));
+        let noted = if by_expiry { &mut self.expired_at } else { &mut self.overridden_at };
+        *noted = (*noted).max(Some(at));
         was
     }
+}
+
+/// A restrict that this asks for.
+fn caused(cause: &Cause<'_>) -> Action {
+    let mut action = Action { expires_after: cause.expires_after.map(Span::duration), ..Action::new() };
+    action.attach(cause);
+    action
 }

@@ -14,6 +14,10 @@ use crate::rules::{Event, Expectation, InlineTest, RestrictedBy, Rule, RuleSet, 
 
 /// When a test begins that does not say so: long before any rule's last day.
 const NOON: &str = "2026-01-01T12:00:00Z";
+/// How long after the one before an alert comes that does not say so: late enough to be a newer version of it.
+const A_MOMENT: SignedDuration = SignedDuration::from_secs(1);
+/// The platform of a machine record that does not say one: the most usual that can be restricted.
+const PLATFORM: &str = "Windows11";
 
 /// How a test went.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,18 +42,22 @@ pub struct Tested {
 #[must_use]
 pub fn run_test(rules: &Arc<RuleSet>, guards: &GuardsConfig, rule: &Rule, test: &InlineTest) -> Tested {
     let mut scene = Scene::new(rules, guards, test);
-    let mut last = None;
+    let (mut failed, mut last) = (None, None);
+    // What comes after a failure is played on, since it may reach selections.
     for (index, step) in test.steps.iter().enumerate() {
         let (got, reason) = scene.play(rule, index, step);
         let Some(expect) = &step.expect else { continue };
-        let tested = scene.judged(index, expect, got, reason);
-        if !tested.passed {
-            return tested;
+        let tested = judged(index, expect, got, reason);
+        if !tested.passed && failed.is_none() {
+            failed = Some(tested);
+        } else {
+            last = Some(tested);
         }
-        last = Some(tested);
     }
     // Loading sees to it that the last alert has an expectation.
-    last.unwrap_or_else(|| scene.judged(0, &Expectation { outcome: None, reason: None }, None, None))
+    let tested = failed.or(last);
+    let tested = tested.unwrap_or_else(|| judged(0, &Expectation { outcome: None, reason: None }, None, None));
+    Tested { reached: scene.reached, ..tested }
 }
 
 struct Scene {
@@ -101,25 +109,24 @@ impl Scene {
     }
 
     fn play(&mut self, rule: &Rule, index: usize, step: &TestStep) -> (Option<Outcome>, Option<String>) {
-        let after = step.after.as_ref().and_then(|after| SignedDuration::try_from(after.duration()).ok());
+        let after = match &step.after {
+            Some(after) => SignedDuration::try_from(after.duration()).ok(),
+            None => Some(A_MOMENT).filter(|_| index > 0),
+        };
         self.now = after.and_then(|after| self.now.checked_add(after).ok()).unwrap_or(self.now);
         let device = self.device(step);
         let body = whole(&step.alert, index, &device, self.now);
-        // As in the daemon: a record without a platform is none yet.
-        let record = step.machine.clone().map(|mut record| {
-            record.insert("id".to_owned(), device.as_str().into());
-            record
-        });
-        let machine = record.and_then(Machine::from_record).filter(|machine| machine.os_platform().is_some());
+        let machine = step.machine.as_ref().and_then(|record| machine(record, &device));
         let event = Event::new(&body, machine.as_ref().map(Machine::record), &self.tenant, &self.source, self.now);
         self.reached.extend(self.rehearsal.rules().selections_reached(&rule.id, &event));
-        let is_protect = !rule.response.is_restrict();
-        if is_protect {
-            let today = jiff::tz::TimeZone::UTC.to_datetime(self.now).date();
+        let today = jiff::tz::TimeZone::UTC.to_datetime(self.now).date();
+        if let Some(why) = rule.why_not_in_force(today, &self.tenant) {
+            return (None, Some(why));
+        }
+        if !rule.response.is_restrict() {
             let rules = self.rehearsal.rules();
-            let holds = rule.in_force(today, &self.tenant) && rules.matches(&rule.id, &event, &rules.memory());
-            let reason = rules.protection(&event, today).map(|protection| protection.reason);
-            return if holds { (Some(Outcome::Protected), reason) } else { (None, None) };
+            let holds = rules.matches(&rule.id, &event, &rules.memory());
+            return if holds { (Some(Outcome::Protected), Some(rule.why_protected(&event))) } else { (None, None) };
         }
         let Ok(alert_id) = AlertId::new(body.get("id").and_then(Value::as_str).unwrap_or_default()) else {
             return (None, Some("the alert's id can not be used".to_owned()));
@@ -139,19 +146,19 @@ impl Scene {
             None => (None, None),
         }
     }
+}
 
-    fn judged(&self, index: usize, expect: &Expectation, got: Option<Outcome>, reason: Option<String>) -> Tested {
-        let has_reason = |wanted: &String| reason.as_ref().is_some_and(|reason| reason.contains(wanted.as_str()));
-        let wanted_reason = expect.reason.clone().filter(|wanted| expect.outcome == got && !has_reason(wanted));
-        Tested {
-            passed: expect.outcome == got && wanted_reason.is_none(),
-            step: index + 1,
-            expected: expect.outcome,
-            got,
-            reason,
-            wanted_reason,
-            reached: self.reached.clone(),
-        }
+fn judged(index: usize, expect: &Expectation, got: Option<Outcome>, reason: Option<String>) -> Tested {
+    let has_reason = |wanted: &String| reason.as_ref().is_some_and(|reason| reason.contains(wanted.as_str()));
+    let wanted_reason = expect.reason.clone().filter(|wanted| expect.outcome == got && !has_reason(wanted));
+    Tested {
+        passed: expect.outcome == got && wanted_reason.is_none(),
+        step: index + 1,
+        expected: expect.outcome,
+        got,
+        reason,
+        wanted_reason,
+        reached: BTreeSet::new(),
     }
 }
 
@@ -172,4 +179,16 @@ fn whole(alert: &Map<String, Value>, index: usize, device: &MachineId, now: Time
         fill(time, now.to_string());
     }
     body
+}
+
+/// The record with what every record has, where the test is silent. One without anything in it, or whose
+/// platform is said to be unknown, is none yet, as in the daemon.
+fn machine(record: &Map<String, Value>, device: &MachineId) -> Option<Machine> {
+    if record.is_empty() {
+        return None;
+    }
+    let mut record = record.clone();
+    record.insert("id".to_owned(), device.as_str().into());
+    record.entry("osPlatform").or_insert_with(|| PLATFORM.into());
+    Machine::from_record(record).filter(|machine| machine.os_platform().is_some())
 }

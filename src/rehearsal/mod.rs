@@ -24,7 +24,7 @@ use crate::model::{
 use crate::rules::{Event, Hit, Memory, Rule, RuleSet};
 
 use counts::Counted;
-use device::Device;
+use device::{Cause, Device};
 pub use inline::{Tested, run_test};
 
 /// One version of an alert, as the inbox would hold it.
@@ -115,6 +115,20 @@ impl Tenant {
     fn device(&mut self, machine: &MachineId) -> &mut Device {
         self.devices.entry(machine.clone()).or_default()
     }
+
+    /// Does to the device what restricts it, and counts it if it was not restricted.
+    fn restrict(&mut self, machine: &MachineId, how: impl FnOnce(&mut Device)) {
+        let device = self.device(machine);
+        let was = device.counts_as_restricted();
+        how(device);
+        self.restricted += u64::from(!was);
+    }
+
+    /// What is due of the device is looked at when it expires.
+    fn due_at_expiry(&mut self, machine: &MachineId) {
+        let expires_at = self.device(machine).expires_at();
+        self.due.extend(expires_at.map(|at| (at, machine.clone())));
+    }
 }
 
 impl Rehearsal {
@@ -138,18 +152,12 @@ impl Rehearsal {
 
     /// A human restricts the device.
     pub fn restrict_by_human(&mut self, tenant: &TenantName, machine: &MachineId) {
-        let tenant = self.tenant(tenant);
-        if tenant.device(machine).restrict_by_human() {
-            tenant.restricted += 1;
-        }
+        self.tenant(tenant).restrict(machine, Device::restrict_by_human);
     }
 
     /// stanch restricts the device, without an alert and until a human releases it.
     pub fn restrict_by_stanch(&mut self, tenant: &TenantName, machine: &MachineId) {
-        let tenant = self.tenant(tenant);
-        if tenant.device(machine).restrict_by_stanch() {
-            tenant.restricted += 1;
-        }
+        self.tenant(tenant).restrict(machine, Device::restrict_by_stanch);
     }
 
     /// A human releases the device, which counts as an override.
@@ -307,25 +315,19 @@ fn carry_out(
     guards: &GuardsConfig,
 ) -> bool {
     let now = alert.received_at;
-    let expires_after = rule.response.expires_after.as_ref();
+    let cause =
+        Cause { alert: alert.alert_id, rule: &rule.id, expires_after: rule.response.expires_after.as_ref(), now };
     match &verdict.effect {
         Effect::None => false,
         Effect::Hold(kind) => {
-            let patience = device::patience(*kind, guards);
-            let device = tenant.device(machine_id);
-            device.hold(alert.alert_id, &rule.id, expires_after);
-            let until = later(now, patience);
-            device.held_until(until);
+            let until = later(now, device::patience(*kind, guards));
+            tenant.device(machine_id).hold(&cause, until);
             tenant.due.insert((until, machine_id.clone()));
             false
         }
         Effect::Queue | Effect::Promote(_) => {
-            let device = tenant.device(machine_id);
-            let was = device.counts_as_restricted();
-            device.queue(alert.alert_id, &rule.id, expires_after, now);
-            let expires_at = device.expires_at();
-            tenant.restricted += u64::from(!was);
-            tenant.due.extend(expires_at.map(|at| (at, machine_id.clone())));
+            tenant.restrict(machine_id, |device| device.queue(&cause));
+            tenant.due_at_expiry(machine_id);
             tenant.all.add(machine_id, now);
             if rule.response.limit.is_some() {
                 tenant.by_rule.entry(rule.id.clone()).or_default().add(machine_id, now);
@@ -333,11 +335,9 @@ fn carry_out(
             true
         }
         // Releases are over as soon as they begin, so none is ever taken back.
-        Effect::Join { .. } | Effect::KeepRestricted { .. } => {
-            let device = tenant.device(machine_id);
-            device.join(alert.alert_id, &rule.id, expires_after, now);
-            let expires_at = device.expires_at();
-            tenant.due.extend(expires_at.map(|at| (at, machine_id.clone())));
+        Effect::Join { action } | Effect::KeepRestricted { action, .. } => {
+            tenant.device(machine_id).join(&cause, *action);
+            tenant.due_at_expiry(machine_id);
             false
         }
     }

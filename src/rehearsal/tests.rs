@@ -122,3 +122,59 @@ fn another_rule_protects_and_a_fleet_has_a_share() {
         assert_eq!(wrong, None, "{name}");
     }
 }
+
+#[test]
+fn a_machine_record_is_told_by_the_keys_that_matter() {
+    let alert = "alert: { category: Ransomware }";
+    for (machine, expect) in [
+        ("machine: { machineTags: [a] }", "acted"),
+        ("machine: { onboardingStatus: CanBeOnboarded }", "suppressed, reason: ineligible"),
+        ("machine: { osPlatform: null }", "held, reason: machine_unknown"),
+        ("machine: {}", "held, reason: machine_unknown"),
+        ("machine: null", "held, reason: machine_unknown"),
+    ] {
+        assert_eq!(one(&format!("{alert}, {machine}, expect: {expect}")), None, "{machine}");
+    }
+}
+
+#[test]
+fn an_alert_that_comes_again_is_a_newer_version_of_it() {
+    let again = "machine: { osPlatform: Windows11 }, alerts: [{ alert: { id: a, category: Ransomware } }, \
+                 { alert: { id: a, category: Ransomware }, expect: coalesced }, \
+                 { after: 61m, alert: { id: a, category: Ransomware, lastEventTime: 2026-01-01T12:00:00Z } }], \
+                 expect: held, reason: cooldown";
+    assert_eq!(one(again), None);
+}
+
+#[test]
+fn a_rule_that_is_out_of_force_says_so_and_one_of_two_protections_speaks_for_itself() {
+    let tests = "tests:\n  - { name: a test, alert: {}, machine: { machineTags: [t] }, expect: EXPECT }\n";
+    let protect = |title: &str, more: &str, expect: &str| {
+        format!(
+            "title: {title}\ndetection: {{ s: {{ machine.machineTags: t }}, condition: s }}\n\
+             response: {{ action: protect{more} }}\n{}",
+            tests.replace("EXPECT", expect)
+        )
+    };
+    let both = [
+        protect("A", "", "protected, reason: A"),
+        protect("B", "", "protected, reason: '(B)'"),
+        protect("C", ", until: 2025-12-31", "none, reason: out of force"),
+    ];
+    for (name, wrong) in of(&both.join("---\n")) {
+        assert_eq!(wrong, None, "{name}");
+    }
+}
+
+#[test]
+fn what_comes_after_a_failure_still_reaches_selections() {
+    let text = "title: Contain\ndetection: { a: { category: A }, b: { category: B }, condition: a or b }\n\
+                response: { action: restrict }\ntests:\n\
+                \x20 - name: two\n    machine: { osPlatform: Windows11 }\n    expect: coalesced\n\
+                \x20   alerts: [{ alert: { category: A }, expect: held }, { alert: { category: B } }]\n";
+    let set = load(&[RuleFile { path: PathBuf::from("rule.yml"), text: text.to_owned() }]);
+    let rule = &set.rules()[0];
+    let tested = run_test(&set, &crate::config::default_guards().unwrap(), rule, &rule.tests[0]);
+    assert_eq!((tested.passed, tested.step), (false, 1));
+    assert_eq!(tested.reached, ["a", "b"].map(str::to_owned).into());
+}

@@ -264,13 +264,7 @@ impl RuleSet {
 /// The first of the rules that protect, and why in words.
 fn strongest<'r>(protecting: impl Iterator<Item = &'r Arc<Rule>>, event: &Event<'_>) -> Option<Protection> {
     let rule = protecting.min_by(|a, b| order(a).cmp(&order(b)))?;
-    let reason = format!("protected by the rule {:?} ({})", rule.title, rule.id);
-    // A comment that can not be rendered does not weaken a protection.
-    let reason = match rule.rendered_comment(event) {
-        Ok(Some(comment)) => format!("{reason}: {comment}"),
-        _ => reason,
-    };
-    Some(Protection { rule: Arc::clone(rule), reason })
+    Some(Protection { rule: Arc::clone(rule), reason: rule.why_protected(event) })
 }
 
 /// The most urgent first, then by id.

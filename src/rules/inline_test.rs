@@ -101,6 +101,9 @@ pub(super) fn of(
     let Some(value) = rule.get("tests") else {
         return Vec::new();
     };
+    if !rule.contains_key("response") {
+        report.warning(&root, "a rule without a response comes to no outcome, so its tests are not run");
+    }
     let spoken_for = response.and_then(|response| response.tenants.as_deref()).or(context.tenants);
     let tenant = spoken_for.and_then(<[TenantName]>::first).cloned();
     let Some(list) = value.as_sequence() else {

@@ -136,6 +136,17 @@ impl Rule {
         format!("{}: alert {alert_id}", self.title)
     }
 
+    /// What a protect rule that matches says: its name, and its comment when it has one.
+    #[must_use]
+    pub fn why_protected(&self, event: &Event<'_>) -> String {
+        let reason = format!("protected by the rule {:?} ({})", self.title, self.id);
+        // A comment that can not be rendered does not weaken a protection.
+        match self.rendered_comment(event) {
+            Ok(Some(comment)) => format!("{reason}: {comment}"),
+            _ => reason,
+        }
+    }
+
     /// The comment for one event; `None` when the rule has none or it renders to nothing.
     pub(super) fn rendered_comment(&self, event: &Event<'_>) -> Result<Option<String>, String> {
         let Some(template) = &self.response.comment else {

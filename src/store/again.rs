@@ -81,6 +81,56 @@ pub(super) async fn of_action(
     put_back(tx, &rows, machine, now).await
 }
 
+/// Decides anew every alert that joined a restrict after the device's release was asked for, now that the restrict
+/// is over: that release would undo what they joined. Gives how many there are.
+pub(super) async fn joined_after_its_release(
+    tx: &mut SqliteConnection,
+    tenant: &TenantName,
+    restrict: ActionId,
+    machine: &MachineId,
+    now: Timestamp,
+) -> Result<u64> {
+    let since: Option<i64> = sqlx::query_scalar(
+        "SELECT queued_at FROM actions WHERE tenant = ?1 AND machine_id = ?2 AND kind = 'release' AND state = 'queued'
+         AND state IN ('held', 'queued', 'sending', 'uncertain', 'submitted')",
+    )
+    .bind(tenant.as_str())
+    .bind(machine.as_str())
+    .fetch_optional(&mut *tx)
+    .await?
+    .flatten();
+    let Some(since) = since else {
+        return Ok(0);
+    };
+    let rows = sqlx::query(
+        "SELECT d.id, d.alert_id, d.alert_seq, a.last_update_ticks FROM action_alerts g
+         JOIN decisions d ON d.tenant = ?2 AND d.alert_id = g.alert_id AND d.rule_id = g.rule_id AND d.action_id = ?1
+         JOIN alerts a ON a.seq = d.alert_seq
+         WHERE g.action_id = ?1 AND g.at >= ?3 AND d.at >= ?3 AND d.superseded_at = 0",
+    )
+    .bind(restrict.to_string())
+    .bind(tenant.as_str())
+    .bind(since)
+    .fetch_all(&mut *tx)
+    .await?;
+    for row in &rows {
+        sqlx::query(
+            "UPDATE decisions SET superseded_at = ?2, superseded_why =
+                 'the restrict that it had joined was to be released, so it was decided anew' WHERE id = ?1",
+        )
+        .bind(row.try_get::<i64, _>("id")?)
+        .bind(millis(now))
+        .execute(&mut *tx)
+        .await?;
+    }
+    sqlx::query("DELETE FROM action_alerts WHERE action_id = ?1 AND at >= ?2")
+        .bind(restrict.to_string())
+        .bind(since)
+        .execute(&mut *tx)
+        .await?;
+    put_back(tx, &rows, machine, now).await
+}
+
 /// Puts the device back among those to be decided, of each alert in the newest version that is among `rows`: an
 /// older one has nothing to add, and a newer one that asked for nothing undoes nothing.
 async fn put_back(tx: &mut SqliteConnection, rows: &[SqliteRow], machine: &MachineId, now: Timestamp) -> Result<u64> {

@@ -4,8 +4,10 @@ use jiff::Timestamp;
 use sqlx::{Row, SqliteConnection};
 
 use super::Result;
-use super::again::after_nothing;
-use super::row::{action_id, kind, millis, parsed, parsed_opt, state};
+use super::again::{after_nothing, joined_after_its_release};
+use super::claim::LOOK_MARGIN;
+use super::owed::{owe_again, owe_for_late};
+use super::row::{action_id, kind, millis, parsed, parsed_opt, state, timestamp};
 use super::settle::submitted;
 use super::transition::{Change, transition};
 use crate::model::action::{Ending, tag_of};
@@ -44,18 +46,25 @@ pub(super) async fn apply_row(
     if let Some(own) = &ours {
         found(tx, tenant, own, row, now).await?;
     }
+    let mut anew = 0;
     if row.status.is_final() {
-        end(tx, tenant, row, now).await?;
+        anew += end(tx, tenant, row, now).await?;
         device_after(tx, tenant, machine).await?;
+        if let Some(own) = ours.as_ref().filter(|_| kind == Kind::Restrict && row.status != RemoteStatus::Failed) {
+            owe_for_late(tx, own.id, row.id.as_str(), now).await?;
+        }
     }
     if is_new && ours.is_none() && kind == Kind::Release {
-        let at = noticed_at(tx, tenant, row, now).await?;
-        override_device(tx, tenant, machine, at, "a human released the device").await?;
+        let what = "a human released the device";
+        match happened_at(tx, tenant, row, now).await? {
+            Some(at) => override_device(tx, tenant, machine, at, what).await?,
+            None => overridden_now(tx, tenant, machine, now, what).await?,
+        }
     }
     if kind == Kind::Restrict && row.status.is_final() && row.status != RemoteStatus::Succeeded {
-        return after_nothing(tx, tenant, row.id.as_str(), machine, row.status.as_str(), now).await;
+        anew += after_nothing(tx, tenant, row.id.as_str(), machine, row.status.as_str(), now).await?;
     }
-    Ok(0)
+    Ok(anew)
 }
 
 /// Our action whose tag a row carries.
@@ -84,7 +93,7 @@ async fn own(
         return Ok(None);
     };
     let own = Own { id, state: state(&row)?, machine: parsed(&row, "machine_id")? };
-    let looked_for = matches!(own.state, State::Sending | State::Uncertain | State::Queued);
+    let looked_for = matches!(own.state, State::Sending | State::Uncertain | State::Queued | State::Held);
     Ok((looked_for || machine == Some(&own.machine)).then_some(own))
 }
 
@@ -127,6 +136,15 @@ async fn record(
     Ok(!known)
 }
 
+const HELD_BUT_SENT: [(State, Event); 4] = [
+    (State::Held, Event::Wanted),
+    (State::Queued, Event::Claimed),
+    (State::Sending, Event::Unanswered),
+    (State::Uncertain, Event::FoundRemote),
+];
+const SENT_AFTER_ALL: [(State, Event); 3] =
+    [(State::Queued, Event::Claimed), (State::Sending, Event::Unanswered), (State::Uncertain, Event::FoundRemote)];
+
 /// Our tag was found: an action that was looked for is submitted, and one that waits to be sent again must
 /// not be.
 async fn found(
@@ -140,11 +158,9 @@ async fn found(
     let detail = format!("found at Microsoft by its tag: machine action {}", row.id);
     let events: &[(State, Event)] = match own.state {
         State::Uncertain => &[(State::Uncertain, Event::FoundRemote)],
-        State::Queued if !is_family_on_the_wire(tx, tenant, &own.machine).await? => &[
-            (State::Queued, Event::Claimed),
-            (State::Sending, Event::Unanswered),
-            (State::Uncertain, Event::FoundRemote),
-        ],
+        State::Queued if !is_family_on_the_wire(tx, tenant, &own.machine).await? => &SENT_AFTER_ALL,
+        // It was held by the gate after it was sent and not found.
+        State::Held if !is_family_on_the_wire(tx, tenant, &own.machine).await? => &HELD_BUT_SENT,
         _ => return Ok(()),
     };
     for &(from, event) in events {
@@ -164,15 +180,16 @@ async fn is_family_on_the_wire(tx: &mut SqliteConnection, tenant: &TenantName, m
     .await?)
 }
 
-/// Microsoft's final status ends the actions that follow this machine action.
-async fn end(tx: &mut SqliteConnection, tenant: &TenantName, row: &MachineAction, now: Timestamp) -> Result<()> {
+/// Microsoft's final status ends the actions that follow this machine action. Gives how many alerts are decided anew.
+async fn end(tx: &mut SqliteConnection, tenant: &TenantName, row: &MachineAction, now: Timestamp) -> Result<u64> {
     let ending = match row.status {
         RemoteStatus::Succeeded => Ending::Succeeded,
         RemoteStatus::Failed => Ending::Failed,
         RemoteStatus::TimeOut => Ending::TimedOut,
         RemoteStatus::Cancelled => Ending::Cancelled,
-        RemoteStatus::Pending | RemoteStatus::InProgress | RemoteStatus::Unknown(_) => return Ok(()),
+        RemoteStatus::Pending | RemoteStatus::InProgress | RemoteStatus::Unknown(_) => return Ok(0),
     };
+    let mut anew = 0;
     let followers = sqlx::query(
         "SELECT id, kind, machine_id, cancel_asked_by FROM actions
          WHERE tenant = ?1 AND machine_action_id = ?2 AND state = 'submitted'",
@@ -204,13 +221,20 @@ async fn end(tx: &mut SqliteConnection, tenant: &TenantName, row: &MachineAction
             .execute(&mut *tx)
             .await?;
         }
-        let asked: Option<&str> = action.try_get("cancel_asked_by")?;
-        if to == State::Cancelled && kind(action)? == Kind::Restrict && asked.is_none() {
-            let machine: MachineId = parsed(action, "machine_id")?;
-            override_device(tx, tenant, &machine, now, "a human cancelled the restriction").await?;
+        if matches!(to, State::Failed | State::TimedOut) {
+            owe_again(tx, id, now).await?;
         }
+        if kind(action)? != Kind::Restrict {
+            continue;
+        }
+        let machine: MachineId = parsed(action, "machine_id")?;
+        let asked: Option<&str> = action.try_get("cancel_asked_by")?;
+        if to == State::Cancelled && asked.is_none() {
+            overridden_now(tx, tenant, &machine, now, "a human cancelled the restriction").await?;
+        }
+        anew += joined_after_its_release(tx, tenant, id, &machine, now).await?;
     }
-    Ok(())
+    Ok(anew)
 }
 
 /// What the device is now, from the machine action that ended well last.
@@ -270,28 +294,49 @@ async fn device_after(tx: &mut SqliteConnection, tenant: &TenantName, machine: &
     Ok(())
 }
 
-/// When something that others did is taken to have happened: what is new since the last look was done
-/// just now, what is found at the first reading when Microsoft says.
-async fn noticed_at(
+/// When Microsoft says that something happened which others did, if it was long ago: found at the first reading, or
+/// by one that reached further back than the last. Else `None`: it happened just now. The list lags, and the two
+/// clocks differ, so what is new in it must not be taken to be older than what was decided meanwhile.
+async fn happened_at(
     tx: &mut SqliteConnection,
     tenant: &TenantName,
     row: &MachineAction,
     now: Timestamp,
-) -> Result<Timestamp> {
+) -> Result<Option<Timestamp>> {
     let covered: Option<i64> = sqlx::query_scalar("SELECT covered_until_ticks FROM tenants WHERE tenant = ?1")
         .bind(tenant.as_str())
         .fetch_optional(tx)
         .await?
         .flatten();
-    match (row.created, covered) {
-        (Some(created), Some(covered)) if created.ticks() < covered => Ok(created.timestamp()),
-        (Some(created), None) => Ok(created.timestamp().min(now)),
-        _ => Ok(now),
-    }
+    let Some(created) = row.created else {
+        return Ok(None);
+    };
+    let long_ago = covered.is_none_or(|covered| created < AlertTime::from_ticks(covered).saturating_sub(LOOK_MARGIN));
+    Ok(long_ago.then(|| created.timestamp().min(now)))
+}
+
+/// A human undoes a restriction of the device now: after all that was decided, even if the clock was set back since.
+pub(super) async fn overridden_now(
+    tx: &mut SqliteConnection,
+    tenant: &TenantName,
+    machine: &MachineId,
+    now: Timestamp,
+    reason: &str,
+) -> Result<()> {
+    let decided: Option<i64> = sqlx::query_scalar(
+        "SELECT MAX(decided_at) FROM actions WHERE tenant = ?1 AND machine_id = ?2 AND kind = 'restrict'
+         AND state IN ('held', 'queued', 'sending', 'uncertain', 'submitted')",
+    )
+    .bind(tenant.as_str())
+    .bind(machine.as_str())
+    .fetch_one(&mut *tx)
+    .await?;
+    let at = decided.map_or(now, |decided| now.max(timestamp(decided.saturating_add(1))));
+    override_device(tx, tenant, machine, at, reason).await
 }
 
 /// A human undid a restriction of the device; the latest counts.
-pub(super) async fn override_device(
+async fn override_device(
     tx: &mut SqliteConnection,
     tenant: &TenantName,
     machine: &MachineId,

@@ -14,7 +14,9 @@ use super::transition::{Change, transition};
 use super::{Result, Store};
 use crate::config::Limits;
 use crate::guards::GateVerdict;
-use crate::model::{ActionId, AlertTime, By, Event, Kind, Machine, MachineId, RuleId, SourceName, State, TenantName};
+use crate::model::{
+    ActionId, AlertTime, By, Event, Kind, Machine, MachineId, Moment, RuleId, SourceName, State, TenantName,
+};
 
 /// The most alerts of an action that the gate looks at, the newest first.
 const GATE_ALERTS: i64 = 100;
@@ -123,8 +125,10 @@ impl Store {
         kind: Kind,
         limits: &Limits,
         gate: &(dyn Fn(&GateContext) -> GateVerdict + Sync),
-        now: Timestamp,
+        now: impl Into<Moment> + Send,
     ) -> Result<Claim> {
+        let moment: Moment = now.into();
+        let now = moment.wall;
         let mut claim = Claim::default();
         let mut tx = self.begin().await?;
         if is_braked(&mut tx).await? {
@@ -155,8 +159,8 @@ impl Store {
                 continue;
             }
             let operator = candidate.rank >= FIRST_RANK;
-            match take(&mut tx, tenant, kind.spec().lane, limits, operator, now).await? {
-                Took::Wait(until) => claim.next = Some(until),
+            match take(&mut tx, tenant, kind.spec().lane, limits, operator, moment.steady).await? {
+                Took::Wait(until) => claim.next = Some(moment.by_the_clock(until)),
                 Took::Slot(slot) => {
                     claim.claimed = Some(self.send(&mut tx, tenant, kind, candidate, slot, now).await?);
                     claim.next = Some(now);

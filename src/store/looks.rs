@@ -8,6 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use sqlx::{Row, SqliteConnection};
 
+use super::again::joined_after_its_release;
 use super::apply::{LOOK_LONGEST, LOOK_SHARE, apply_row};
 use super::claim::LOOK_MARGIN;
 use super::lanes::{drawn_wait, later};
@@ -17,7 +18,8 @@ use super::transition::{Change, transition};
 use super::{Result, Store};
 use crate::model::action::tag_of;
 use crate::model::{
-    ActionId, AlertTime, By, Event, Kind, MachineAction, MachineActionId, MachineId, RemoteStatus, State, TenantName,
+    ActionId, AlertTime, By, Event, Kind, MachineAction, MachineActionId, MachineId, Moment, RemoteStatus, State,
+    TenantName,
 };
 
 /// What the next look must cover, and when it is due.
@@ -25,7 +27,7 @@ use crate::model::{
 pub struct LookPlan {
     /// The oldest creation time to ask for, by Microsoft's clock; `None`: all there is.
     pub since: Option<AlertTime>,
-    /// When the look is due.
+    /// When the look is due, by the clock.
     pub due_at: Timestamp,
 }
 
@@ -48,7 +50,8 @@ impl Store {
     ///
     /// # Errors
     /// [`super::StoreError`].
-    pub async fn adopt_orphans(&self, now: Timestamp) -> Result<u64> {
+    pub async fn adopt_orphans(&self, now: impl Into<Moment> + Send) -> Result<u64> {
+        let Moment { wall: now, steady } = now.into();
         let mut tx = self.begin().await?;
         let orphans = sqlx::query(
             "SELECT id FROM actions WHERE state = 'sending'
@@ -67,7 +70,7 @@ impl Store {
                      error_message = ?3 WHERE id = ?1",
             )
             .bind(id.to_string())
-            .bind(millis(now))
+            .bind(millis(steady))
             .bind(detail)
             .execute(&mut *tx)
             .await?;
@@ -77,7 +80,7 @@ impl Store {
     }
 
     /// What the next look must cover, and when it is due. `last`: when the last complete look of this
-    /// process began.
+    /// process began, on the steady timeline.
     ///
     /// # Errors
     /// [`super::StoreError`].
@@ -87,11 +90,12 @@ impl Store {
         last: Option<Timestamp>,
         every: Duration,
         grace: Duration,
-        now: Timestamp,
+        now: impl Into<Moment> + Send,
     ) -> Result<LookPlan> {
-        let since = self.look_since(tenant, now).await?;
+        let moment: Moment = now.into();
+        let since = self.look_since(tenant, moment.wall).await?;
         let Some(last) = last else {
-            return Ok(LookPlan { since, due_at: now });
+            return Ok(LookPlan { since, due_at: moment.wall });
         };
         let uncertain = sqlx::query(
             "SELECT uncertain_at, answered_at, looks FROM actions WHERE tenant = ?1 AND state = 'uncertain'
@@ -106,12 +110,13 @@ impl Store {
             let second = later(answered_at, grace);
             let looks: i64 = row.try_get("looks")?;
             if looks == 0 && uncertain_at >= last {
-                due_at = due_at.min(now);
+                due_at = due_at.min(moment.steady);
             } else if looks > 0 && last < second {
                 due_at = due_at.min(second);
             }
         }
-        Ok(LookPlan { since, due_at: due_at.max(later(last, CLOSEST.min(every))) })
+        let due_at = due_at.max(later(last, CLOSEST.min(every)));
+        Ok(LookPlan { since, due_at: moment.by_the_clock(due_at) })
     }
 
     async fn look_since(&self, tenant: &TenantName, now: Timestamp) -> Result<Option<AlertTime>> {
@@ -156,7 +161,7 @@ impl Store {
         let mut tx = self.begin().await?;
         let known = known_unchanged(&mut tx, tenant, rows).await?;
         let wanted: HashSet<String> = sqlx::query_scalar(
-            "SELECT id FROM actions WHERE tenant = ?1 AND state IN ('queued', 'uncertain')
+            "SELECT id FROM actions WHERE tenant = ?1 AND state IN ('held', 'queued', 'uncertain')
                  AND state IN ('held', 'queued', 'sending', 'uncertain', 'submitted')",
         )
         .bind(tenant.as_str())
@@ -177,7 +182,7 @@ impl Store {
         Ok(anew)
     }
 
-    /// Records that a look from `plan.since` on, begun at `began`, was complete and successful; `date` is
+    /// Records that a look from `plan.since` on, begun at `began` on the steady timeline, was complete and successful; `date` is
     /// Microsoft's clock at its first answer. Uncertain actions that it did not show are one look nearer to
     /// being sent again, unless the list was not read `whole`. `draw`, from 0 up to 1, spreads the waits.
     ///
@@ -191,9 +196,10 @@ impl Store {
         began: Timestamp,
         whole: bool,
         grace: Duration,
-        now: Timestamp,
+        now: impl Into<Moment> + Send,
         draw: f64,
     ) -> Result<LookEnd> {
+        let now = now.into().wall;
         let mut tx = self.begin().await?;
         sqlx::query(
             "INSERT INTO tenants (tenant, covered_until_ticks) VALUES (?1, ?2)
@@ -319,6 +325,7 @@ impl NotFound<'_> {
             .await?;
         if to != State::Queued {
             end.cancelled.push(self.id);
+            joined_after_its_release(tx, self.tenant, self.id, &self.machine, self.now).await?;
             return Ok(());
         }
         let wait =

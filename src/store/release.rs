@@ -8,6 +8,7 @@ use sqlx::{Row, SqliteConnection};
 
 use super::again::after_nothing;
 use super::decide::FIRST_RANK;
+use super::owed::{issue_owed, owe_again};
 use super::row::{action_id, millis, parsed, state, timestamp};
 use super::transition::{Change, append, transition};
 use super::{Result, Store};
@@ -24,6 +25,15 @@ pub enum Timed {
         release: ActionId,
         /// The device.
         machine_id: MachineId,
+    },
+    /// A release did not succeed, or a restrict landed late, so the device is released again.
+    ReleasingAgain {
+        /// The new release.
+        release: ActionId,
+        /// The device.
+        machine_id: MachineId,
+        /// What for.
+        why: String,
     },
     /// A restrict was not sent in time, or not approved in time.
     Expired {
@@ -64,6 +74,7 @@ impl Store {
         expire_unsent(&mut tx, guards, now, &mut timed).await?;
         give_up(&mut tx, tracking, now, &mut timed).await?;
         expire_restrictions(&mut tx, now, &mut timed).await?;
+        issue_owed(&mut tx, now, &mut timed).await?;
         tx.commit().await?;
         Ok(timed)
     }
@@ -79,7 +90,8 @@ impl Store {
                  OR EXISTS (SELECT 1 FROM actions WHERE state = 'submitted'
                             AND state IN ('held', 'queued', 'sending', 'uncertain', 'submitted') AND sent_at <= ?3)
                  OR EXISTS (SELECT 1 FROM machine_actions WHERE is_final = 0 AND abandoned = 0
-                            AND created_ticks <= ?3 * 10000)",
+                            AND created_ticks <= ?3 * 10000)
+                 OR EXISTS (SELECT 1 FROM actions WHERE owed_at <= ?1)",
         )
         .bind(millis(now))
         .bind(millis(now) - guards.max_action_age.millis().min(guards.approval_timeout.millis()))
@@ -88,16 +100,19 @@ impl Store {
         .await?)
     }
 
-    /// When the next restriction expires.
+    /// When the next restriction expires, or the next owed release is due.
     ///
     /// # Errors
     /// [`super::StoreError`].
     pub async fn next_expiry(&self, now: Timestamp) -> Result<Option<Timestamp>> {
-        let next: Option<i64> =
-            sqlx::query_scalar("SELECT MIN(expires_at) FROM actions WHERE expires_at > ?1 AND released_at IS NULL")
-                .bind(millis(now))
-                .fetch_one(&self.reader)
-                .await?;
+        let next: Option<i64> = sqlx::query_scalar(
+            "SELECT MIN(at) FROM (
+                 SELECT MIN(expires_at) AS at FROM actions WHERE expires_at > ?1 AND released_at IS NULL
+                 UNION ALL SELECT MIN(owed_at) FROM actions WHERE owed_at > ?1)",
+        )
+        .bind(millis(now))
+        .fetch_one(&self.reader)
+        .await?;
         Ok(next.map(timestamp))
     }
 }
@@ -169,6 +184,7 @@ async fn give_up(tx: &mut SqliteConnection, tracking: &Tracking, now: Timestamp,
             .bind(millis(now))
             .execute(&mut *tx)
             .await?;
+        owe_again(tx, id, now).await?;
         timed.push(Timed::GaveUp { action: id, machine_id: parsed(row, "machine_id")? });
     }
     Ok(())
@@ -258,7 +274,9 @@ impl NewAction<'_> {
         sqlx::query(
             "INSERT INTO actions (id, tenant, machine_id, kind, family, state, level, rank, by_operator, by_human, asked_by,
                  comment, created_at, decided_at, queued_at, due_at, retry_of, undoes, by_expiry)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9, ?10, ?11, ?12, ?12, ?12, ?12, ?13, ?14, ?15)",
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9, ?10, ?11, ?12,
+                 MAX(?12, COALESCE((SELECT override_at + 1 FROM devices WHERE tenant = ?2 AND machine_id = ?3), 0)),
+                 ?12, ?12, ?13, ?14, ?15)",
         )
         .bind(id.to_string())
         .bind(self.tenant.as_str())

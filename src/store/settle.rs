@@ -5,15 +5,16 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use sqlx::{Row, SqliteConnection};
 
-use super::again::of_action;
+use super::again::{joined_after_its_release, of_action};
 use super::apply::apply_row;
 use super::claim::ClaimedAction;
 use super::lanes::{Answered, LaneTrouble, answer, later};
+use super::owed::owe_again;
 use super::row::{millis, state, time_opt};
 use super::transition::{Change, transition};
 use super::{Result, Store};
 use crate::model::action::tag_of;
-use crate::model::{ActionId, By, Event, Kind, MachineAction, MachineId, State};
+use crate::model::{ActionId, By, Event, Kind, MachineAction, MachineId, Moment, State};
 
 /// What a POST came to.
 #[derive(Debug, Clone, PartialEq)]
@@ -85,11 +86,12 @@ impl Store {
         settlement: &Settlement,
         answered: Answered,
         trouble: &LaneTrouble,
-        now: Timestamp,
+        now: impl Into<Moment> + Send,
         draw: f64,
     ) -> Result<State> {
+        let moment: Moment = now.into();
         let mut tx = self.begin().await?;
-        answer(&mut tx, &claimed.slot, answered, trouble, now, draw).await?;
+        answer(&mut tx, &claimed.slot, answered, trouble, moment.steady, draw).await?;
         let row = sqlx::query("SELECT state, backoff, wanted FROM actions WHERE id = ?1 AND claimed_by = ?2")
             .bind(claimed.id.to_string())
             .bind(&self.instance)
@@ -101,8 +103,13 @@ impl Store {
             tx.commit().await?;
             return Ok(from);
         }
-        let settling =
-            Settling { claimed, backoff: row.try_get::<u32, _>("backoff")?, wanted: row.try_get("wanted")?, now };
+        let settling = Settling {
+            claimed,
+            backoff: row.try_get::<u32, _>("backoff")?,
+            wanted: row.try_get("wanted")?,
+            now: moment.wall,
+            steady: moment.steady,
+        };
         let to = settling.settle(&mut tx, settlement).await?;
         tx.commit().await?;
         Ok(to)
@@ -114,6 +121,8 @@ struct Settling<'a> {
     backoff: u32,
     wanted: bool,
     now: Timestamp,
+    /// For how long it has been uncertain is measured from here.
+    steady: Timestamp,
 }
 
 impl Settling<'_> {
@@ -137,7 +146,7 @@ impl Settling<'_> {
                 self.error(tx, "ActiveRequestAlreadyExists", message, true).await?;
                 sqlx::query("UPDATE actions SET busy = 1, uncertain_at = ?2, answered_at = ?2 WHERE id = ?1")
                     .bind(self.claimed.id.to_string())
-                    .bind(millis(self.now))
+                    .bind(millis(self.steady))
                     .execute(&mut *tx)
                     .await?;
                 self.change(tx, Event::Unanswered, &By::Microsoft, "another machine action is active on the device")
@@ -161,14 +170,19 @@ impl Settling<'_> {
             }
             Settlement::Refused { code, message } => {
                 self.error(tx, code, message, false).await?;
+                self.over(tx).await?;
+                owe_again(tx, self.claimed.id, self.now).await?;
                 self.change(tx, Event::Refused, &By::Microsoft, &format!("refused: {code}: {message}")).await
             }
             Settlement::Merged { target, message } => {
                 let why = format!("the machine was merged into {target}");
                 self.error(tx, "merged", &format!("{why}: {message}"), false).await?;
                 let to = self.change(tx, Event::Refused, &By::Microsoft, &format!("refused: {why}: {message}")).await?;
-                if self.claimed.kind == Kind::Restrict {
-                    of_action(tx, &self.claimed.tenant, self.claimed.id, target, &why, self.now).await?;
+                match self.claimed.kind {
+                    Kind::Restrict => {
+                        of_action(tx, &self.claimed.tenant, self.claimed.id, target, &why, self.now).await?;
+                    }
+                    Kind::Release => owe_again(tx, self.claimed.id, self.now).await?,
                 }
                 Ok(to)
             }
@@ -176,7 +190,7 @@ impl Settling<'_> {
                 self.error(tx, code, message, false).await?;
                 sqlx::query("UPDATE actions SET uncertain_at = ?2, answered_at = ?2 WHERE id = ?1")
                     .bind(self.claimed.id.to_string())
-                    .bind(millis(self.now))
+                    .bind(millis(self.steady))
                     .execute(&mut *tx)
                     .await?;
                 self.change(tx, Event::Unanswered, &By::Stanch, &format!("no usable answer: {message}")).await
@@ -217,7 +231,15 @@ impl Settling<'_> {
         let detail = "a release overtook it before it was sent";
         let change =
             Change { id: self.claimed.id, from: to, event: Event::Unwanted, by: &By::Stanch, detail, now: self.now };
-        transition(tx, &change).await
+        let to = transition(tx, &change).await?;
+        self.over(tx).await?;
+        Ok(to)
+    }
+
+    /// It is over without effect: whoever joined it after its release was asked for is decided anew.
+    async fn over(&self, tx: &mut SqliteConnection) -> Result<u64> {
+        let ClaimedAction { id, tenant, machine_id, .. } = self.claimed;
+        joined_after_its_release(tx, tenant, *id, machine_id, self.now).await
     }
 }
 

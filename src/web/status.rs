@@ -45,7 +45,7 @@ fn by_state(totals: &Totals) -> BTreeMap<String, u64> {
 
 /// What is left of each window of each tenant.
 pub(super) async fn quota(work: &Work) -> Result<Vec<QuotaView>, StoreError> {
-    let now = work.now();
+    let now = work.moment();
     let mut views = Vec::new();
     for tenant in &work.config.tenants {
         views.extend(work.store.quota(&tenant.name, &work.config.limits, now).await?);

@@ -9,7 +9,7 @@ use std::task::Wake;
 use std::time::Duration;
 
 use axum::http::{HeaderMap, Method};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -311,6 +311,9 @@ fn config_in(folder: &TempDir, setup: &Setup) -> Config {
         "sources:
   - {{ type: defender }}
   - {{ type: webhook, name: sentinel, tenant: {first}, auth: {{ bearer_file: bearer }} }}
+  - {{ type: webhook, name: graph, tenant: {first}, auth: {{ bearer_file: bearer }}, format: graph }}
+  - {{ type: webhook, name: any, tenant: {first}, auth: {{ bearer_file: bearer }}, format: map,
+      map: {{ id: /alert/no, machineId: /hosts, title: /alert/name }} }}
   - {{ type: webhook, name: signed, tenant: {first}, auth: {{ hmac_file: hmac }} }}
 store: {{ url: \"sqlite://stanch.db\" }}
 rules: {{ dir: rules }}
@@ -339,6 +342,7 @@ async fn work(config: Config, clock: Arc<dyn Clock>, rules: &str) -> Work {
         recall: Current::default(),
         stop: CancellationToken::new(),
         clock,
+        ahead: SignedDuration::ZERO,
         config,
     }
 }

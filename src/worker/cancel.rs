@@ -1,4 +1,4 @@
-//! Asking Microsoft to cancel what an operator no longer wants.
+//! Asking Microsoft to cancel what an operator no longer wants, and what a release waits for.
 //!
 //! What comes of it is Microsoft's record to say, and the look loop's to read.
 
@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
+use crate::crash_point::crash_point;
 use crate::defender::{Outcome, ReadError};
 use crate::model::{Lane, TenantName};
 use crate::store::{CallSlot, CancelDue, CancelEnd, LaneTrouble, Took};
@@ -24,11 +25,16 @@ pub(super) async fn ask(
             return Ok(());
         }
         tenant.client.ensure_token().await.map_err(ReadError::Auth)?;
-        let Took::Slot(slot) = work.store.take_slot(name, Lane::Cancel, &work.config.limits, work.now()).await? else {
+        let Took::Slot(slot) = work.store.take_slot(name, Lane::Cancel, &work.config.limits, work.moment()).await?
+        else {
             return Ok(());
         };
-        // Put off while it is on the wire, so that it is not sent twice.
-        work.store.cancel_asked(due.action, &CancelEnd::Later, work.now()).await?;
+        crash_point("cancel.slot_taken");
+        work.store.cancelling(due.action, work.now()).await?;
+        crash_point("cancel.put_off");
+        if due.again {
+            tracing::warn!(tenant = %name, action_id = %due.action, machine_action_id = %due.machine_action, "Microsoft was asked to cancel a machine action that has not ended since, and is asked again");
+        }
         let (work, name) = (Arc::clone(work), name.clone());
         posts.spawn(async move { cancel(&work, &name, &due, &slot).await });
     }
@@ -38,10 +44,13 @@ pub(super) async fn ask(
 async fn cancel(work: &Work, name: &TenantName, due: &CancelDue, slot: &CallSlot) {
     let Some(tenant) = work.tenants.get(name) else { return };
     let posted = tenant.client.cancel(&due.machine_action, &due.comment).await;
+    crash_point("cancel.answered");
     let (end, trouble) = meaning(&posted.outcome);
     tracing::info!(tenant = %name, action_id = %due.action, machine_action_id = %due.machine_action, ?end, "asked Microsoft to cancel");
-    let answered = work.store.answer_slot(slot, answered(&posted), &trouble, work.now(), draw()).await;
+    let answered = work.store.answer_slot(slot, answered(&posted), &trouble, work.moment(), draw()).await;
+    crash_point("cancel.slot_answered");
     let recorded = work.store.cancel_asked(due.action, &end, work.now()).await;
+    crash_point("cancel.recorded");
     for error in [answered, recorded].into_iter().filter_map(Result::err) {
         // It is asked again then; asking twice for the same cancellation does no harm.
         tracing::error!(action_id = %due.action, error = chain(&error), "what came of a cancellation can not be recorded");

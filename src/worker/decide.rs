@@ -10,6 +10,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
 
+use crate::crash_point::crash_point;
 use crate::model::{AlertTime, Machine, MachineId, Outcome, TenantName};
 use crate::rules::{Event, Hit, RuleSet};
 use crate::store::{Choice, DecidedPair, Deciding, Made, StoreError, Undecided};
@@ -98,6 +99,7 @@ async fn batch(
     let wanted = unknown(work, wanted);
     work.store.request_machines(&wanted, now).await?;
     for (name, _) in &wanted {
+        crash_point("decide.machines_requested");
         if let Some(tenant) = work.tenants.get(name) {
             tenant.inventory.notify_one();
         }
@@ -212,6 +214,7 @@ fn pair(asking: &Asking<'_>, alert: &Undecided, machine_id: MachineId, machine: 
             tracing::warn!(rule_id = %choice.rule_id, alert_id = event.alert_id(), note, "the rule's plain comment is used");
         }
     }
+    crash_point("decide.judged");
     DecidedPair { machine_id, machine, choices }
 }
 
@@ -238,6 +241,7 @@ pub(super) fn choice(event: &Event<'_>, hit: Hit, protected: Option<String>) -> 
 /// Says what was decided, counts it, and wakes what has something to send.
 fn tell(work: &Work, made: &[Made], now: Timestamp) {
     for decision in made {
+        crash_point("decide.decided");
         work.metrics.decided(&decision.tenant, &decision.rule_id, decision.outcome, now);
         let Made { tenant, alert_id, machine_id, rule_id, outcome, reason, action_id } = decision;
         let action_id = action_id.map(|id| id.to_string()).unwrap_or_default();

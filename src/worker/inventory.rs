@@ -8,6 +8,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
 
+use crate::crash_point::crash_point;
 use crate::defender::ReadError;
 use crate::model::{Lane, Machine, MachineId, TenantName};
 use crate::store::PassEnd;
@@ -25,11 +26,11 @@ pub async fn run(work: &Work, name: &TenantName, tenant: &TenantWork) {
         return;
     }
     let every = work.config.inventory.every.duration();
-    let mut list_due = work.now();
+    let mut list_due = work.steady();
     loop {
-        if work.now() >= list_due {
-            let began = work.now();
-            let wait = match whole_list(work, name, tenant, began).await {
+        if work.steady() >= list_due {
+            let began = work.moment();
+            let wait = match whole_list(work, name, tenant, began.wall).await {
                 Ok(machines) => {
                     said(work, name, format!("{machines} machines"));
                     every
@@ -43,7 +44,7 @@ pub async fn run(work: &Work, name: &TenantName, tenant: &TenantWork) {
                 }
             };
             tenant.inventoried.store(true, Ordering::Release);
-            list_due = began + SignedDuration::try_from(wait).unwrap_or(SignedDuration::from_secs(600));
+            list_due = began.steady + SignedDuration::try_from(wait).unwrap_or(SignedDuration::from_secs(600));
         }
         let next = match singles(work, name, tenant).await {
             Ok(next) => next,
@@ -53,6 +54,7 @@ pub async fn run(work: &Work, name: &TenantName, tenant: &TenantWork) {
                 Some(work.now() + SignedDuration::from_secs(2))
             }
         };
+        let list_due = work.moment().by_the_clock(list_due);
         let until = next.map_or(list_due, |next| next.min(list_due));
         if !work.wait(&tenant.inventory, Some(until)).await {
             return;
@@ -77,19 +79,24 @@ async fn whole_list(work: &Work, name: &TenantName, tenant: &TenantWork, began: 
     loop {
         token(tenant).await?;
         let slot = work.slot(name, tenant, Lane::Machines).await?.ok_or(RunError::Stopping)?;
+        crash_point("inventory.slot_taken");
         let result = tenant.client.machines(next.as_ref()).await;
+        crash_point("inventory.page_read");
         work.answer(&slot, &result).await?;
+        crash_point("inventory.slot_answered");
         let page = result?;
         let read: Vec<Machine> = page.rows.into_iter().filter_map(Machine::from_record).collect();
         machines += read.len() as u64;
         fleet += read.iter().filter(|machine| machine.is_onboarded() && machine.merged_into().is_none()).count() as u64;
         work.store.save_machines(name, &read, began).await?;
+        crash_point("inventory.page_saved");
         match page.next {
             Some(token) => next = Some(token),
             None => break,
         }
     }
     work.store.finish_inventory(name, PassEnd { began, fleet }, work.now()).await?;
+    crash_point("inventory.finished");
     work.decide.notify_one();
     work.wake_send(name);
     Ok(machines)
@@ -121,17 +128,22 @@ pub(super) async fn single(
 ) -> Result<(), RunError> {
     token(tenant).await?;
     let slot = work.slot(name, tenant, Lane::Machines).await?.ok_or(RunError::Stopping)?;
+    crash_point("inventory.machine_slot_taken");
     let result = tenant.client.machine(id).await;
+    crash_point("inventory.machine_read");
     work.answer(&slot, &result).await?;
+    crash_point("inventory.machine_answered");
     let machine = result?;
     match machine {
         Some(machine) => work.store.save_machines(name, &[under_the_asked_id(machine, id)], work.now()).await?,
         None => work.store.forget_machine(name, id).await?,
     }
+    crash_point("inventory.machine_saved");
     let known = work.store.machine_knowledge(name, id, work.config.inventory.max_age.duration(), work.now()).await?;
     // Of a merged record the target is asked for next; a record in a circle of merges leads nowhere.
     let found = known.machine.is_some() || known.machine_id != *id;
     work.store.machine_asked(name, id, found, work.now()).await?;
+    crash_point("inventory.machine_asked");
     if found {
         work.store.wake_waiting(name, work.now()).await?;
         work.decide.notify_one();

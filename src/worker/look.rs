@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::crash_point::crash_point;
 use crate::defender::ReadError;
-use crate::model::{AlertTime, Lane, TenantName};
+use crate::model::{AlertTime, Lane, Moment, TenantName};
 use crate::store::{LookEnd, LookPlan};
 
 use super::{RunError, TenantWork, Work, chain, draw};
@@ -54,28 +55,33 @@ async fn turn(
     every: Duration,
     grace: Duration,
 ) -> Result<Timestamp, RunError> {
-    let orphans = work.store.adopt_orphans(work.now()).await?;
+    let orphans = work.store.adopt_orphans(work.moment()).await?;
+    crash_point("look.orphans_adopted");
     if orphans > 0 {
         tracing::warn!(
             orphans,
             "actions were being sent by a process that is gone: they are looked up before anything is sent again"
         );
     }
-    let now = work.now();
+    let now = work.moment();
     let plan = work.store.plan_look(name, *last, every, grace, now).await?;
-    if plan.due_at > now {
+    if plan.due_at > now.wall {
         return Ok(plan.due_at);
     }
     let (rows, end) = look(work, name, tenant, plan, now, grace).await?;
-    *last = Some(now);
+    crash_point("look.finished");
+    *last = Some(now.steady);
     work.board.ran(format!("look {name}"), work.now(), format!("{rows} machine actions"));
     say(name, &end);
+    if !end.cancelled.is_empty() {
+        work.decide.notify_one();
+    }
     if !tenant.looked.swap(true, Ordering::AcqRel) {
         work.store.wake_waiting(name, work.now()).await?;
         work.decide.notify_one();
     }
     tenant.send.notify_one();
-    Ok(now + SignedDuration::from_millis(1))
+    Ok(now.wall + SignedDuration::from_millis(1))
 }
 
 /// Reads every page of the list and records it; gives how many rows there were.
@@ -84,7 +90,7 @@ async fn look(
     name: &TenantName,
     tenant: &TenantWork,
     plan: LookPlan,
-    began: Timestamp,
+    began: Moment,
     grace: Duration,
 ) -> Result<(usize, LookEnd), RunError> {
     let (mut next, mut date, mut rows, mut doubtful) = (None, None, 0, 0);
@@ -94,15 +100,19 @@ async fn look(
             ReadError::Auth(error)
         })?;
         let slot = work.slot(name, tenant, Lane::MachineActions).await?.ok_or(RunError::Stopping)?;
+        crash_point("look.slot_taken");
         let result = tenant.client.machine_actions(plan.since, next.as_ref()).await;
+        crash_point("look.page_read");
         work.answer(&slot, &result).await?;
+        crash_point("look.slot_answered");
         let page = result?;
         date = date.or(page.date);
         rows += page.rows.len();
         doubtful += page.unreadable_tagged;
         let anew = work.store.apply_look(name, &page.rows, work.now()).await?;
+        crash_point("look.page_recorded");
         if anew > 0 {
-            tracing::warn!(tenant = %name, alerts = anew, "a restrict of somebody else's came to nothing, so the alerts that had joined it are decided anew");
+            tracing::warn!(tenant = %name, alerts = anew, "what alerts had joined came to nothing, so they are decided anew");
             work.decide.notify_one();
         }
         match page.next {
@@ -113,8 +123,8 @@ async fn look(
     if doubtful > 0 {
         tracing::warn!(tenant = %name, doubtful, "rows of the machine-action list that may be ours can not be read, so this look proves nothing of what it did not show");
     }
-    let date = date.unwrap_or_else(|| AlertTime::from_timestamp(began));
-    let end = work.store.finish_look(name, date, began, doubtful == 0, grace, work.now(), draw()).await?;
+    let date = date.unwrap_or_else(|| AlertTime::from_timestamp(began.wall));
+    let end = work.store.finish_look(name, date, began.steady, doubtful == 0, grace, work.moment(), draw()).await?;
     Ok((rows, end))
 }
 

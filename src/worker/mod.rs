@@ -24,9 +24,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -35,7 +35,7 @@ use crate::config::Config;
 use crate::defender::{Client, Posted, ReadError};
 use crate::intake::unknown_values;
 use crate::metrics::Metrics;
-use crate::model::{Lane, SourceName, TenantName};
+use crate::model::{Lane, Moment, SourceName, TenantName};
 use crate::rules::RuleSet;
 use crate::store::{Accepted, Answered, CallSlot, Incoming, LaneTrouble, Store, StoreError, Took};
 use board::Board;
@@ -49,6 +49,8 @@ pub struct Work {
     pub store: Store,
     /// The clock.
     pub clock: Arc<dyn Clock>,
+    /// How far the steady timeline is ahead of the clock's own: it goes on where the process before this one left it.
+    pub ahead: SignedDuration,
     /// Each tenant's client and signals.
     pub tenants: BTreeMap<TenantName, TenantWork>,
     /// The rule set in force; only the rules loop changes it.
@@ -117,6 +119,18 @@ impl Work {
         self.clock.now()
     }
 
+    /// Now, on both timelines.
+    #[must_use]
+    pub fn moment(&self) -> Moment {
+        Moment { wall: self.clock.now(), steady: self.steady() }
+    }
+
+    /// Now, on the timeline that no setting of the clock moves.
+    #[must_use]
+    pub fn steady(&self) -> Timestamp {
+        self.clock.steady().checked_add(self.ahead).unwrap_or(Timestamp::MAX)
+    }
+
     /// The day now, in UTC.
     #[must_use]
     pub fn today(&self) -> Date {
@@ -157,6 +171,11 @@ impl Work {
         let pause = until.map_or(LONGEST_WAIT, |until| {
             Duration::try_from(until.duration_since(self.now())).unwrap_or_default().min(LONGEST_WAIT)
         });
+        self.wait_for(signal, pause).await
+    }
+
+    /// Waits for a signal, for a while, or for the stop; false when it is time to stop.
+    pub(crate) async fn wait_for(&self, signal: &Notify, pause: Duration) -> bool {
         tokio::select! {
             () = self.stop.cancelled() => false,
             () = signal.notified() => true,
@@ -195,7 +214,7 @@ impl Work {
         lane: Lane,
     ) -> Result<Option<CallSlot>, StoreError> {
         loop {
-            match self.store.take_slot(name, lane, &self.config.limits, self.now()).await? {
+            match self.store.take_slot(name, lane, &self.config.limits, self.moment()).await? {
                 Took::Slot(slot) => {
                     if slot.refused {
                         tenant.client.give_up_token();
@@ -203,7 +222,7 @@ impl Work {
                     return Ok(Some(slot));
                 }
                 Took::Wait(until) => {
-                    let pause = Duration::try_from(until.duration_since(self.now())).unwrap_or_default();
+                    let pause = Duration::try_from(until.duration_since(self.steady())).unwrap_or_default();
                     if !self.pause(pause.clamp(Duration::from_millis(5), LONGEST_WAIT)).await {
                         return Ok(None);
                     }
@@ -215,7 +234,7 @@ impl Work {
     /// Gives back the slot of a read, by what came of it.
     pub(crate) async fn answer<T>(&self, slot: &CallSlot, result: &Result<T, ReadError>) -> Result<(), StoreError> {
         let (answered, trouble) = heard(result);
-        self.store.answer_slot(slot, answered, &trouble, self.now(), draw()).await
+        self.store.answer_slot(slot, answered, &trouble, self.moment(), draw()).await
     }
 }
 

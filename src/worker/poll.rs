@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::config::{DefenderSource, Start};
+use crate::crash_point::crash_point;
 use crate::defender::ReadError;
 use crate::intake::parse_mde;
 use crate::model::{AlertTime, Lane, TenantName};
@@ -41,19 +42,20 @@ impl<'a> Poll<'a> {
     pub async fn run(&self) {
         // The floor is the moment of the very first start, not of the first login that works.
         let Some(floor) = self.floor().await else { return };
+        crash_point("poll.floor_stored");
         if !self.work.signed_in(self.tenant).await {
             return;
         }
         let mut swept: Option<Timestamp> = None;
         loop {
-            let began = self.work.now();
-            let sweep = swept.is_none_or(|at| since(at, began) >= self.source.sweep_every.duration());
+            let began = self.work.moment();
+            let sweep = swept.is_none_or(|at| since(at, began.steady) >= self.source.sweep_every.duration());
             match self.pass(floor, sweep).await {
                 Ok(new) => {
                     if sweep {
-                        swept = Some(began);
+                        swept = Some(began.steady);
                     }
-                    if self.work.board.polled(self.name, &self.source.name, Ok(began)) {
+                    if self.work.board.polled(self.name, &self.source.name, Ok(began.wall)) {
                         tracing::info!(tenant = %self.name, source = %self.source.name, "the source is polled");
                     }
                     self.said(format!("{new} new versions of alerts"));
@@ -67,7 +69,7 @@ impl<'a> Poll<'a> {
                     self.said(error);
                 }
             }
-            let rest = self.source.every.duration().saturating_sub(since(began, self.work.now()));
+            let rest = self.source.every.duration().saturating_sub(since(began.steady, self.work.steady()));
             if !self.work.pause(rest.max(Duration::from_millis(10))).await {
                 return;
             }
@@ -132,9 +134,12 @@ impl<'a> Poll<'a> {
                 ReadError::Auth(error)
             })?;
             let slot = self.work.slot(self.name, self.tenant, Lane::Alerts).await?.ok_or(RunError::Stopping)?;
+            crash_point("poll.slot_taken");
             let asked_at = AlertTime::from_timestamp(self.work.now());
             let result = self.tenant.client.alerts(since, next.as_ref(), size).await;
+            crash_point("poll.page_read");
             self.work.answer(&slot, &result).await?;
+            crash_point("poll.slot_answered");
             let page = result?;
             // Without Microsoft's clock, ours as it was before the question.
             let limit = *limit.get_or_insert(page.date.unwrap_or(asked_at));
@@ -149,6 +154,7 @@ impl<'a> Poll<'a> {
             let last = page.next.is_none();
             let moved = last.then(|| newest.min(limit));
             let accepted = self.work.store.accept(self.name, &self.source.name, &rows, moved, self.work.now()).await?;
+            crash_point("poll.page_stored");
             self.work.count_received(self.name, &self.source.name, &rows, &accepted);
             new += accepted.new;
             if accepted.new > 0 {

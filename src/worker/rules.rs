@@ -3,6 +3,7 @@
 //! Renames, editors and swapped symlinks are all seen, since only what the files say counts. A folder that
 //! can not be loaded leaves the last good set in force, and says so once.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,26 +17,33 @@ use crate::rules::{LoadContext, RuleFile, RuleSet};
 use super::Work;
 use super::board::RulesState;
 
-/// How often the folder is read; a change counts once two readings agree.
+/// How often the folder is read.
 const EVERY: Duration = Duration::from_millis(500);
+/// So many readings must agree before a change counts.
+const READINGS: u32 = 2;
+/// The same while files of the set in force are missing: a folder that is being replaced looks like one that lost
+/// its protections.
+const READINGS_OF_LESS: u32 = 5;
+/// The time between two readings when a person asks for one, and how many are made until two agree.
+const ASKED_EVERY: Duration = Duration::from_millis(100);
+const ASKED_READINGS: usize = 20;
 
 /// Looks for changes until the stop. `in_force` is what the set in force was loaded from.
 pub async fn run(work: &Work, in_force: Vec<RuleFile>) {
-    let mut judged = Ok(in_force);
-    let mut before = judged.clone();
+    let mut folder = Folder::new(in_force);
     loop {
         let asked = tokio::select! {
             () = work.stop.cancelled() => return,
             () = work.reload.notified() => true,
             () = tokio::time::sleep(EVERY), if work.config.rules.watch => false,
         };
-        let seen = read(work).await;
-        let quiet = asked || seen == before;
-        if quiet && (asked || seen != judged) {
-            apply(work, &seen);
-            judged = seen.clone();
+        let seen = if asked { read_twice(work).await } else { read(work).await };
+        work.board.ran("rules", work.now(), said(&seen));
+        let is_news = folder.has_news(&seen);
+        if asked || is_news {
+            let loaded = apply(work, &seen);
+            folder.judged(seen, loaded);
         }
-        before = seen;
     }
 }
 
@@ -50,7 +58,81 @@ async fn read(work: &Work) -> Reading {
     }
 }
 
-fn apply(work: &Work, seen: &Reading) {
+/// Reads until two readings agree, or for some two seconds: a person asks once, and may ask while files are written.
+async fn read_twice(work: &Work) -> Reading {
+    let mut before = read(work).await;
+    for _ in 1..ASKED_READINGS {
+        if !work.pause(ASKED_EVERY).await {
+            break;
+        }
+        let seen = read(work).await;
+        if seen == before {
+            break;
+        }
+        before = seen;
+    }
+    before
+}
+
+fn said(seen: &Reading) -> String {
+    match seen {
+        Ok(files) => format!("{} rule files", files.len()),
+        Err(problems) => format!("{} problems", problems.0.len()),
+    }
+}
+
+/// The rule folder over time: which reading of it is to be loaded.
+struct Folder {
+    /// The files of the set in force, in the order of their paths.
+    in_force: Vec<PathBuf>,
+    /// What was last loaded or refused.
+    judged: Reading,
+    /// The last reading, and how many before it were the same, itself included.
+    last: Reading,
+    alike: u32,
+}
+
+impl Folder {
+    fn new(in_force: Vec<RuleFile>) -> Self {
+        Self { in_force: paths(&in_force), judged: Ok(in_force.clone()), last: Ok(in_force), alike: 1 }
+    }
+
+    /// Whether a reading is to be loaded: it is another than the last that was, and has been the same for long enough.
+    fn has_news(&mut self, seen: &Reading) -> bool {
+        if *seen == self.last {
+            self.alike = self.alike.saturating_add(1);
+        } else {
+            self.last.clone_from(seen);
+            self.alike = 1;
+        }
+        let enough = if self.lacks_files(seen) { READINGS_OF_LESS } else { READINGS };
+        self.alike >= enough && *seen != self.judged
+    }
+
+    /// Whether a file of the set in force is not there.
+    fn lacks_files(&self, seen: &Reading) -> bool {
+        let Ok(seen) = seen else { return false };
+        // Both are in the order of their paths.
+        self.in_force.iter().any(|path| seen.binary_search_by(|file| file.path.cmp(path)).is_err())
+    }
+
+    /// It was loaded and is in force, or was refused.
+    fn judged(&mut self, seen: Reading, loaded: bool) {
+        if let Ok(files) = &seen
+            && loaded
+        {
+            self.in_force = paths(files);
+        }
+        self.judged = seen;
+    }
+}
+
+fn paths(files: &[RuleFile]) -> Vec<PathBuf> {
+    files.iter().map(|file| file.path.clone()).collect()
+}
+
+/// Puts what was read in force, if it can be loaded; says whether it could.
+fn apply(work: &Work, seen: &Reading) -> bool {
     let loaded = seen.as_ref().map_err(Clone::clone).and_then(|files| load(&work.config, work.today(), files));
     match loaded {
         Ok((set, warnings)) => {
@@ -63,6 +145,7 @@ fn apply(work: &Work, seen: &Reading) {
             work.rules.send_replace(Arc::new(set));
             work.decide.notify_one();
             work.wake_all_send();
+            true
         }
         Err(problems) => {
             let first = problems.0.first().map_or_else(|| "the folder can not be read".to_owned(), ToString::to_string);
@@ -71,6 +154,7 @@ fn apply(work: &Work, seen: &Reading) {
             }
             work.metrics.rules(work.rule_set().loaded(), true);
             work.board.rules(RulesState { error: Some(first) });
+            false
         }
     }
 }
@@ -83,4 +167,64 @@ pub fn load(config: &Config, today: Date, files: &[RuleFile]) -> Result<(RuleSet
     let tenants: Vec<TenantName> = config.tenants.iter().map(|tenant| tenant.name.clone()).collect();
     let context = LoadContext { tenants: Some(&tenants), today };
     RuleSet::load(files, &context).map(|loaded| (loaded.set, loaded.warnings))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reading(files: &[(&str, &str)]) -> Vec<RuleFile> {
+        files.iter().map(|(path, text)| RuleFile { path: path.into(), text: (*text).to_owned() }).collect()
+    }
+
+    /// Whether each of so many readings of the same files is news.
+    fn read(folder: &mut Folder, times: usize, files: &[(&str, &str)]) -> Vec<bool> {
+        (0..times).map(|_| folder.has_news(&Ok(reading(files)))).collect()
+    }
+
+    #[test]
+    fn a_change_counts_once_two_readings_agree() {
+        let mut folder = Folder::new(reading(&[("a", "old")]));
+        assert_eq!(read(&mut folder, 3, &[("a", "old")]), [false; 3]);
+        assert_eq!(read(&mut folder, 1, &[("a", "ha")]), [false]);
+        assert_eq!(read(&mut folder, 2, &[("a", "new")]), [false, true]);
+        folder.judged(Ok(reading(&[("a", "new")])), true);
+        assert_eq!(read(&mut folder, 3, &[("a", "new")]), [false; 3]);
+    }
+
+    #[test]
+    fn a_file_that_is_missing_for_some_readings_is_not_taken_for_deleted() {
+        let mut folder = Folder::new(reading(&[("a", "old"), ("b", "protect")]));
+        assert_eq!(read(&mut folder, 4, &[("a", "new")]), [false; 4]);
+        assert_eq!(read(&mut folder, 2, &[("a", "new"), ("b", "protect")]), [false, true]);
+    }
+
+    #[test]
+    fn a_file_that_stays_away_is_deleted() {
+        let mut folder = Folder::new(reading(&[("a", "old"), ("b", "protect")]));
+        let without = [("a", "old")];
+        assert_eq!(read(&mut folder, 5, &without), [false, false, false, false, true]);
+        folder.judged(Ok(reading(&without)), true);
+        assert_eq!(read(&mut folder, 2, &[("a", "new")]), [false, true]);
+    }
+
+    #[test]
+    fn what_is_refused_leaves_the_files_of_the_set_in_force_to_be_missed() {
+        let mut folder = Folder::new(reading(&[("a", "old"), ("b", "protect")]));
+        let bad = [("a", "bad"), ("b", "protect"), ("c", "bad")];
+        assert_eq!(read(&mut folder, 2, &bad), [false, true]);
+        folder.judged(Ok(reading(&bad)), false);
+        assert_eq!(read(&mut folder, 3, &bad), [false; 3]);
+        assert_eq!(read(&mut folder, 2, &[("a", "old"), ("b", "protect")]), [false, true]);
+        assert_eq!(read(&mut folder, 5, &[("a", "new"), ("c", "good")]), [false, false, false, false, true]);
+    }
+
+    #[test]
+    fn a_folder_that_can_not_be_read_is_said_after_two_readings() {
+        let mut folder = Folder::new(reading(&[("a", "old")]));
+        let gone = Err(Problems(Vec::new()));
+        assert_eq!([folder.has_news(&gone), folder.has_news(&gone)], [false, true]);
+        folder.judged(gone.clone(), false);
+        assert!(!folder.has_news(&gone));
+    }
 }

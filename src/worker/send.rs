@@ -9,6 +9,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::task::{JoinError, JoinSet};
 
+use crate::crash_point::crash_point;
 use crate::defender::{Outcome, Posted};
 use crate::guards::{GateFacts, GateVerdict, Want, gate};
 use crate::model::{Kind, Machine, MachineId, SourceName, State, TenantName};
@@ -104,7 +105,7 @@ async fn claim(
             tenant.sign_in.notify_one();
             return Err(crate::defender::ReadError::Auth(error).into());
         }
-        let claim = work.store.claim(name, kind, &work.config.limits, &judge, work.now()).await?;
+        let claim = work.store.claim(name, kind, &work.config.limits, &judge, work.moment()).await?;
         for (action_id, machine_id, verdict) in &claim.gated {
             tracing::warn!(tenant = %name, %action_id, %machine_id, ?verdict, "the gate did not let an action pass");
         }
@@ -207,13 +208,15 @@ async fn post(work: &Work, claimed: ClaimedAction) {
     if claimed.slot.refused {
         tenant.client.give_up_token();
     }
+    crash_point("send.claimed");
     let posted = tenant.client.post_action(claimed.kind, &claimed.machine_id, &claimed.comment).await;
-    let now = work.now();
+    crash_point("send.answered");
+    let moment = work.moment();
     let (settlement, trouble) = meaning(&claimed, &posted);
     let Some(settlement) = merged(work, tenant, &claimed, settlement).await else { return };
     let answered = answered(&posted);
     let state = loop {
-        match work.store.settle(&claimed, &settlement, answered, &trouble, now, draw()).await {
+        match work.store.settle(&claimed, &settlement, answered, &trouble, moment, draw()).await {
             Ok(state) => break state,
             // The outcome is known and must be kept: nothing else knows it.
             Err(error) => {
@@ -222,14 +225,15 @@ async fn post(work: &Work, claimed: ClaimedAction) {
             }
         }
     };
-    say(work, &claimed, &settlement, state, now);
+    crash_point("send.settled");
+    say(work, &claimed, &settlement, state, moment.wall);
     tenant.send.notify_one();
     tenant.look.notify_one();
     work.timers.notify_one();
     if matches!(posted.outcome, Outcome::NotSignedIn(_)) {
         tenant.sign_in.notify_one();
     }
-    if matches!(settlement, Settlement::Merged { .. }) {
+    if !matches!(settlement, Settlement::Accepted(_)) {
         work.decide.notify_one();
     }
 }

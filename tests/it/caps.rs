@@ -3,7 +3,7 @@
 use stanch::model::{Outcome, State};
 use stanch::simulator::Api;
 
-use crate::support::{RANSOMWARE, TestApp, machine, ransomware};
+use crate::support::{RANSOMWARE, TestApp, machine, machine_id, ransomware};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn beyond_the_cap_actions_are_held_and_an_approval_sends_one() {
@@ -32,6 +32,36 @@ async fn beyond_the_cap_actions_are_held_and_an_approval_sends_one() {
     assert_eq!(approved.state, State::Succeeded);
     assert!(approved.hold_reason.is_some(), "the reason stays");
     assert_eq!(app.simulator.ledger().of(Api::Restrict).count(), 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_humans_ask_for_and_approve_counts_and_is_not_held_and_what_ended_unsent_does_not_count() {
+    let app = TestApp::builder()
+        .set("GUARDS__BLAST_RADIUS", "{ devices: 2, per: 1h, fleet_percent: 100 }")
+        .start(|simulator| (1..=5).for_each(|device| drop(simulator.add_machine(machine(device)).unwrap())))
+        .await;
+    let (tenant, by, now) = (TestApp::tenant(), TestApp::operator(), TestApp::now);
+    app.until("the first inventory", async || app.store().inventory_at(&tenant).await.unwrap()).await;
+    app.store().pause(&by, "so that nothing is sent", now()).await.unwrap();
+    let decided = async |device: usize| {
+        let id = format!("alert-{device}");
+        app.simulator.add_alert(ransomware(&id, device)).unwrap();
+        app.decided(&id).await.decisions[0].clone()
+    };
+    assert_eq!(decided(1).await.outcome, Outcome::Acted);
+    let nobody = |_: Option<&stanch::model::Machine>| None;
+    let asked = app.store().restrict_device(&tenant, &machine_id(2), &by, "seen by eye", &nobody, now()).await.unwrap();
+    let third = decided(3).await;
+    assert!(third.reason.starts_with("blast_radius: 2 devices"), "the operator's counts: {third:?}");
+
+    app.store().cancel(asked, &by, "a mistake", now()).await.unwrap();
+    assert_eq!(decided(4).await.outcome, Outcome::Acted, "what ended unsent leaves room");
+    app.store().approve(third.action_id.unwrap(), &by, "seen by the analyst", now()).await.unwrap();
+    let fifth = decided(5).await;
+    assert!(fifth.reason.starts_with("blast_radius: 3 devices"), "the approved one counts, and is not held: {fifth:?}");
+    app.store().resume(&by, "go on", now()).await.unwrap();
+    app.work().wake_all_send();
+    app.until("three are restricted", async || (app.simulator.ledger().restricted.len() == 3).then_some(())).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,16 +8,18 @@ use std::process::Command;
 
 use stanch::clock::{Clock as _, SystemClock};
 use stanch::config;
+use stanch::crash_point::CRASH_POINTS;
 use stanch::metrics::Metrics;
 use stanch::model::view::{AlertState, QuotaView, SourceView};
 use stanch::model::{Kind, Lane, Outcome, RuleId, SourceName, State, TenantName};
 use stanch::store::Totals;
 
 /// The rooms that a room may know, itself aside. `ARCHITECTURE.md` says why each may.
-const DIRECTIONS: [(&str, &[&str]); 14] = [
+const DIRECTIONS: [(&str, &[&str]); 15] = [
     ("model", &[]),
     ("diagnostics", &[]),
     ("clock", &[]),
+    ("crash_point", &[]),
     ("config", &["model", "diagnostics"]),
     ("telemetry", &["config"]),
     ("intake", &["model"]),
@@ -155,6 +157,19 @@ fn only_the_clock_says_now_and_only_the_command_line_prints() {
         let prints = code.contains("allow(clippy::print_");
         assert!(!prints || path.starts_with("cli/"), "src/{path} prints");
     }
+}
+
+#[test]
+fn every_crash_point_is_one_place() {
+    let mut placed: Vec<String> = Vec::new();
+    for (_, code) in code() {
+        let names = code.split("crash_point(\"").skip(1).map(|rest| rest.split_once('"').unwrap().0.to_owned());
+        placed.extend(names);
+    }
+    let mut listed: Vec<String> = CRASH_POINTS.iter().map(|(name, _)| (*name).to_owned()).collect();
+    placed.sort();
+    listed.sort();
+    assert_eq!(placed, listed);
 }
 
 #[test]

@@ -7,16 +7,21 @@
 
 mod anew;
 mod caps;
+mod clocks;
 mod commands;
 mod corners;
 mod correlations;
 mod crash;
+#[cfg(debug_assertions)] // a release build has no crash points
+mod crash_points;
 mod explain;
 mod fields;
 mod fleet;
+mod guards;
 mod house;
 mod identity;
 mod indexes;
+mod order;
 mod reconcile;
 mod rehearsal;
 mod release;

@@ -8,12 +8,14 @@ use serde_json::{Map, Value, json};
 use stanch::config::{GuardsConfig, Limits};
 use stanch::guards::GateVerdict;
 use stanch::model::{
-    Alert, AlertId, AlertTime, Kind, Machine, MachineAction, MachineActionId, MachineId, RemoteStatus, SourceName,
-    TenantName,
+    Alert, AlertId, AlertTime, Kind, Machine, MachineAction, MachineActionId, MachineId, Outcome, RemoteStatus, RuleId,
+    SourceName, TenantName,
 };
 use stanch::rehearsal::{Fleet, Rehearsal, RehearsedAlert};
 use stanch::rules::{Event, LoadContext, RuleFile, RuleSet};
-use stanch::store::{Answered, Choice, DecidedPair, Deciding, Incoming, LaneTrouble, PassEnd, Settlement, Store};
+use stanch::store::{
+    Answered, Choice, DecidedPair, Deciding, Incoming, LaneTrouble, PassEnd, Settlement, Store, Undecided,
+};
 
 use crate::simulation::dice::Dice;
 
@@ -137,59 +139,87 @@ impl Real {
         self.send_all(to).await;
     }
 
-    async fn alert(&mut self, body: &Map<String, Value>, machine: &Machine, now: Timestamp) -> Vec<String> {
-        let last_update = AlertTime::parse(body["lastUpdateTime"].as_str().unwrap()).unwrap();
+    async fn alert(&mut self, body: &Map<String, Value>, devices: &[Subject<'_>], now: Timestamp) -> Vec<String> {
         let alert = Alert {
-            id: AlertId::new(body["id"].as_str().unwrap()).unwrap(),
-            last_update: Some(last_update),
-            machine_ids: vec![machine.id().clone()],
+            id: alert_id(body),
+            last_update: Some(last_update(body)),
+            machine_ids: devices.iter().map(|(id, _)| id.clone()).collect(),
             body: body.clone(),
         };
         self.store.accept(&tenant(), &source(), &[Incoming::Alert(alert)], None, now).await.unwrap();
         let mut told = Vec::new();
         for due in self.store.undecided(now, 10).await.unwrap() {
-            let (tenant, source) = (tenant(), source());
-            let event = Event::new(&due.body, Some(machine.record()), &tenant, &source, due.received_at);
-            self.rules.remember(&mut self.memory, &event);
-            let today = jiff::tz::TimeZone::UTC.to_datetime(now).date();
-            let evaluation = self.rules.evaluate(&event, &self.memory, today);
-            let protected = evaluation.protected_by.map(|protection| protection.reason);
-            let choices = evaluation.hits.into_iter().map(|hit| Choice {
-                rule_id: hit.rule.id.clone(),
-                rule_hash: hit.rule.hash.clone(),
-                level: hit.rule.level,
-                shadow: hit.rule.is_shadow(),
-                needs_approval: hit.rule.response.approval,
-                cooldown: hit.rule.response.cooldown.clone(),
-                limit: hit.rule.response.limit.as_ref().map(|limit| (limit.devices, limit.per.clone())),
-                expires_after: hit.rule.response.expires_after.clone(),
-                protected: protected.clone(),
-                comment: hit.rule.comment(&event).unwrap(),
-                matched: hit.matched,
-                note: None,
-            });
+            let pairs = devices.iter().map(|device| self.pair(&due, device, now)).collect();
             let deciding = Deciding {
                 seq: due.seq,
                 tenant: due.tenant.clone(),
                 alert_id: due.alert_id.clone(),
                 last_update: due.last_update,
-                status: None,
-                last_event: Some(AlertTime::parse(due.body["lastEventTime"].as_str().unwrap()).unwrap()),
+                status: due.body["status"].as_str().map(str::to_owned),
+                last_event: due.body["lastEventTime"].as_str().map(|time| AlertTime::parse(time).unwrap()),
                 received_at: due.received_at,
-                pairs: vec![DecidedPair {
-                    machine_id: machine.id().clone(),
-                    machine: Some(machine.clone()),
-                    choices: choices.collect(),
-                }],
+                pairs,
                 waiting: Vec::new(),
                 due_at: now,
             };
             let made = self.store.decide(&[deciding], self.rules.hash(), &guards(), now).await.unwrap();
-            told.extend(made.iter().map(|made| format!("{} {}: {}", made.rule_id, made.outcome.as_str(), made.reason)));
+            told.extend(made.iter().map(|made| line(&made.machine_id, &made.rule_id, made.outcome, &made.reason)));
         }
         self.send_all(now).await;
         told
     }
+
+    fn pair(&mut self, due: &Undecided, (id, machine): &Subject<'_>, now: Timestamp) -> DecidedPair {
+        let (tenant, source) = (tenant(), source());
+        let event = Event::new(&due.body, machine.map(Machine::record), &tenant, &source, due.received_at);
+        self.rules.remember(&mut self.memory, &event);
+        let today = jiff::tz::TimeZone::UTC.to_datetime(now).date();
+        let evaluation = self.rules.evaluate(&event, &self.memory, today);
+        let protected = evaluation.protected_by.map(|protection| protection.reason);
+        let choices = evaluation.hits.into_iter().map(|hit| Choice {
+            rule_id: hit.rule.id.clone(),
+            rule_hash: hit.rule.hash.clone(),
+            level: hit.rule.level,
+            shadow: hit.rule.is_shadow(),
+            needs_approval: hit.rule.response.approval,
+            cooldown: hit.rule.response.cooldown.clone(),
+            limit: hit.rule.response.limit.as_ref().map(|limit| (limit.devices, limit.per.clone())),
+            expires_after: hit.rule.response.expires_after.clone(),
+            protected: protected.clone(),
+            comment: hit.rule.comment(&event).unwrap(),
+            matched: hit.matched,
+            note: None,
+        });
+        DecidedPair { machine_id: id.clone(), machine: machine.cloned(), choices: choices.collect() }
+    }
+}
+
+/// A device of an alert, and its record, if there is one.
+type Subject<'a> = (MachineId, Option<&'a Machine>);
+
+fn line(machine: &MachineId, rule: &RuleId, outcome: Outcome, reason: &str) -> String {
+    format!("{}: {rule} {}: {reason}", &machine.as_str()[38..], outcome.as_str())
+}
+
+fn alert_id(body: &Map<String, Value>) -> AlertId {
+    AlertId::new(body["id"].as_str().unwrap()).unwrap()
+}
+
+fn last_update(body: &Map<String, Value>) -> AlertTime {
+    AlertTime::parse(body["lastUpdateTime"].as_str().unwrap()).unwrap()
+}
+
+/// An alert may come again, older, changed, or with something new in it.
+fn any_alert(dice: &mut Dice, step: i64, device: &MachineId, now: Timestamp) -> Map<String, Value> {
+    let ago = |seconds: i64| (now - SignedDuration::from_secs(seconds)).to_string();
+    let body = json!({
+        "id": format!("alert-{}", dice.between(0, step / 2 + 2)), "machineId": device.as_str(),
+        "category": dice.of(&["A", "B", "C", "D"]), "severity": dice.of(&["High", "Low"]),
+        "lastUpdateTime": ago(if dice.percent(15) { dice.between(0, 100_000) } else { 0 }),
+        "lastEventTime": if dice.percent(10) { Value::Null } else { ago(dice.between(0, 7_200)).into() },
+        "status": if dice.percent(4) { "Resolved" } else { "New" },
+    });
+    body.as_object().unwrap().clone()
 }
 
 #[tokio::test]
@@ -214,7 +244,8 @@ async fn the_same_alerts_come_to_the_same_in_memory_and_in_the_store() {
         let (mut now, mut log) = (begin, Vec::new());
         for step in 0..40 {
             let before = now;
-            now += SignedDuration::from_secs(dice.between(1, 1_500));
+            // Mostly a day's work, and now and then a night between.
+            now += SignedDuration::from_secs(if dice.percent(3) { 90_000 } else { dice.between(1, 1_500) });
             real.advance(before, now).await;
             rehearsal.advance(now);
             let which = usize::try_from(dice.between(0, i64::try_from(fleet).unwrap())).unwrap();
@@ -225,32 +256,34 @@ async fn the_same_alerts_come_to_the_same_in_memory_and_in_the_store() {
                 log.push(format!("{now} a human releases {which}"));
                 continue;
             }
-            // An alert may come again, changed, or with something new in it.
-            let id = format!("alert-{}", dice.between(0, step / 2 + 2));
-            let event_time = now - SignedDuration::from_secs(dice.between(0, 7_200));
-            let body = json!({
-                "id": id, "machineId": device.id().as_str(), "category": dice.of(&["A", "B", "C", "D"]),
-                "severity": dice.of(&["High", "Low"]), "lastUpdateTime": now.to_string(),
-                "lastEventTime": event_time.to_string(),
-            });
-            let body = body.as_object().unwrap();
-            let expected = real.alert(body, device, now).await;
-            let alert_id = AlertId::new(body["id"].as_str().unwrap()).unwrap();
+            if dice.percent(4) {
+                real.human(device.id(), Kind::Restrict, now).await;
+                rehearsal.restrict_by_human(&tenant(), device.id());
+                log.push(format!("{now} a human restricts {which}"));
+                continue;
+            }
+            let body = any_alert(&mut dice, step, device.id(), now);
+            let mut devices = vec![(device.id().clone(), Some(device).filter(|_| !dice.percent(5)))];
+            if dice.percent(20) {
+                let other = &machines[(which + 1) % fleet];
+                devices.push((other.id().clone(), Some(other)));
+            }
+            let expected = real.alert(&body, &devices, now).await;
             let alert = RehearsedAlert {
                 tenant: &tenant(),
                 source: &source(),
-                alert_id: &alert_id,
-                body,
-                last_update: AlertTime::from_timestamp(now),
+                alert_id: &alert_id(&body),
+                body: &body,
+                last_update: last_update(&body),
                 received_at: now,
             };
-            let rehearsed = rehearsal.alert(&alert, &[(device.id().clone(), Some(device))]);
-            outcomes.extend(rehearsed.iter().map(|rehearsed| rehearsed.outcome.as_str()));
+            let rehearsed = rehearsal.alert(&alert, &devices);
+            outcomes.extend(rehearsed.iter().map(|made| made.outcome.as_str()));
             let rehearsed: Vec<String> = rehearsed
                 .iter()
-                .map(|made| format!("{} {}: {}", made.rule_id, made.outcome.as_str(), made.reason))
+                .map(|made| line(&made.machine_id, &made.rule_id, made.outcome, &made.reason))
                 .collect();
-            log.push(format!("{now} {id} on {which}: {}", body["category"]));
+            log.push(format!("{now} {}", Value::Object(body)));
             log.extend(expected.iter().map(|line| format!("    {line}")));
             assert_eq!(rehearsed, expected, "seed {seed}\n{}", log.join("\n"));
         }

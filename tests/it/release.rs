@@ -1,7 +1,7 @@
 //! Releases: by expiry, by an operator, and by a human elsewhere.
 
 use stanch::model::{Kind, Outcome, State};
-use stanch::simulator::{Api, Status};
+use stanch::simulator::{Api, Fault, Status};
 
 use crate::support::{RANSOMWARE, TestApp, machine, machine_id, ransomware};
 
@@ -48,34 +48,43 @@ async fn a_release_before_the_restrict_is_sent_cancels_it() {
     assert_eq!(app.simulator.ledger().of(Api::Release).count(), 0);
 }
 
+/// Whether Microsoft carries a cancelled restrict out or not, the device is free in the end.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_release_of_a_submitted_restrict_waits_for_its_end() {
-    let app = TestApp::builder()
-        .start(|simulator| {
-            simulator.hold_progress(true);
-            simulator.add_machine(machine(1)).unwrap();
-            simulator.add_alert(ransomware("alert", 1)).unwrap();
+async fn a_release_of_a_submitted_restrict_cancels_it_at_microsoft_and_goes_after_it() {
+    for too_late in [false, true] {
+        let app = TestApp::builder()
+            .start(|simulator| {
+                simulator.hold_progress(true);
+                simulator.add_machine(machine(1)).unwrap();
+                simulator.add_alert(ransomware("alert", 1)).unwrap();
+                if too_late {
+                    simulator.next_fault(Api::Cancel, Fault::CancelTooLate);
+                }
+            })
+            .await;
+        let restrict = app.action_in(State::Submitted).await;
+        let (tenant, by) = (TestApp::tenant(), TestApp::operator());
+        let id =
+            app.store().release_device(&tenant, &machine_id(1), &by, "a false alarm", TestApp::now()).await.unwrap();
+        app.work().wake_all_send();
+        app.until("the release is sent", async || {
+            let release = app.store().action(id).await.unwrap()?;
+            (release.state == State::Submitted).then_some(())
         })
         .await;
-    app.action_in(State::Submitted).await;
-    let (tenant, by) = (TestApp::tenant(), TestApp::operator());
-    let id = app.store().release_device(&tenant, &machine_id(1), &by, "a false alarm", TestApp::now()).await.unwrap();
-    app.work().wake_all_send();
-    let looks = app.simulator.ledger().of(Api::MachineActions).count();
-    app.until("some looks", async || {
-        (app.simulator.ledger().of(Api::MachineActions).count() > looks + 3).then_some(())
-    })
-    .await;
-    assert_eq!(app.store().action(id).await.unwrap().unwrap().state, State::Queued);
-    assert_eq!(app.simulator.ledger().of(Api::Release).count(), 0);
-
-    app.simulator.hold_progress(false);
-    app.until("the release has succeeded", async || {
-        let release = app.store().action(id).await.unwrap()?;
-        (release.state == State::Succeeded).then_some(())
-    })
-    .await;
-    assert!(app.simulator.ledger().restricted.is_empty());
+        app.simulator.hold_progress(false);
+        app.until("the release has succeeded", async || {
+            let release = app.store().action(id).await.unwrap()?;
+            (release.state == State::Succeeded).then_some(())
+        })
+        .await;
+        let calls: Vec<Api> = app.simulator.ledger().calls.iter().map(|call| call.api).collect();
+        let first = |api: Api| calls.iter().position(|call| *call == api).unwrap();
+        assert!(first(Api::Cancel) < first(Api::Release), "{calls:?}");
+        assert_eq!(calls.iter().filter(|call| **call == Api::Cancel).count(), 1);
+        assert_eq!(app.store().action(restrict.id).await.unwrap().unwrap().state, State::Cancelled);
+        assert!(app.simulator.ledger().restricted.is_empty());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

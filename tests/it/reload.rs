@@ -4,10 +4,12 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use serde_json::Value;
 use stanch::model::Outcome;
+use stanch::rules::RuleSet;
 
 use crate::support::binary::{Process, output, wait_for_socket};
 use crate::support::{RANSOMWARE, TestApp, alert, machine};
@@ -95,6 +97,52 @@ async fn a_file_that_is_moved_away_and_written_anew_is_never_missed_from_the_set
     decides(&app, "Exploit", 0, &changed()).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_is_replaced_is_in_force_as_a_whole() {
+    let app = with_rules(&[RANSOMWARE]).await;
+    let before = hash(&app);
+    fs::create_dir(app.path("next")).unwrap();
+    fs::write(app.path("next/0.yml"), changed()).unwrap();
+    fs::write(app.path("next/1.yml"), other()).unwrap();
+    fs::rename(app.path("rules"), app.path("last")).unwrap();
+    fs::rename(app.path("next"), app.path("rules")).unwrap();
+    another_set(&app, &before).await;
+    assert_eq!(app.work().rule_set().loaded(), 2);
+    decides(&app, "Exploit", 0, &changed()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_is_not_there_leaves_the_last_good_set_in_force() {
+    let app = with_rules(&[RANSOMWARE]).await;
+    let before = hash(&app);
+    fs::rename(app.path("rules"), app.path("away")).unwrap();
+    let error = stale(&app, &before).await;
+    assert!(error.contains("can not be read"), "{error}");
+    decides(&app, "Ransomware", 0, RANSOMWARE).await;
+    fs::write(app.path("away/1.yml"), other()).unwrap();
+    fs::rename(app.path("away"), app.path("rules")).unwrap();
+    another_set(&app, &before).await;
+}
+
+#[test]
+fn a_file_that_goes_away_while_it_is_read_is_no_problem() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("a.yml"), RANSOMWARE).unwrap();
+    let (stop, comes_and_goes) = (AtomicBool::new(false), dir.path().join("b.yml"));
+    let refused = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                fs::write(&comes_and_goes, other()).unwrap();
+                fs::remove_file(&comes_and_goes).unwrap();
+            }
+        });
+        let refused = (0..2_000).find_map(|_| RuleSet::read(dir.path()).err());
+        stop.store(true, Ordering::Relaxed);
+        refused
+    });
+    assert!(refused.is_none(), "{refused:?}");
+}
+
 /// As Kubernetes does: the files are links through `..data`, which is swapped for another folder.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_config_map_that_is_swapped_is_in_force_as_a_whole() {
@@ -138,11 +186,17 @@ fn config_map(rules: &Path, folder: &str, files: &[(&str, &str)]) {
 async fn a_half_written_file_changes_nothing_until_it_is_whole() {
     let app = with_rules(&[RANSOMWARE]).await;
     let before = hash(&app);
+    fs::write(app.path("rules/0.yml"), "").unwrap();
+    let error = stale(&app, &before).await;
+    assert!(error.contains("0.yml:1:1: the file is empty"), "{error}");
+
     let whole = changed();
     let half = whole.split_at(whole.find("Exploit").unwrap()).0.replace("category: ", "category: 'Ex");
     fs::write(app.path("rules/0.yml"), half).unwrap();
-    let error = stale(&app, &before).await;
-    assert!(error.contains("0.yml:"), "{error}");
+    app.until("the half is refused", async || {
+        app.work().board.rules_state().error.filter(|error| error.contains("0.yml:") && !error.contains("empty"))
+    })
+    .await;
     decides(&app, "Ransomware", 0, RANSOMWARE).await;
 
     fs::write(app.path("rules/0.yml"), &whole).unwrap();

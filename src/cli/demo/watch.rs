@@ -98,7 +98,7 @@ impl<'a> Watch<'a> {
     async fn print(&self, screen: &mut Screen<'_>, sight: &Sight, live: bool) -> anyhow::Result<()> {
         let tenant = self.work.tenants.keys().next();
         let quota = match tenant {
-            Some(tenant) => self.work.store.quota(tenant, &self.work.config.limits, self.work.now()).await?,
+            Some(tenant) => self.work.store.quota(tenant, &self.work.config.limits, self.work.moment()).await?,
             None => Vec::new(),
         };
         let restrict = quota.iter().find(|window| window.lane == crate::model::Lane::Restrict);

@@ -46,3 +46,28 @@ impl<'a> Progress<'a> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is written for so much of the work, a second after it began.
+    fn written(terminal_width: Option<u16>) -> String {
+        let mut out = Vec::new();
+        let mut progress = Progress::new(Screen::new(&mut out, false, terminal_width));
+        progress.begun = progress.begun.checked_sub(Duration::from_secs(1)).unwrap();
+        progress.show(25_000, 0.25).unwrap();
+        // However slow this machine is, that was just now.
+        progress.shown = progress.shown.and_then(|shown| shown.checked_add(Duration::from_secs(3_600)));
+        progress.show(25_001, 0.25).unwrap();
+        progress.end().unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_terminal_sees_one_line_that_goes_away_and_nobody_else_anything() {
+        let line = "\r\u{1b}[2K######..................  25%  25000 alerts";
+        assert_eq!(written(Some(80)), format!("{line}\r\u{1b}[2K"));
+        assert_eq!(written(None), "");
+    }
+}

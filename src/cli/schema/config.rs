@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use super::{described, duration, flag, text, words};
 use crate::config::Reference;
 use crate::model::Span;
+use crate::model::vocabulary::sent_fields;
 
 /// Keys whose value is one of a few words. A test holds that the loader knows just these.
 pub(super) const WORDS: &[(&str, &[&str])] = &[
@@ -38,9 +39,23 @@ pub(super) fn schema() -> Value {
     schema
 }
 
+/// Fields of an alert, and JSON pointers.
+fn field_map() -> Value {
+    let fields: Vec<&str> = sent_fields().collect();
+    json!({
+        "type": "object",
+        "propertyNames": { "enum": fields },
+        "additionalProperties": { "type": "string", "pattern": "^/" },
+        "required": ["id"],
+    })
+}
+
 fn value_at(reference: &Reference, path: &str, example: &Value) -> Value {
     if let Some((_, known)) = WORDS.iter().find(|(key, _)| *key == path) {
         return words(known);
+    }
+    if path == "sources[].map" {
+        return field_map();
     }
     match example {
         Value::Object(members) if members.is_empty() => json!({ "type": "object" }),

@@ -110,3 +110,36 @@ fn one_rule_alone_can_be_tested() {
     let ran = run_with(&format!("test {words}"), None, &|_| None);
     assert_eq!((ran.out.as_str(), ran.code()), ("3 passed, 0 failed, 0 selections not reached\n", 0));
 }
+
+#[test]
+fn no_tests_at_all_is_not_taken_for_success_in_silence() {
+    let without = RULE.split("tests:").next().unwrap();
+    let ran = run(without, "{}");
+    insta::assert_snapshot!(ran.out, @r#"
+    untested: the rule contain has no tests
+    0 passed, 0 failed, 0 selections not reached
+    "#);
+    assert_eq!((ran.err.as_str(), ran.code()), ("no test was run: the rules have none\n", 0));
+    let ran = run(&without.replace("response: { action: restrict }", ""), "{} --json");
+    assert_eq!((ran.err.as_str(), ran.code()), ("no test was run: there is no rule with a response\n", 0));
+}
+
+#[test]
+fn a_test_without_a_machine_is_told_what_it_lacks() {
+    let ran = run(&RULE.replace("    machine: { osPlatform: Windows11 }\n", ""), "{}");
+    insta::assert_snapshot!(ran.out, @r#"
+    {}/contain.yml:11: failed: Contain ransomware: ransomware restricts
+        expected  acted
+        got       held
+        because   machine_unknown: no machine record within 10m (guards.machine_timeout)
+        help      the alert has no machine record: give the test one, as machine: { osPlatform: Windows11 }
+    unreached: {}/contain.yml: no test of the rule contain reaches the selection "malware"
+    0 passed, 1 failed, 1 selection not reached
+    "#);
+    assert_eq!(ran.code(), 1);
+
+    // A record would not make a rule match that looks at the alert only.
+    let without = RULE.replace("    machine: { osPlatform: Windows11 }\n", "").replace("expect: acted", "expect: held");
+    let ran = run(&without.replace("alert: { category: Ransomware }", "alert: { category: Phishing }"), "{}");
+    assert!(ran.out.contains("    expected  held\n    got       none\n") && !ran.out.contains("help"), "{}", ran.out);
+}

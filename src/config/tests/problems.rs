@@ -209,6 +209,49 @@ fn what_is_not_built_yet_is_refused_and_not_called_unknown() {
     );
 }
 
+/// `LEAST` with a webhook that has `more`.
+fn webhook_with(more: &str) -> String {
+    LEAST.replace(
+        "sources: [{ type: defender }]",
+        &format!("sources: [{{ type: webhook, tenant: contoso, auth: {{ bearer_file: secret }}, {more} }}]"),
+    )
+}
+
+#[test]
+fn the_map_of_a_webhook_names_fields_of_an_alert_and_where_they_stand() {
+    let cases = [
+        ("format: map", "sources[0].map: is needed and missing"),
+        ("map: { id: /a }", "sources[0].map: is for the format map only (write format: map, or remove it)"),
+        (
+            "format: map, map: { title: /a }",
+            "sources[0].map: has no id (write where the id of an alert stands, as id: /alertId)",
+        ),
+        (
+            "format: map, map: { id: /a, severty: /b }",
+            "sources[0].map.severty: is no field of an alert of MDE (did you mean severity?)",
+        ),
+        (
+            "format: map, map: { id: /a, machine: /b }",
+            "sources[0].map.machine: is no field of an alert of MDE (did you mean machineId?)",
+        ),
+        (
+            "format: map, map: { id: a.b }",
+            "sources[0].map.id: \"a.b\" is no JSON pointer (write the path with a slash before each step, as /host/id)",
+        ),
+        (
+            "format: map, map: { id: /a~2 }",
+            "sources[0].map.id: \"/a~2\" is no JSON pointer (write the path with a slash before each step, as /host/id)",
+        ),
+    ];
+    for (more, message) in cases {
+        let problems = Scratch::new().problems(&webhook_with(more), &[]);
+        assert!(problems.lines().any(|line| line.ends_with(message)), "{more}: {problems}");
+    }
+    let good = webhook_with("format: map, map: { id: /a, machineId: /b~1c/0, evidence: /d }");
+    let problems = Scratch::new().load(&good, &[("STANCH_SERVER__LISTEN", "127.0.0.1:0")]);
+    assert!(problems.is_ok(), "{:?}", problems.err());
+}
+
 #[test]
 fn only_the_public_cloud_has_regions() {
     let mistakes = [("STANCH_TENANTS__0__CLOUD", "gcc_high"), ("STANCH_TENANTS__0__REGION", "eu")];
@@ -328,10 +371,7 @@ fn a_webhook_needs_a_tenant_an_address_and_one_way_to_prove_who_it_is() {
             "stanch.yaml:5:5: sources[1].name: a second source webhook (names are unique, and a source without one is \
              called by its type)",
             "stanch.yaml:5:39: sources[1].every: is a key of defender sources only (remove it)",
-            "stanch.yaml:5:50: sources[1].format: formats other than mde are not built yet (write mde, or remove it)",
             "stanch.yaml:5:65: sources[1].auth: needs bearer_file or hmac_file",
-            "stanch.yaml:6:48: sources[2].format: formats other than mde are not built yet (write mde, or remove it)",
-            "stanch.yaml:6:61: sources[2].map: not built yet (remove it)",
             "stanch.yaml:6:87: sources[2].auth.bearer: a secret is never written here (put it into a file and name that \
              with bearer_file or hmac_file)",
             "stanch.yaml:7:23: sources[3].format: is a key of webhook sources only (remove it)",

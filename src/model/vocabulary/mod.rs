@@ -101,6 +101,11 @@ impl Field {
 /// Everything that a rule can read at the top of an event: the fields of the alert, and what is added.
 pub const EVENT: &[Field] = alert::EVENT;
 
+/// The names of the fields that the sender of an alert fills: all but what stanch adds.
+pub fn sent_fields() -> impl Iterator<Item = &'static str> {
+    EVENT.iter().map(|field| field.name).filter(|name| !matches!(*name, "machine" | "stanch" | "original"))
+}
+
 /// What stanch adds of its own.
 pub const STANCH: &[Field] = &[
     Field::text("tenant", "The name that the configuration gives to the alert's tenant."),

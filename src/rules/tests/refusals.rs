@@ -302,6 +302,29 @@ fn tests_are_read_strictly() {
         r#"8:41: unknown key of a test "machin" (did you mean "machine"?)"#,
     );
     check(&with_response("  action: restrict\ntests: 1"), "7:1: tests must be a list, not 1");
+    let of_one = |more: &str| tests(&format!("{{ name: a, alert: {{}}, expect: none, {more} }}"));
+    check(&of_one("restricted: yes"), r#"8:41: unknown restricted "yes" (known: human, stanch)"#);
+    check(&of_one("restricted: humn"), r#"8:41: unknown restricted "humn" (did you mean "human"?)"#);
+    check(&of_one("now: noon"), r#"8:41: now must be a time, not "noon" (as 2026-11-24T03:00:00Z)"#);
+    check(&of_one("fleet: many"), r#"8:41: fleet must be a whole number, not "many""#);
+    check(&of_one("alerts: [{ alert: {} }]"), "8:16: a test has 'alert' or 'alerts', not both");
+}
+
+#[test]
+fn the_alerts_of_a_test_are_read_strictly() {
+    let alerts = |alerts: &str| {
+        with_response(&format!("  action: restrict\ntests:\n  - {{ name: a, expect: none, alerts: {alerts} }}"))
+    };
+    rules(&alerts("[{ alert: {} }, { after: 0s, device: b, machine: {}, alert: {} }]"));
+    check(&alerts("[]"), "8:30: alerts must be a list of 1 to 200 alerts");
+    check(&alerts("[{ after: 5m }]"), "8:39: it lacks 'alert' (- { after: 5m, alert: { severity: High } })");
+    check(
+        &alerts("[{ alert: {}, afer: 5m }]"),
+        r#"8:52: unknown key of an alert of a test "afer" (did you mean "after"?)"#,
+    );
+    check(&alerts("[{ alert: {}, reason: x }, { alert: {} }]"), "8:52: a reason stands beside 'expect'");
+    let none = with_response("  action: restrict\ntests:\n  - { name: a, alerts: [{ alert: {} }] }");
+    check(&none, "8:5: the test lacks 'expect' (an outcome, as acted, or none)");
 }
 
 #[test]

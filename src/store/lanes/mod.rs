@@ -1,11 +1,9 @@
 //! Quota slots and pauses of a lane, kept so that they survive a restart.
 //!
 //! The windows themselves are [`crate::quota`]; here are the calls that still count, and what answers do
-//! to a lane.
+//! to a lane. Every time here is on the steady timeline (see [`Moment`]).
 
 mod state;
-
-use std::time::Duration;
 
 use jiff::Timestamp;
 use sqlx::{Row, SqliteConnection};
@@ -14,15 +12,12 @@ use super::row::{millis, time_opt};
 use super::{Result, Store};
 use crate::config::Limits;
 use crate::model::view::QuotaView;
-use crate::model::{Lane, TenantName};
+use crate::model::{Lane, Moment, TenantName};
 use crate::quota::{self, Slot};
 
 use state::LaneState;
 pub use state::LaneTrouble;
 pub(super) use state::{drawn_wait, later};
-
-/// No lane is blocked for longer: a time beyond it was written while the clock was wrong.
-const LONGEST_BLOCK: Duration = Duration::from_secs(25 * 3_600);
 
 /// A slot that one call took.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,7 +39,7 @@ pub struct CallSlot {
 pub enum Took {
     /// It was.
     Slot(CallSlot),
-    /// It was not, and the earliest moment at which one may be.
+    /// It was not, and the earliest moment at which one may be, on the steady timeline.
     Wait(Timestamp),
 }
 
@@ -64,7 +59,14 @@ impl Store {
     ///
     /// # Errors
     /// [`super::StoreError`].
-    pub async fn take_slot(&self, tenant: &TenantName, lane: Lane, limits: &Limits, now: Timestamp) -> Result<Took> {
+    pub async fn take_slot(
+        &self,
+        tenant: &TenantName,
+        lane: Lane,
+        limits: &Limits,
+        now: impl Into<Moment> + Send,
+    ) -> Result<Took> {
+        let now = now.into().steady;
         let mut tx = self.begin().await?;
         let took = take(&mut tx, tenant, lane, limits, true, now).await?;
         tx.commit().await?;
@@ -81,20 +83,28 @@ impl Store {
         slot: &CallSlot,
         answered: Answered,
         trouble: &LaneTrouble,
-        now: Timestamp,
+        now: impl Into<Moment> + Send,
         draw: f64,
     ) -> Result<()> {
+        let now = now.into().steady;
         let mut tx = self.begin().await?;
         answer(&mut tx, slot, answered, trouble, now, draw).await?;
         tx.commit().await?;
         Ok(())
     }
 
-    /// What is left of every window of every lane.
+    /// What is left of every window of every lane. Pauses are given by the clock.
     ///
     /// # Errors
     /// [`super::StoreError`].
-    pub async fn quota(&self, tenant: &TenantName, limits: &Limits, now: Timestamp) -> Result<Vec<QuotaView>> {
+    pub async fn quota(
+        &self,
+        tenant: &TenantName,
+        limits: &Limits,
+        now: impl Into<Moment> + Send,
+    ) -> Result<Vec<QuotaView>> {
+        let moment: Moment = now.into();
+        let now = moment.steady;
         let mut views = Vec::new();
         let mut reader = self.reader.acquire().await?;
         for lane in Lane::ALL {
@@ -107,7 +117,10 @@ impl Store {
                     window: window.per.to_string(),
                     calls: window.calls,
                     remaining: quota::remaining(now, window, &held),
-                    paused_until: state.paused_until.filter(|&until| until > now),
+                    paused_until: state
+                        .paused_until
+                        .filter(|&until| until > now)
+                        .map(|until| moment.by_the_clock(until)),
                     reason: state.reason.clone().filter(|_| state.paused_until.is_some_and(|until| until > now)),
                 });
             }
@@ -126,9 +139,7 @@ pub(super) async fn take(
     now: Timestamp,
 ) -> Result<Took> {
     let mut state = read_state(tx, tenant, lane).await?;
-    let longest = later(now, LONGEST_BLOCK);
-    let blocked = [state.paused_until, state.probe_until];
-    let blocked = blocked.into_iter().flatten().filter(|&until| until > now && until <= longest).max();
+    let blocked = [state.paused_until, state.probe_until].into_iter().flatten().filter(|&until| until > now).max();
     if let Some(until) = blocked {
         return Ok(Took::Wait(until));
     }
@@ -204,14 +215,11 @@ async fn held_from(
 ) -> Result<Vec<i64>> {
     let longest = limits.windows(lane).iter().map(|window| window.per.millis()).max().unwrap_or(0);
     Ok(sqlx::query_scalar(
-        "SELECT held_from FROM calls WHERE tenant = ?1 AND lane = ?2 AND held_from > ?3 AND held_from <= ?4
-         ORDER BY held_from",
+        "SELECT held_from FROM calls WHERE tenant = ?1 AND lane = ?2 AND held_from > ?3 ORDER BY held_from",
     )
     .bind(tenant.as_str())
     .bind(lane.as_str())
     .bind(millis(now).saturating_sub(longest))
-    // Later than that no call of this time can be: the clock was wrong then, and is not any more.
-    .bind(millis(later(now, limits.request_timeout.duration())) + 1)
     .fetch_all(tx)
     .await?)
 }
@@ -221,7 +229,8 @@ impl Store {
     ///
     /// # Errors
     /// [`super::StoreError`].
-    pub async fn forget_calls(&self, limits: &Limits, now: Timestamp) -> Result<()> {
+    pub async fn forget_calls(&self, limits: &Limits, now: impl Into<Moment> + Send) -> Result<()> {
+        let now = now.into().steady;
         let longest = Lane::ALL
             .into_iter()
             .flat_map(|lane| limits.windows(lane))

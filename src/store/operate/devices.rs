@@ -10,7 +10,7 @@ use super::{Bulk, OperateError, stored};
 use crate::guards::{OpenRelease, why_ineligible};
 use crate::model::action::tagged_comment;
 use crate::model::{ActionId, By, Event, Kind, Level, Machine, MachineId, State, TenantName};
-use crate::store::apply::override_device;
+use crate::store::apply::overridden_now;
 use crate::store::decide::FIRST_RANK;
 use crate::store::devices::{request_machine, stored_machine};
 use crate::store::facts::{DeviceFacts, device_facts, restricting_action};
@@ -197,7 +197,7 @@ pub(super) async fn release(
     now: Timestamp,
 ) -> Result<ActionId, OperateError> {
     let device = device_facts(tx, tenant, machine).await?;
-    override_device(tx, tenant, machine, now, "an operator released the device").await?;
+    overridden_now(tx, tenant, machine, now, "an operator released the device").await?;
     let mut undoes = None;
     if let Some(open) = device.open_restrict {
         let restrict = stored(tx, open.id).await?;

@@ -6,7 +6,7 @@ use sqlx::SqliteConnection;
 use super::{Bulk, OperateError, Stored, stored};
 use crate::model::{ActionId, By, Event, HoldKind, Kind, State, TenantName};
 use crate::store::Store;
-use crate::store::apply::override_device;
+use crate::store::apply::overridden_now;
 use crate::store::devices::stored_machine;
 use crate::store::row::{action_id, millis};
 
@@ -100,11 +100,16 @@ pub(super) async fn approve(
         return Err(action.refuse("approved", "there is still no machine record of its device"));
     }
     action.change(tx, Event::Wanted, by, why, now).await?;
-    sqlx::query("UPDATE actions SET by_human = 1, decided_at = ?2, due_at = ?2 WHERE id = ?1")
-        .bind(action.id.to_string())
-        .bind(millis(now))
-        .execute(tx)
-        .await?;
+    // After every override that there was, even if the clock was set back since.
+    sqlx::query(
+        "UPDATE actions AS a SET by_human = 1, due_at = ?2, decided_at = MAX(?2, COALESCE(
+             (SELECT override_at + 1 FROM devices d WHERE d.tenant = a.tenant AND d.machine_id = a.machine_id), 0))
+         WHERE id = ?1",
+    )
+    .bind(action.id.to_string())
+    .bind(millis(now))
+    .execute(tx)
+    .await?;
     Ok(())
 }
 
@@ -120,7 +125,7 @@ async fn reject(
     }
     action.change(tx, Event::Unwanted, by, why, now).await?;
     if action.kind == Kind::Restrict {
-        override_device(tx, &action.tenant, &action.machine_id, now, "an operator rejected a restrict").await?;
+        overridden_now(tx, &action.tenant, &action.machine_id, now, "an operator rejected a restrict").await?;
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use super::devices::{already, release};
 use super::{OperateError, stored};
 use crate::model::{ActionId, By, Event, Kind, State};
 use crate::store::Store;
-use crate::store::apply::override_device;
+use crate::store::apply::overridden_now;
 use crate::store::facts::device_facts;
 use crate::store::release::NewAction;
 use crate::store::row::{millis, parsed_opt};
@@ -43,7 +43,7 @@ impl Store {
         match action.kind {
             Kind::Restrict => {
                 let what = "an operator cancelled a restrict";
-                override_device(&mut tx, &action.tenant, &action.machine_id, now, what).await?;
+                overridden_now(&mut tx, &action.tenant, &action.machine_id, now, what).await?;
             }
             // Whoever cancels a release wants the restriction to stay: it has no expiry any more.
             Kind::Release => {

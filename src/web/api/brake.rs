@@ -7,6 +7,7 @@ use axum::extract::State;
 
 use super::ask::Why;
 use super::{Problem, Web};
+use crate::crash_point::crash_point;
 use crate::model::view::StatusView;
 use crate::web::peer::Person;
 use crate::web::status as screen;
@@ -19,12 +20,14 @@ pub(super) async fn status(State(web): State<Arc<Web>>) -> Answer {
 
 pub(super) async fn pause(State(web): State<Arc<Web>>, Person(by): Person, Why(why): Why) -> Answer {
     web.work.store.pause(&by, &why, web.work.now()).await?;
+    crash_point("brake.put_on");
     tracing::warn!(%by, why, "paused: nothing is sent until somebody resumes");
     status(State(web)).await
 }
 
 pub(super) async fn resume(State(web): State<Arc<Web>>, Person(by): Person, Why(why): Why) -> Answer {
     web.work.store.resume(&by, &why, web.work.now()).await?;
+    crash_point("brake.taken_off");
     tracing::warn!(%by, why, "resumed: what is queued is sent");
     web.work.wake_all_send();
     web.work.timers.notify_one();

@@ -20,6 +20,7 @@ use axum::{Json, Router};
 
 use super::Web;
 use super::problem::Problem;
+use crate::crash_point::crash_point;
 use crate::model::view::ActionView;
 use crate::model::{ActionId, TenantName};
 use crate::worker::Work;
@@ -62,6 +63,7 @@ async fn action(work: &Work, id: ActionId) -> Result<ActionView, Problem> {
 
 /// The action that a change was about, once what it concerns is awake.
 async fn changed(work: &Work, id: ActionId) -> Result<ActionView, Problem> {
+    crash_point("api.changed");
     let action = action(work, id).await?;
     wake(work, &action.tenant);
     Ok(action)

@@ -8,7 +8,8 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::Problem;
-use crate::intake::parse_mde;
+use crate::config::WebhookFormat;
+use crate::intake::{parse_graph, parse_map, parse_mde};
 use crate::model::alert::Malformed;
 use crate::model::{Alert, AlertId};
 use crate::store::Incoming;
@@ -55,10 +56,10 @@ pub(super) fn rows(body: &[u8]) -> Result<Vec<&RawValue>, Problem> {
 }
 
 /// Says of each row what it is.
-pub(super) fn judge(rows: &[&RawValue]) -> Judged {
+pub(super) fn judge(rows: &[&RawValue], format: &WebhookFormat) -> Judged {
     let mut judged = Judged { rows: rows.len(), ..Judged::default() };
     for (index, row) in rows.iter().enumerate() {
-        match alert(row) {
+        match alert(row, format) {
             Ok(alert) => {
                 judged.ids.push(alert.id.clone());
                 judged.incoming.push(Incoming::Alert(alert));
@@ -73,10 +74,12 @@ pub(super) fn judge(rows: &[&RawValue]) -> Judged {
     judged
 }
 
-fn alert(row: &RawValue) -> Result<Alert, Malformed> {
-    match serde_json::from_str(row.get()) {
-        Ok(row) => parse_mde(row),
-        Err(error) => Err(unreadable(row, &error)),
+fn alert(row: &RawValue, format: &WebhookFormat) -> Result<Alert, Malformed> {
+    match (serde_json::from_str(row.get()), format) {
+        (Ok(row), WebhookFormat::Mde) => parse_mde(row),
+        (Ok(row), WebhookFormat::Graph) => parse_graph(row),
+        (Ok(row), WebhookFormat::Map(map)) => parse_map(row, map),
+        (Err(error), _) => Err(unreadable(row, &error)),
     }
 }
 
@@ -99,7 +102,7 @@ mod tests {
     use super::*;
 
     fn judged(body: &str) -> Judged {
-        judge(&rows(body.as_bytes()).unwrap())
+        judge(&rows(body.as_bytes()).unwrap(), &WebhookFormat::Mde)
     }
 
     #[test]

@@ -27,6 +27,7 @@ use super::Web;
 use super::body::{Unread, announced_length, drain, read};
 use super::problem::Problem;
 use crate::config::{Source, WebhookSource};
+use crate::crash_point::crash_point;
 use crate::model::AlertId;
 use crate::store::Accepted;
 use crate::worker::Work;
@@ -179,8 +180,9 @@ fn unread(why: Unread) -> Problem {
 async fn store(web: &Web, source: &WebhookSource, rows: &[&RawValue]) -> Result<Judged, Problem> {
     let work = &web.work;
     let _place = place(web, rows.len() as u64).await?;
-    let judged = batch::judge(rows);
+    let judged = batch::judge(rows, &source.format);
     let accepted = commit(work, source, &judged).await?;
+    crash_point("hook.stored");
     count(work, source, &judged, &accepted);
     if accepted.new > 0 {
         work.decide.notify_one();

@@ -24,7 +24,12 @@ fn alert(id: &str) -> Value {
 
 /// Sends to the webhook that takes a bearer token.
 async fn send(daemon: &TestDaemon, body: impl ToString) -> Answer {
-    daemon.send("/hooks/sentinel", &[("authorization", &format!("Bearer {BEARER}"))], body.to_string()).await
+    send_to(daemon, "sentinel", body).await
+}
+
+async fn send_to(daemon: &TestDaemon, hook: &str, body: impl ToString) -> Answer {
+    let bearer = format!("Bearer {BEARER}");
+    daemon.send(&format!("/hooks/{hook}"), &[("authorization", &bearer)], body.to_string()).await
 }
 
 /// The header for a body that was signed so many seconds after the start.
@@ -370,4 +375,31 @@ async fn a_webhook_is_of_its_own_tenant() {
     assert_eq!((&shown["tenant"], &shown["source"]), (&json!("fabrikam"), &json!("sentinel")));
     let undecided = daemon.work.store.undecided(daemon.work.now(), 10).await.unwrap();
     assert_eq!(undecided[0].tenant, TenantName::new("fabrikam").unwrap());
+}
+
+#[tokio::test]
+async fn alerts_in_other_forms_are_stored_in_mdes_for_each_of_their_devices() {
+    let daemon = TestDaemon::start().await;
+    let device = |id| json!({"@odata.type": "#microsoft.graph.security.deviceEvidence", "mdeDeviceId": id});
+    let graph = json!({"id": "g-1", "severity": "high", "evidence": [device(DEVICE), device(OTHER_DEVICE)]});
+    let any = json!([
+        {"alert": {"no": 17, "name": "Ransomware"}, "hosts": [DEVICE, OTHER_DEVICE]},
+        {"alert": {"no": 18}, "hosts": ["pc-1"]},
+        {"alert": {}},
+    ]);
+    let answer = send_to(&daemon, "graph", graph).await;
+    assert_eq!((answer.status, &answer.body), (202, &json!({"ids": ["g-1"]})));
+    let answer = send_to(&daemon, "any", any).await;
+    answer.problem(400);
+    assert_eq!(answer.body["ids"], json!(["17"]));
+    let told: Vec<(&Value, &Value)> =
+        answer.body["errors"].as_array().unwrap().iter().map(|error| (&error["index"], &error["id"])).collect();
+    assert_eq!(told, [(&json!(1), &json!("18")), (&json!(2), &Value::Null)]);
+
+    let undecided = daemon.work.store.undecided(daemon.work.now(), 10).await.unwrap();
+    let seen: Vec<_> = undecided.iter().map(|alert| (alert.alert_id.as_str(), alert.pending.len())).collect();
+    assert_eq!(seen, [("g-1", 2), ("17", 2)]);
+    assert_eq!(undecided[0].body["severity"], "High");
+    assert_eq!(undecided[0].body["original"]["severity"], "high");
+    assert_eq!(undecided[1].body["title"], "Ransomware");
 }

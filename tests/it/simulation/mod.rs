@@ -4,7 +4,7 @@
 //! late answers, and the end of the process between any two steps. After each step the promises are held
 //! against what Microsoft saw. Then the faults end, time runs on, and all must come to rest.
 
-mod daemon;
+pub mod daemon;
 pub mod dice;
 mod microsoft;
 mod world;
@@ -18,10 +18,10 @@ pub use world::run;
 const BEGINNING: &str = "2026-11-24T00:00:00Z";
 
 /// Milliseconds since the beginning as a time.
-fn at(millis: i64) -> Timestamp {
+pub fn at(millis: i64) -> Timestamp {
     BEGINNING.parse::<Timestamp>().unwrap() + SignedDuration::from_millis(millis)
 }
 
-fn machine_id(device: usize) -> MachineId {
+pub fn machine_id(device: usize) -> MachineId {
     MachineId::new(&format!("{device:040x}")).unwrap()
 }

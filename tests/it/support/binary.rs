@@ -26,9 +26,13 @@ pub struct Process(pub Child);
 
 impl Process {
     pub fn run(app: &TestApp) -> Self {
+        Self::spawn(app, stanch(app, &["run"]))
+    }
+
+    /// The same of a `stanch run` that was changed before. Its log is kept in the test's folder.
+    pub fn spawn(app: &TestApp, mut command: Command) -> Self {
         let log = std::fs::File::options().create(true).append(true).open(app.path("log")).unwrap();
-        let child = stanch(app, &["run"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap();
-        Self(child)
+        Self(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap())
     }
 
     /// SIGKILL, at once.

@@ -125,7 +125,7 @@ impl World<'_> {
         for due in daemon.store.cancels_due(&tenant(), at(self.now)).await.unwrap() {
             let took = daemon.store.take_slot(&tenant(), Lane::Cancel, &limits(), at(self.now)).await.unwrap();
             let Took::Slot(slot) = took else { break };
-            daemon.store.cancel_asked(due.action, &CancelEnd::Later, at(self.now)).await.unwrap();
+            daemon.store.cancelling(due.action, at(self.now)).await.unwrap();
             begun.push((due, slot));
         }
         for (due, slot) in begun {
