@@ -42,8 +42,9 @@ pub async fn a_million(figures: &mut Figures) {
         figures.tell(&format!("{verb} at a million rows, median"), many, Unit::Millis);
         figures.at_most(&format!("{verb}: a million ÷ a thousand"), many / few, 1.5, Unit::Ratio);
     }
-    few.close().await;
-    many.close().await;
+    for store in [few, many] {
+        store.close().await;
+    }
     let process = Process::run(&app);
     until_ready(&app).await;
     tokio::time::sleep(Duration::from_secs(5)).await;
