@@ -27,7 +27,7 @@ use crate::web;
 use crate::worker::board::Board;
 use crate::worker::poll::Poll;
 use crate::worker::recall::Current;
-use crate::worker::{TenantWork, Work, decide, inventory, look, retention, rules, send, sign_in, timers};
+use crate::worker::{TenantWork, Work, checkpoint, decide, inventory, look, retention, rules, send, sign_in, timers};
 
 /// How long what is on the wire may take to end once the stop is asked for; what is left then stays
 /// `sending`, to be looked up by the next process.
@@ -158,6 +158,7 @@ impl Daemon {
         self.spawn("decide", |work| async move { decide::run(&work).await });
         self.spawn("retention", |work| async move { retention::run(&work).await });
         self.spawn("timers", |work| async move { timers::run(&work).await });
+        self.spawn("checkpoint", |work| async move { checkpoint::run(&work).await });
         self.spawn("rules", |work| async move { rules::run(&work, files).await });
         let names: Vec<TenantName> = self.work.tenants.keys().cloned().collect();
         for name in names {

@@ -1,5 +1,7 @@
 //! The inbox: alerts are stored once each, and the watermark moves with the last page.
 
+use std::collections::{HashMap, HashSet};
+
 use aws_lc_rs::digest;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
@@ -53,13 +55,16 @@ impl Store {
         reached: Option<Reached>,
         now: Timestamp,
     ) -> Result<Accepted> {
+        let Sorted { together, single } = sort(rows);
         let mut tx = self.begin().await?;
         let mut accepted = Accepted::default();
-        for (place, row) in rows.iter().enumerate() {
+        for group in &together {
+            accepted.new_rows.extend(insert_together(&mut tx, tenant, source, group, now).await?);
+        }
+        for (place, row) in single {
             match row {
                 Incoming::Alert(alert) => {
                     if insert_alert(&mut tx, tenant, source, alert, now).await? {
-                        accepted.new += 1;
                         accepted.new_rows.push(place);
                     }
                 }
@@ -74,6 +79,8 @@ impl Store {
                 }
             }
         }
+        accepted.new = accepted.new_rows.len() as u64;
+        accepted.new_rows.sort_unstable();
         if let Some(Reached { watermark, whole }) = reached {
             sqlx::query(
                 "UPDATE sources SET watermark_ticks = MAX(watermark_ticks, ?3),
@@ -138,6 +145,105 @@ fn hash_of(body: &Map<String, Value>) -> Result<String> {
     Ok(crate::model::ids::hex(digest::digest(&digest::SHA256, to_json(body)?.as_bytes()).as_ref()))
 }
 
+/// Rows that one statement inserts: each statement is a way to SQLite's thread and back.
+const TOGETHER: usize = 25;
+
+/// A version of an alert with a time of its own.
+#[derive(Clone, Copy)]
+struct Dated<'a> {
+    place: usize,
+    alert: &'a Alert,
+    last_update: AlertTime,
+}
+
+/// How what is handed in is inserted.
+struct Sorted<'a> {
+    /// Each alert once, in groups of [`TOGETHER`]: no row changes what is to be said of another.
+    together: Vec<[Dated<'a>; TOGETHER]>,
+    /// What is left, by its place.
+    single: Vec<(usize, &'a Incoming)>,
+}
+
+fn sort(rows: &[Incoming]) -> Sorted<'_> {
+    let mut versions: HashMap<&AlertId, usize> = HashMap::new();
+    for row in rows {
+        let (Incoming::Alert(Alert { id, .. }) | Incoming::Malformed(id, _)) = row;
+        *versions.entry(id).or_default() += 1;
+    }
+    let dated = rows.iter().enumerate().filter_map(|(place, row)| match row {
+        Incoming::Alert(alert) if versions.get(&alert.id) == Some(&1) => {
+            Some(Dated { place, alert, last_update: alert.last_update? })
+        }
+        _ => None,
+    });
+    let dated: Vec<Dated<'_>> = dated.collect();
+    let together = dated.as_chunks().0.to_vec();
+    let taken: HashSet<usize> = together.iter().flatten().map(|row| row.place).collect();
+    let single = rows.iter().enumerate().filter(|(place, _)| !taken.contains(place)).collect();
+    Sorted { together, single }
+}
+
+/// Inserts so many rows, each of four values. A version older than the newest known is stored and decided, with no
+/// decisions.
+macro_rules! insert_alerts {
+    ($($rows:tt)*) => {
+        concat!(
+            "WITH given (tenant, source, at) AS (VALUES (?, ?, ?)),
+                  version (alert_id, ticks, body, machine_ids) AS (VALUES ", $($rows)*, ")
+             INSERT INTO alerts (tenant, alert_id, last_update_ticks, source, received_at, body, machine_ids, pending,
+                                 state, due_at)
+             SELECT tenant, alert_id, ticks, source, at, body, machine_ids,
+                    CASE WHEN older THEN '[]' ELSE machine_ids END,
+                    CASE WHEN older THEN 'decided' ELSE 'received' END, at
+             FROM (SELECT g.*, v.*, EXISTS (SELECT 1 FROM alerts a WHERE a.tenant = g.tenant
+                       AND a.alert_id = v.alert_id AND a.malformed IS NULL AND a.last_update_ticks > v.ticks) AS older
+                   FROM given g CROSS JOIN version v)
+             WHERE true
+             ON CONFLICT DO NOTHING
+             RETURNING alert_id"
+        )
+    };
+}
+
+macro_rules! five {
+    ($($rows:tt)*) => { concat!($($rows)*, ", ", $($rows)*, ", ", $($rows)*, ", ", $($rows)*, ", ", $($rows)*) };
+}
+
+const INSERT_ONE: &str = insert_alerts!("(?, ?, ?, ?)");
+const INSERT_TOGETHER: &str = insert_alerts!(five!(five!("(?, ?, ?, ?)")));
+
+/// Inserts a group, and gives the places of those that are new.
+async fn insert_together(
+    tx: &mut SqliteConnection,
+    tenant: &TenantName,
+    source: &SourceName,
+    group: &[Dated<'_>; TOGETHER],
+    now: Timestamp,
+) -> Result<Vec<usize>> {
+    let new = insert_versions(tx, INSERT_TOGETHER, tenant, source, group, now).await?;
+    Ok(group.iter().filter(|row| new.contains(row.alert.id.as_str())).map(|row| row.place).collect())
+}
+
+/// Inserts rows by a statement for just so many, and gives the ids of those that are new.
+async fn insert_versions(
+    tx: &mut SqliteConnection,
+    statement: &'static str,
+    tenant: &TenantName,
+    source: &SourceName,
+    rows: &[Dated<'_>],
+    now: Timestamp,
+) -> Result<HashSet<String>> {
+    let mut insert = sqlx::query_scalar(statement).bind(tenant.as_str()).bind(source.as_str()).bind(millis(now));
+    for Dated { alert, last_update, .. } in rows {
+        insert = insert
+            .bind(alert.id.as_str())
+            .bind(last_update.ticks())
+            .bind(to_json(&alert.body)?)
+            .bind(to_json(&alert.machine_ids)?);
+    }
+    Ok(insert.fetch_all(tx).await?.into_iter().collect())
+}
+
 async fn insert_alert(
     tx: &mut SqliteConnection,
     tenant: &TenantName,
@@ -150,29 +256,9 @@ async fn insert_alert(
             Undated { id: &alert.id, body: &alert.body, machine_ids: to_json(&alert.machine_ids)?, malformed: None };
         return body.insert(tx, tenant, source, now).await;
     };
-    // A version older than the newest known is stored and decided, with no decisions.
-    let inserted = sqlx::query(
-        "INSERT INTO alerts (tenant, alert_id, last_update_ticks, source, received_at, body, machine_ids, pending,
-                             state, due_at)
-         SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7,
-                CASE WHEN older THEN '[]' ELSE ?7 END,
-                CASE WHEN older THEN 'decided' ELSE 'received' END, ?5
-         FROM (SELECT EXISTS (SELECT 1 FROM alerts WHERE tenant = ?1 AND alert_id = ?2
-                              AND malformed IS NULL AND last_update_ticks > ?3) AS older)
-         WHERE true
-         ON CONFLICT DO NOTHING",
-    )
-    .bind(tenant.as_str())
-    .bind(alert.id.as_str())
-    .bind(last_update.ticks())
-    .bind(source.as_str())
-    .bind(millis(now))
-    .bind(to_json(&alert.body)?)
-    .bind(to_json(&alert.machine_ids)?)
-    .execute(tx)
-    .await?
-    .rows_affected();
-    Ok(inserted == 1)
+    let row = Dated { place: 0, alert, last_update };
+    let new = insert_versions(tx, INSERT_ONE, tenant, source, &[row], now).await?;
+    Ok(!new.is_empty())
 }
 
 /// A version that has no time of its own, or one that is not to be trusted: it is the same again when its
@@ -216,5 +302,82 @@ impl Undated<'_> {
         .await?
         .rows_affected();
         Ok(inserted == 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use sqlx::{AssertSqlSafe, ConnectOptions as _};
+
+    use super::*;
+
+    struct Inbox {
+        store: Store,
+        dir: tempfile::TempDir,
+    }
+
+    impl Inbox {
+        async fn new() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            Self { store: Store::open(&dir.path().join("stanch.db")).await.unwrap(), dir }
+        }
+
+        async fn accept(&self, rows: &[Incoming]) -> Accepted {
+            let (tenant, source) = (TenantName::new("contoso").unwrap(), SourceName::new("defender").unwrap());
+            self.store.accept(&tenant, &source, rows, None, Timestamp::UNIX_EPOCH).await.unwrap()
+        }
+    }
+
+    /// The n-th alert, as it was in that second.
+    fn version(n: usize, second: i64) -> Incoming {
+        let id = AlertId::new(format!("alert-{n}")).unwrap();
+        let body = json!({"id": id.as_str(), "second": second}).as_object().unwrap().clone();
+        Incoming::Alert(Alert {
+            id,
+            last_update: Some(AlertTime::from_ticks(second * 10_000_000)),
+            machine_ids: Vec::new(),
+            body,
+        })
+    }
+
+    #[tokio::test]
+    async fn of_a_page_just_what_is_new_is_stored_and_told_by_its_place() {
+        let inbox = Inbox::new().await;
+        let first: Vec<Incoming> = (0..30).map(|n| version(n, 10)).collect();
+        assert_eq!(inbox.accept(&first).await.new_rows, (0..30).collect::<Vec<_>>());
+        // Known, newer, never seen, and one twice.
+        let mut page: Vec<Incoming> = (0..30).map(|n| version(n, if n % 3 == 0 { 20 } else { 10 })).collect();
+        page.extend((30..60).map(|n| version(n, 10)));
+        page.push(version(30, 10));
+        let accepted = inbox.accept(&page).await;
+        let new: Vec<usize> = (0..60).filter(|n| *n >= 30 || n % 3 == 0).collect();
+        assert_eq!((accepted.new, accepted.new_rows), (40, new));
+        assert_eq!(inbox.accept(&page).await, Accepted::default());
+    }
+
+    #[tokio::test]
+    async fn a_version_that_comes_late_is_stored_as_decided_in_a_page_as_by_itself() {
+        let inbox = Inbox::new().await;
+        let newer: Vec<Incoming> = (0..30).map(|n| version(n, 20)).collect();
+        inbox.accept(&newer).await;
+        assert_eq!(inbox.store.undecided_count().await.unwrap(), 30);
+        let older: Vec<Incoming> = (0..30).map(|n| version(n, 10)).collect();
+        assert_eq!(inbox.accept(&older).await.new, 30);
+        // The newer first, and both in one page.
+        assert_eq!(inbox.accept(&[version(30, 20), version(30, 10)]).await.new, 2);
+        assert_eq!(inbox.store.undecided_count().await.unwrap(), 31);
+    }
+
+    #[tokio::test]
+    async fn a_page_reads_no_whole_table() {
+        let inbox = Inbox::new().await;
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(inbox.dir.path().join("stanch.db"));
+        let mut connection = options.connect().await.unwrap();
+        let explain = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {INSERT_TOGETHER}"));
+        let plan = sqlx::query(explain).fetch_all(&mut connection).await.unwrap();
+        let steps: Vec<String> = plan.iter().map(|row| row.get("detail")).collect();
+        assert!(steps.iter().any(|step| step.starts_with("SEARCH a USING")), "{steps:?}");
+        assert!(!steps.iter().any(|step| step.starts_with("SCAN a")), "{steps:?}");
     }
 }

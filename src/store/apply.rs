@@ -138,14 +138,6 @@ async fn record(
     Ok(!known)
 }
 
-const HELD_BUT_SENT: [(State, Event); 4] = [
-    (State::Held, Event::Wanted),
-    (State::Queued, Event::Claimed),
-    (State::Sending, Event::Unanswered),
-    (State::Uncertain, Event::FoundRemote),
-];
-const SENT_AFTER_ALL: [(State, Event); 3] =
-    [(State::Queued, Event::Claimed), (State::Sending, Event::Unanswered), (State::Uncertain, Event::FoundRemote)];
 /// The row as it ended, when that was read before: a look may overtake the answer to the call, which is older then.
 async fn final_already(
     tx: &mut SqliteConnection,
@@ -169,6 +161,16 @@ async fn final_already(
         ..row.clone()
     }))
 }
+
+/// How an action that waits gets to where Microsoft has it.
+const HELD_BUT_SENT: [(State, Event); 4] = [
+    (State::Held, Event::Wanted),
+    (State::Queued, Event::Claimed),
+    (State::Sending, Event::Unanswered),
+    (State::Uncertain, Event::FoundRemote),
+];
+const SENT_AFTER_ALL: [(State, Event); 3] =
+    [(State::Queued, Event::Claimed), (State::Sending, Event::Unanswered), (State::Uncertain, Event::FoundRemote)];
 
 /// Our tag was found: an action that was looked for is submitted, and one that waits to be sent again must
 /// not be.

@@ -132,6 +132,7 @@ impl Store {
         let mut claim = Claim::default();
         let mut tx = self.begin().await?;
         if is_braked(&mut tx).await? {
+            tx.rollback().await;
             return Ok(claim);
         }
         for _ in 0..GATED_AT_ONCE {

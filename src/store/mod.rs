@@ -1,6 +1,6 @@
 //! The store: the only SQL. It offers verbs of the domain and never rows.
 //!
-//! Every write is one short `BEGIN IMMEDIATE` transaction, none spans the network, and uniqueness is the
+//! Every write is short and kept whole or not at all, none spans the network, and uniqueness is the
 //! schema's. Deciding, judging and the gate are pure functions that a transaction is handed, so that
 //! they see what is true when it commits. Absent: the network, the clock, and loops over any of this
 //! (see [`crate::worker`]).
@@ -31,13 +31,15 @@ mod settle;
 mod timeline;
 mod transition;
 mod undecided;
+mod writer;
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Connection as _, Sqlite, Transaction};
+use sqlx::{ConnectOptions as _, Executor, Sqlite, SqliteConnection};
 
 pub use accept::{Accepted, Incoming, Reached};
 pub use backup::{Backup, BackupError, backup};
@@ -57,6 +59,8 @@ pub use retention::{Keep, Place, Removed};
 pub use settle::Settlement;
 pub use undecided::Undecided;
 
+use writer::{Tx, Writer};
+
 /// What keeps the store from doing what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -69,6 +73,14 @@ pub enum StoreError {
         doing: &'static str,
         /// What SQLite says.
         source: sqlx::Error,
+    },
+    /// It takes no writes now, or what was written could not be kept.
+    #[error("the store at {path} can not be written", path = .path.display())]
+    Unwritable {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite says, to everybody whose writes were to be kept together.
+        source: Arc<sqlx::Error>,
     },
     /// A statement failed.
     #[error("the store failed at a statement")]
@@ -132,8 +144,6 @@ fn sqlite_code(error: &sqlx::Error) -> Option<u32> {
 /// The result of a verb.
 pub type Result<T, E = StoreError> = std::result::Result<T, E>;
 
-type Tx = Transaction<'static, Sqlite>;
-
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("migrations/sqlite");
 
 /// How long a statement waits for a lock that another process holds, such as a copy being made.
@@ -142,12 +152,17 @@ const BUSY: Duration = Duration::from_secs(10);
 /// Connections that read at once.
 const READERS: u32 = 3;
 
-/// A SQLite file: one writer, several readers.
+/// How long the write-ahead log may get, in pages of 4 KiB, before a commit folds it into the file by itself.
+/// [`Store::checkpoint`] does so long before, and in nobody's way.
+const LONGEST_LOG: &str = "16384";
+
+/// A SQLite file: one writer, several readers, and one that folds the write-ahead log into the file.
 #[derive(Debug)]
 pub struct Store {
     path: PathBuf,
-    writer: SqlitePool,
+    writer: Writer,
     reader: SqlitePool,
+    folder: SqlitePool,
     /// The name of this process in rows that it claimed.
     instance: String,
     /// Held for as long as the store is open.
@@ -173,19 +188,11 @@ impl Store {
             .foreign_keys(true)
             .busy_timeout(BUSY)
             .statement_cache_capacity(256);
-        // A connection to a file does not break while nobody uses it, so none is tried before it is used.
-        let writer = SqlitePoolOptions::new()
-            .max_connections(1)
-            .idle_timeout(None)
-            .max_lifetime(None)
-            .test_before_acquire(false)
-            // When the disk is full or fails, SQLite may roll back by itself. sqlx does not see that and would take
-            // every later transaction for one inside the one that is gone: such a connection is given up.
-            .before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }))
-            .connect_with(options.clone())
-            .await
-            .map_err(unavailable)?;
-        migrate(path, &writer).await?;
+        let folder = SqlitePoolOptions::new().max_connections(1).connect_lazy_with(options.clone());
+        let mut writer =
+            options.clone().pragma("wal_autocheckpoint", LONGEST_LOG).connect().await.map_err(unavailable)?;
+        migrate(path, &mut writer).await?;
+        let writer = Writer::new(path, writer);
         let reader = SqlitePoolOptions::new()
             .max_connections(READERS)
             .min_connections(0)
@@ -194,12 +201,13 @@ impl Store {
             .await
             .map_err(unavailable)?;
         let instance = uuid::Uuid::now_v7().to_string();
-        Ok(Self { path: path.to_owned(), writer, reader, instance, _lock: lock })
+        Ok(Self { path: path.to_owned(), writer, reader, folder, instance, _lock: lock })
     }
 
     /// Closes every connection, so that the write-ahead log is folded into the file.
     pub async fn close(&self) {
         self.reader.close().await;
+        self.folder.close().await;
         self.writer.close().await;
     }
 
@@ -218,15 +226,20 @@ impl Store {
             .execute(&mut *tx)
             .await
             .map_err(unavailable)?;
-        tx.commit().await.map_err(unavailable)
+        tx.commit().await
+    }
+
+    /// Folds the write-ahead log into the file, as far as readers let it, while others read and write.
+    ///
+    /// # Errors
+    /// [`StoreError::Statement`]; the log only gets longer then.
+    pub async fn checkpoint(&self) -> Result<()> {
+        sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").execute(&self.folder).await?;
+        Ok(())
     }
 
     async fn begin(&self) -> Result<Tx> {
-        self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(|source| StoreError::Unavailable {
-            path: self.path.clone(),
-            doing: "written",
-            source,
-        })
+        self.writer.begin().await
     }
 }
 
@@ -257,10 +270,10 @@ fn refuse_read_only(path: &Path) -> Result<()> {
     }
 }
 
-async fn refuse_newer(path: &Path, pool: &SqlitePool) -> Result<()> {
+async fn refuse_newer<'c>(path: &Path, store: impl Executor<'c, Database = Sqlite>) -> Result<()> {
     let known = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
     let applied: Option<i64> =
-        match sqlx::query_scalar("SELECT MAX(version) FROM _sqlx_migrations").fetch_one(pool).await {
+        match sqlx::query_scalar("SELECT MAX(version) FROM _sqlx_migrations").fetch_one(store).await {
             Ok(applied) => applied,
             // A file without that table is new, or none of ours: the migrations say so.
             Err(sqlx::Error::Database(_)) => None,
@@ -272,7 +285,10 @@ async fn refuse_newer(path: &Path, pool: &SqlitePool) -> Result<()> {
     }
 }
 
-async fn migrate(path: &Path, pool: &SqlitePool) -> Result<()> {
-    refuse_newer(path, pool).await?;
-    MIGRATIONS.run(pool).await.map_err(|source| StoreError::Migrate { path: path.to_owned(), source: Box::new(source) })
+async fn migrate(path: &Path, store: &mut SqliteConnection) -> Result<()> {
+    refuse_newer(path, &mut *store).await?;
+    MIGRATIONS
+        .run(store)
+        .await
+        .map_err(|source| StoreError::Migrate { path: path.to_owned(), source: Box::new(source) })
 }

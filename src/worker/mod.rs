@@ -7,6 +7,7 @@
 
 pub mod board;
 pub mod cancel;
+pub mod checkpoint;
 pub mod decide;
 pub mod explain;
 pub mod inventory;

@@ -12,7 +12,7 @@ use stanch::model::{AlertTime, Lane, MachineAction, Moment, State, Window};
 use stanch::simulator::Api;
 use stanch::store::{Answered, CallSlot, LaneTrouble, Settlement, Store, Took};
 
-use crate::simulation::daemon::{self, limits, operator, tenant};
+use crate::simulation::daemon::{self, guards, limits, operator, tenant};
 use crate::simulation::{at, machine_id};
 use crate::support::{TestApp, machine, ransomware};
 
@@ -140,7 +140,7 @@ async fn the_grace_between_two_looks_is_not_jumped_over() {
     let store = &daemon.store;
     let by = operator();
     let id = store.restrict_device(&tenant(), &machine_id(1), &by, "seen", &|_| None, wall.now().wall).await.unwrap();
-    let claimed = daemon.claim(wall.now().wall).await.unwrap();
+    let claimed = daemon.claim(&limits(), &guards(), wall.now().wall).await.unwrap();
     let silent = Settlement::Unanswered { code: "no_answer".to_owned(), message: "cut".to_owned() };
     store.settle(&claimed, &silent, Answered::Silent, &LaneTrouble::None, wall.now(), 0.0).await.unwrap();
 
@@ -166,11 +166,11 @@ async fn what_waits_is_due_when_the_clock_is_set_back() {
     daemon.learn_machines(2, now).await;
     daemon.looked = true;
     daemon.accept("alert", 1, &["for-good"], now).await;
-    daemon.decide(now + SignedDuration::from_secs(1)).await;
+    daemon.decide(&guards(), now + SignedDuration::from_secs(1)).await;
     let back = now - SignedDuration::from_hours(10);
-    assert!(daemon.claim(back).await.is_none());
+    assert!(daemon.claim(&limits(), &guards(), back).await.is_none());
     daemon.store.clock_was_set(SignedDuration::from_hours(10), back).await.unwrap();
-    assert!(daemon.claim(back).await.is_some());
+    assert!(daemon.claim(&limits(), &guards(), back).await.is_some());
 }
 
 /// The machine's clock, which a test sets.

@@ -42,12 +42,12 @@ impl Night {
         self.after(1);
         self.daemon.accept(id, 1, &[rule], self.now).await;
         self.after(1);
-        self.daemon.decide(self.now).await;
+        self.daemon.decide(&guards(), self.now).await;
     }
 
     async fn claim(&mut self) -> Option<ClaimedAction> {
         self.after(1);
-        self.daemon.claim(self.now).await
+        self.daemon.claim(&limits(), &guards(), self.now).await
     }
 
     async fn settle(&mut self, claimed: &ClaimedAction, settlement: Settlement) -> State {
@@ -226,7 +226,7 @@ async fn an_alert_that_joins_a_restrict_whose_release_waits_is_decided_anew_when
 
     night.daemon.store.cancelling(restrict.id, night.now).await.unwrap();
     assert_eq!(night.end("restrict-1", &restrict, "Cancelled").await, 1);
-    night.daemon.decide(night.now + SignedDuration::from_secs(1)).await;
+    night.daemon.decide(&guards(), night.now + SignedDuration::from_secs(1)).await;
     let decisions = night.decisions("second").await;
     assert_eq!(decisions.len(), 2, "{decisions:#?}");
     assert_eq!(decisions[1].outcome, Outcome::Acted, "{decisions:#?}");

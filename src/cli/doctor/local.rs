@@ -103,8 +103,10 @@ fn unfit(path: &Path, error: &StoreError) -> Check {
             "stop the daemon, then put the newest copy that stanch backup made in its place, or save what can be read \
              with sqlite3's .recover: docs/guide/backup.md",
         ),
-        StoreError::Unavailable { .. } => Check::finding("store", crate::worker::chain(error))
-            .mend("check that it is a SQLite file and who may read it, or name another in store.url"),
+        StoreError::Unavailable { .. } | StoreError::Unwritable { .. } => {
+            Check::finding("store", crate::worker::chain(error))
+                .mend("check that it is a SQLite file and who may read it, or name another in store.url")
+        }
         StoreError::Newer { .. } => Check::finding("store", error.to_string()),
         _ => Check::finding("store", crate::worker::chain(error)),
     }

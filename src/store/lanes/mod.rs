@@ -8,7 +8,7 @@ mod state;
 use jiff::Timestamp;
 use sqlx::{Row, SqliteConnection};
 
-use super::row::{millis, time_opt};
+use super::row::{json, millis, time_opt};
 use super::{Result, Store};
 use crate::config::Limits;
 use crate::model::view::QuotaView;
@@ -214,14 +214,18 @@ async fn held_from(
     now: Timestamp,
 ) -> Result<Vec<i64>> {
     let longest = limits.windows(lane).iter().map(|window| window.per.millis()).max().unwrap_or(0);
-    Ok(sqlx::query_scalar(
-        "SELECT held_from FROM calls WHERE tenant = ?1 AND lane = ?2 AND held_from > ?3 ORDER BY held_from",
+    // One row with all of them: a row for each costs more than the rest of a claim.
+    let row = sqlx::query(
+        "SELECT json_group_array(held_from) AS held FROM calls WHERE tenant = ?1 AND lane = ?2 AND held_from > ?3",
     )
     .bind(tenant.as_str())
     .bind(lane.as_str())
     .bind(millis(now).saturating_sub(longest))
-    .fetch_all(tx)
-    .await?)
+    .fetch_one(tx)
+    .await?;
+    let mut held: Vec<i64> = json(&row, "held")?;
+    held.sort_unstable();
+    Ok(held)
 }
 
 impl Store {

@@ -25,7 +25,7 @@ impl Store {
         .execute(&mut *tx)
         .await?;
         operation(&mut tx, by, "pause", why, now).await?;
-        Ok(tx.commit().await?)
+        tx.commit().await
     }
 
     /// Takes the brake off.
@@ -36,7 +36,7 @@ impl Store {
         let mut tx = self.begin().await?;
         sqlx::query("DELETE FROM brake").execute(&mut *tx).await?;
         operation(&mut tx, by, "resume", why, now).await?;
-        Ok(tx.commit().await?)
+        tx.commit().await
     }
 
     /// The brake, if it is on.

@@ -10,6 +10,7 @@ mod batch;
 mod tests;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::Json;
@@ -20,7 +21,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use serde::Serialize;
 use serde_json::value::RawValue;
-use tokio::sync::{Mutex, Semaphore, SemaphorePermit};
+use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard, Semaphore, SemaphorePermit};
 
 use super::Web;
 use super::body::{Unread, announced_length, drain, read};
@@ -53,13 +54,39 @@ const STORE_TIMEOUT: Duration = Duration::from_secs(15);
 pub(super) struct Door {
     room: Semaphore,
     body_timeout: Duration,
-    /// Held from counting the inbox to the commit, so that batches do not overfill it together.
-    inbox: Mutex<()>,
+    inbox: Inbox,
+}
+
+/// What keeps batches that come together from overfilling the inbox.
+#[derive(Debug, Default)]
+struct Inbox {
+    /// Rows that are being stored; for a moment they are in the count of the store too.
+    coming: AtomicU64,
+    /// Shared by those that fit in any case, from counting to the commit.
+    turn: RwLock<()>,
+}
+
+/// Room in the inbox, until the rows that it is for are stored.
+enum Place<'d> {
+    Together { _coming: Coming<'d>, _turn: RwLockReadGuard<'d, ()> },
+    Alone { _turn: RwLockWriteGuard<'d, ()> },
+}
+
+/// Rows that are being stored.
+struct Coming<'d> {
+    inbox: &'d Inbox,
+    rows: u64,
+}
+
+impl Drop for Coming<'_> {
+    fn drop(&mut self) {
+        self.inbox.coming.fetch_sub(self.rows, Ordering::AcqRel);
+    }
 }
 
 impl Default for Door {
     fn default() -> Self {
-        Self { room: Semaphore::new(MOST_BODIES), body_timeout: BODY_TIMEOUT, inbox: Mutex::default() }
+        Self { room: Semaphore::new(MOST_BODIES), body_timeout: BODY_TIMEOUT, inbox: Inbox::default() }
     }
 }
 
@@ -162,12 +189,7 @@ fn unread(why: Unread) -> Problem {
 /// Stores what is good of a batch that fits.
 async fn store(web: &Web, source: &WebhookSource, rows: &[&RawValue]) -> Result<Judged, Problem> {
     let work = &web.work;
-    let _turn = web.door.inbox.lock().await;
-    let undecided = work.store.undecided_count().await?;
-    if undecided.saturating_add(rows.len() as u64) > work.config.server.inbox {
-        let detail = "the inbox is full, and nothing of this is stored: send it again later";
-        return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, detail).later());
-    }
+    let _place = place(web, rows.len() as u64).await?;
     let judged = batch::judge(rows, &source.format);
     let accepted = commit(work, source, &judged).await?;
     crash_point("hook.stored");
@@ -176,6 +198,29 @@ async fn store(web: &Web, source: &WebhookSource, rows: &[&RawValue]) -> Result<
         work.decide.notify_one();
     }
     Ok(judged)
+}
+
+/// Room for so many rows, if there is any. Near the end of it they are counted just so, which takes one at a time.
+async fn place(web: &Web, rows: u64) -> Result<Place<'_>, Problem> {
+    let inbox = &web.door.inbox;
+    {
+        let turn = inbox.turn.read().await;
+        let before = inbox.coming.fetch_add(rows, Ordering::AcqRel);
+        let coming = Coming { inbox, rows };
+        if has_room(&web.work, before.saturating_add(rows)).await? {
+            return Ok(Place::Together { _coming: coming, _turn: turn });
+        }
+    }
+    let turn = inbox.turn.write().await;
+    if has_room(&web.work, rows).await? {
+        return Ok(Place::Alone { _turn: turn });
+    }
+    let detail = "the inbox is full, and nothing of this is stored: send it again later";
+    Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, detail).later())
+}
+
+async fn has_room(work: &Work, rows: u64) -> Result<bool, Problem> {
+    Ok(work.store.undecided_count().await?.saturating_add(rows) <= work.config.server.inbox)
 }
 
 async fn commit(work: &Work, source: &WebhookSource, judged: &Judged) -> Result<Accepted, Problem> {
