@@ -32,7 +32,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Sqlite, Transaction};
+use sqlx::{Connection as _, Sqlite, Transaction};
 
 pub use accept::{Accepted, Incoming};
 pub use cancel::{CancelDue, CancelEnd};
@@ -98,6 +98,29 @@ pub enum StoreError {
     Impossible(#[from] crate::model::action::Impossible),
 }
 
+impl StoreError {
+    /// Whether it is about the store as a whole, whatever was asked of it: it is locked, the disk is full or fails, it
+    /// can not be written. It may be over the next time.
+    #[must_use]
+    pub fn is_of_the_whole_store(&self) -> bool {
+        match self {
+            Self::Unavailable { .. } => true,
+            Self::Statement(sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Io(_)) => true,
+            Self::Statement(source) => sqlite_code(source).is_some_and(|code| WHOLE.contains(&code)),
+            _ => false,
+        }
+    }
+}
+
+/// SQLite's BUSY, LOCKED, NOMEM, READONLY, IOERR, FULL and CANTOPEN. Source: <https://sqlite.org/rescode.html>.
+const WHOLE: [u32; 7] = [5, 6, 7, 8, 10, 13, 14];
+
+/// SQLite's primary result code: the last byte of an extended one.
+fn sqlite_code(error: &sqlx::Error) -> Option<u32> {
+    let code: u32 = error.as_database_error()?.code()?.parse().ok()?;
+    Some(code & 0xff)
+}
+
 /// The result of a verb.
 pub type Result<T, E = StoreError> = std::result::Result<T, E>;
 
@@ -124,14 +147,15 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the store for a daemon: takes the file for itself, creates it if it is not there, and brings
-    /// its schema up to date.
+    /// Opens the store for a daemon: takes the file for itself, creates it if it is not there, brings its schema up
+    /// to date. A file that may not be written is refused.
     ///
     /// # Errors
     /// [`StoreError::InUse`], [`StoreError::Newer`], [`StoreError::Migrate`] or
     /// [`StoreError::Unavailable`].
     pub async fn open(path: &Path) -> Result<Self> {
         let lock = lock(path)?;
+        refuse_read_only(path)?;
         let unavailable = |source| StoreError::Unavailable { path: path.to_owned(), doing: "opened", source };
         let options = SqliteConnectOptions::new()
             .filename(path)
@@ -145,6 +169,9 @@ impl Store {
             .max_connections(1)
             .idle_timeout(None)
             .max_lifetime(None)
+            // When the disk is full or fails, SQLite may roll back by itself. sqlx does not see that and would take
+            // every later transaction for one inside the one that is gone: such a connection is given up.
+            .before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }))
             .connect_with(options.clone())
             .await
             .map_err(unavailable)?;
@@ -165,18 +192,22 @@ impl Store {
         self.writer.close().await;
     }
 
-    /// Whether a write would succeed now.
+    /// Whether a write succeeds now. It is made and committed: nothing reaches the disk before. Nothing is left of it.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] when it would not.
+    /// [`StoreError::Unavailable`] when it does not.
     pub async fn probe_writable(&self) -> Result<()> {
+        let unavailable = |source| StoreError::Unavailable { path: self.path.clone(), doing: "written", source };
         let mut tx = self.begin().await?;
         sqlx::query("INSERT INTO operations (at, by, what, why) VALUES (0, 'stanch', 'probe', '')")
             .execute(&mut *tx)
             .await
-            .map_err(|source| StoreError::Unavailable { path: self.path.clone(), doing: "written", source })?;
-        tx.rollback().await?;
-        Ok(())
+            .map_err(unavailable)?;
+        sqlx::query("DELETE FROM operations WHERE id = last_insert_rowid()")
+            .execute(&mut *tx)
+            .await
+            .map_err(unavailable)?;
+        tx.commit().await.map_err(unavailable)
     }
 
     async fn begin(&self) -> Result<Tx> {
@@ -219,6 +250,16 @@ fn lock(path: &Path) -> Result<File> {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(StoreError::InUse(path.to_owned())),
         Err(TryLockError::Error(source)) => Err(unavailable(source)),
+    }
+}
+
+/// SQLite would open for reading what it may not write, and leave files beside it that can not be written later either.
+fn refuse_read_only(path: &Path) -> Result<()> {
+    match OpenOptions::new().write(true).open(path) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+            Err(StoreError::Unavailable { path: path.to_owned(), doing: "written", source: sqlx::Error::Io(source) })
+        }
+        _ => Ok(()),
     }
 }
 

@@ -1,4 +1,4 @@
-//! What people look at: actions, alerts and devices, whole and in pages.
+//! What people look at: actions, alerts and devices, whole and in pages, each answer of one moment.
 
 use std::fmt;
 use std::str::FromStr;
@@ -90,7 +90,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn action(&self, id: ActionId) -> Result<Option<ActionView>> {
-        let mut reader = self.reader.acquire().await?;
+        let mut reader = self.reader.begin().await?;
         let row = sqlx::query(
             "SELECT a.*, d.name AS device_name, m.status AS remote_status, m.kind AS remote_kind,
                     m.last_update_ticks AS remote_update
@@ -113,7 +113,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn actions(&self, filter: &ActionFilter, after: Option<&Cursor>, limit: u32) -> Result<Page<ActionView>> {
-        let mut reader = self.reader.acquire().await?;
+        let mut reader = self.reader.begin().await?;
         let rows = sqlx::query(
             "SELECT a.*, d.name AS device_name, m.status AS remote_status, m.kind AS remote_kind,
                     m.last_update_ticks AS remote_update
@@ -153,7 +153,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn alert(&self, id: &AlertId, tenant: Option<&TenantName>) -> Result<Vec<AlertView>> {
-        let mut reader = self.reader.acquire().await?;
+        let mut reader = self.reader.begin().await?;
         let rows = sqlx::query(
             "SELECT * FROM alerts a WHERE alert_id = ?1 AND (?2 IS NULL OR tenant = ?2)
              AND seq = (SELECT seq FROM alerts n WHERE n.tenant = a.tenant AND n.alert_id = a.alert_id
@@ -176,7 +176,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn alerts(&self, filter: &AlertFilter, after: Option<&Cursor>, limit: u32) -> Result<Page<AlertView>> {
-        let mut reader = self.reader.acquire().await?;
+        let mut reader = self.reader.begin().await?;
         let rows = sqlx::query(
             "SELECT a.* FROM alerts a
              WHERE seq = (SELECT seq FROM alerts n WHERE n.tenant = a.tenant AND n.alert_id = a.alert_id

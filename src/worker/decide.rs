@@ -35,12 +35,14 @@ pub async fn run(work: &Work) {
         let (decided, next) = match batch(work, &mut remembered, BATCH).await {
             Ok(done) => done,
             Err(error) => {
-                tracing::error!(error = chain(&error), "alerts can not be decided together, so one by one");
+                tracing::error!(error = chain(&error), "alerts can not be decided together, which is tried again");
                 work.board.ran("decide", work.now(), chain(&error));
                 if !work.pause(Duration::from_secs(1)).await {
                     return;
                 }
-                one_by_one(work, &mut remembered).await;
+                if !error.is_of_the_whole_store() {
+                    one_by_one(work, &mut remembered).await;
+                }
                 continue;
             }
         };
@@ -57,10 +59,14 @@ pub async fn run(work: &Work) {
     }
 }
 
-/// One alert that can not be decided is not in the way of the next: it is put back, and said.
+/// One alert that can not be decided is not in the way of the next: it is put back, and said. It is not where the
+/// store fails as a whole: it shall be decided as soon as that is over.
 async fn one_by_one(work: &Work, remembered: &mut Option<Arc<Recall>>) {
     for _ in 0..BATCH {
         let Err(error) = batch(work, remembered, 1).await else { continue };
+        if error.is_of_the_whole_store() {
+            return;
+        }
         let Ok(first) = work.store.undecided(work.now(), 1).await else { return };
         let Some(alert) = first.first() else { return };
         tracing::error!(tenant = %alert.tenant, alert_id = %alert.alert_id, error = chain(&error), "an alert can not be decided, and is tried again later");

@@ -26,5 +26,6 @@ mod rules;
 mod seeds;
 mod simulation;
 mod street;
+mod stress;
 mod support;
 mod windows;

@@ -43,6 +43,10 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a request waits for others to leave room for its body.
 const ROOM_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long a batch waits for the store: longer than for another program's lock, so that it is told of, and no longer
+/// than a sender waits.
+const STORE_TIMEOUT: Duration = Duration::from_secs(15);
+
 /// What keeps requests from taking too much at once.
 #[derive(Debug)]
 pub(super) struct Door {
@@ -117,7 +121,13 @@ async fn take(
         return Err(too_long());
     }
     let rows = batch::rows(&body)?;
-    store(web, source, &rows).await
+    match tokio::time::timeout(STORE_TIMEOUT, store(web, source, &rows)).await {
+        Ok(judged) => judged,
+        Err(_) => {
+            tracing::error!(source = %source.name, seconds = STORE_TIMEOUT.as_secs(), "the store has not taken a batch for so long");
+            Err(Problem::unavailable("the store did not take it in time: send it again later"))
+        }
+    }
 }
 
 fn source_of<'w>(work: &'w Work, name: &str) -> Result<&'w WebhookSource, Problem> {
