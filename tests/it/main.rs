@@ -28,4 +28,5 @@ mod simulation;
 mod street;
 mod stress;
 mod support;
+mod upgrade;
 mod windows;
