@@ -101,29 +101,97 @@ mod tests {
         assert_eq!(slot(at(10_000), &[window(10, "2s")], 1, &held[..9]), Slot::Free);
     }
 
+    /// How long a call may take, in milliseconds.
+    const TIMEOUT: i64 = 500;
+
+    /// A call that was sent: when it arrives there, and when its answer is here, if one ever is.
+    #[derive(Debug, Clone, Copy)]
+    struct Sent {
+        at: i64,
+        arrives: i64,
+        answered: Option<i64>,
+    }
+
+    impl Sent {
+        /// Since when it gives its slot back, as far as is known at `now`.
+        fn held_from(&self, now: i64) -> i64 {
+            self.answered.filter(|&answered| answered <= now).unwrap_or(self.at + TIMEOUT)
+        }
+    }
+
+    fn held(calls: &[Sent], now: i64) -> Vec<i64> {
+        let mut held: Vec<i64> = calls.iter().map(|call| call.held_from(now)).collect();
+        held.sort_unstable();
+        held
+    }
+
+    /// What a call meets: how long it is wanted after the one before, how long it takes to get there, how long its answer
+    /// takes, and whether an answer comes at all.
+    type Meets = (i64, i64, i64, bool);
+
+    fn meetings() -> impl Strategy<Value = Vec<Meets>> {
+        prop::collection::vec((0..300i64, 0..TIMEOUT / 2, 0..TIMEOUT / 2, prop::bool::weighted(0.9)), 1..80)
+    }
+
+    /// The calls that are sent under `windows`, many of them on the wire at once.
+    fn schedule(windows: &[Window], reserve_percent: u8, meetings: &[Meets]) -> Vec<Sent> {
+        let (mut now, mut calls) = (0, Vec::<Sent>::new());
+        for &(wanted_after, out, back, answers) in meetings {
+            now += wanted_after;
+            // Asked again when it says, or when an answer tells more.
+            while let Slot::At(free) = slot(at(now), windows, reserve_percent, &held(&calls, now)) {
+                let free = free.as_millisecond();
+                assert!(free > now, "waiting for {free} at {now}");
+                let answers = calls.iter().filter_map(|call| call.answered).filter(|&answered| answered > now);
+                now = answers.chain([free]).min().unwrap_or(free);
+            }
+            calls.push(Sent { at: now, arrives: now + out, answered: answers.then_some(now + out + back) });
+        }
+        calls
+    }
+
     proptest! {
-        /// However answers lag, a server that counts on arrival never sees more than the window.
+        /// However calls and answers lag, or answers fail to come, a server that counts on arrival never sees more
+        /// than any of the windows.
         #[test]
-        fn no_schedule_exceeds_the_window_as_the_server_counts(
-            latencies in prop::collection::vec((0i64..400, 0i64..400), 1..60),
-            calls in 1u32..6,
+        fn no_schedule_exceeds_a_window_as_the_server_counts(
+            meetings in meetings(),
+            (short, long) in (1u32..6, 1u32..12),
+            reserve_percent in 0u8..=100,
         ) {
-            let windows = [window(calls, "1s")];
-            let (mut now, mut arrivals, mut held) = (0i64, Vec::new(), Vec::new());
-            for (out, back) in latencies {
-                held.sort_unstable();
-                while let Slot::At(free) = slot(at(now), &windows, 0, &held) {
-                    prop_assert!(free.as_millisecond() > now);
-                    now = free.as_millisecond();
-                }
-                arrivals.push(now + out);
-                held.push(now + out + back);
-            }
+            let windows = [window(short, "1s"), window(long, "3s")];
+            let mut arrivals: Vec<i64> =
+                schedule(&windows, reserve_percent, &meetings).iter().map(|call| call.arrives).collect();
             arrivals.sort_unstable();
-            for (index, arrival) in arrivals.iter().enumerate() {
-                let within = arrivals[index..].iter().filter(|other| *other - arrival < 1_000).count();
-                prop_assert!(within <= calls as usize);
+            for window in windows {
+                for (index, arrival) in arrivals.iter().enumerate() {
+                    let within = arrivals[index..].iter().take_while(|&other| other - arrival < window.per.millis()).count();
+                    prop_assert!(within <= window.calls as usize, "{within} calls within {}", window.per);
+                }
             }
+        }
+
+        /// A lane never freezes: the moment that it names is the first at which there is a slot, and after the
+        /// longest window of silence there is one whatever was before.
+        #[test]
+        fn there_is_a_slot_at_the_moment_that_is_named_and_not_before(
+            mut held in prop::collection::vec(0..10_000i64, 0..40),
+            now in 0..12_000i64,
+            (short, long) in (1u32..6, 1u32..12),
+            reserve_percent in 0u8..=100,
+        ) {
+            held.sort_unstable();
+            let windows = [window(short, "1s"), window(long, "3s")];
+            let ask = |now| slot(at(now), &windows, reserve_percent, &held);
+            if let Slot::At(free) = ask(now) {
+                prop_assert!(free > at(now));
+                prop_assert_eq!(ask(free.as_millisecond()), Slot::Free);
+                prop_assert_eq!(ask(free.as_millisecond() - 1), Slot::At(free));
+            }
+            let silence = held.last().map_or(now, |last| now.max(last + 3_000));
+            prop_assert_eq!(ask(silence), Slot::Free);
+            let left = windows.iter().map(|window| remaining(at(now), window, &held)).min();
+            prop_assert_eq!(left > Some(0), slot(at(now), &windows, 0, &held) == Slot::Free);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Each guard through one helper, and the order between them.
 
 use jiff::{SignedDuration, Timestamp};
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
@@ -249,4 +250,37 @@ fn the_gate_fails_closed() {
     assert!(matches!(gate(&pass, &shadow), GateVerdict::Cancel(_)));
     let asked_by_a_human = GateFacts { want: None, all_resolved: true, ..pass };
     assert_eq!(gate(&asked_by_a_human, &shadow), GateVerdict::Pass, "mode and alerts do not bind a human");
+}
+
+proptest! {
+    /// Whatever else holds: a protected device is not sent, nor one without a record, nor anything in shadow that no
+    /// human asked for. What passes is wanted by a rule or by a human.
+    #[test]
+    fn nothing_passes_the_gate_that_must_not(
+        [protected, all_resolved, restricted, shadow] in any::<[bool; 4]>(),
+        record in prop::option::of(prop_oneof!["Windows11", "Ubuntu"]),
+        want in prop::option::of(any::<bool>()),
+        overridden in prop::option::of(0..3i64),
+    ) {
+        let known = record.map(|platform| machine(json!({"osPlatform": platform})));
+        let facts = GateFacts {
+            machine: known.as_ref(),
+            protected: protected.then(|| "protected by rule X".to_owned()),
+            want: want.map(|yes| if yes { Want::Yes } else { Want::No("the rule is gone".to_owned()) }),
+            all_resolved,
+            override_at: overridden.map(|hours| (ago(hours), "a human released it".to_owned())),
+            decided_at: ago(1),
+            restricted,
+        };
+        let config = GuardsConfig { mode: if shadow { Mode::Shadow } else { Mode::Enforce }, ..config() };
+        let verdict = gate(&facts, &config);
+        if protected {
+            prop_assert_eq!(&verdict, &GateVerdict::Cancel("protected by rule X".to_owned()));
+        }
+        if verdict == GateVerdict::Pass {
+            prop_assert!(known.as_ref().is_some_and(|machine| why_ineligible(machine).is_none()));
+            prop_assert!(!restricted && overridden != Some(0));
+            prop_assert!(want.is_none() || (want == Some(true) && !shadow && !all_resolved));
+        }
+    }
 }

@@ -270,6 +270,7 @@ mod tests {
             let judged = judge(&ask, &facts, &config(mode), NOW);
             let hearing = hear(&ask, &facts, &config(mode), NOW);
             prop_assert_eq!(&hearing.verdict, &judged);
+            prop_assert_eq!(protected, judged.outcome == crate::model::Outcome::Protected, "{:?}", judged);
             let first = hearing.words.iter().find_map(|word| word.verdict.clone());
             match first {
                 Some(first) => prop_assert_eq!(first, judged),

@@ -1,5 +1,7 @@
 //! The table of answers and outcomes.
 
+mod random;
+
 use super::super::http::BodyError;
 use super::*;
 use serde_json::json;

@@ -173,6 +173,10 @@ pub const fn next(state: State, event: Event) -> Result<State, Impossible> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use proptest::sample::select;
+
     use super::*;
 
     fn events() -> Vec<Event> {
@@ -233,6 +237,77 @@ mod tests {
                 index += 1;
             }
             assert!(reached.iter().any(|state| !state.is_open()), "{state}");
+        }
+    }
+
+    #[test]
+    fn the_whole_table() {
+        let mut table = Vec::new();
+        for state in State::ALL {
+            for event in events() {
+                if let Ok(to) = next(state, event) {
+                    table.push(format!("{state} + {event:?} = {to}"));
+                }
+            }
+        }
+        insta::assert_snapshot!(table.join("\n"), @"
+        held + Wanted = queued
+        held + Unwanted = cancelled
+        held + Overdue = expired
+        queued + Unwanted = cancelled
+        queued + Overdue = expired
+        queued + GateHeld = held
+        queued + Claimed = sending
+        sending + Accepted = submitted
+        sending + NotTaken = queued
+        sending + Refused = rejected
+        sending + Unanswered = uncertain
+        uncertain + Unwanted = cancelled
+        uncertain + FoundRemote = submitted
+        uncertain + NotFoundRemote = queued
+        submitted + EndedRemote(Succeeded) = succeeded
+        submitted + EndedRemote(Failed) = failed
+        submitted + EndedRemote(TimedOut) = timed_out
+        submitted + EndedRemote(Cancelled) = cancelled
+        ");
+    }
+
+    proptest! {
+        /// Whatever is said in whatever order: what is impossible changes nothing, an end is the end, the history
+        /// alone leads to the state again, and nothing is sent again before it is known that it was not taken.
+        #[test]
+        fn a_history_leads_to_the_state_that_the_action_is_in(
+            first in select(vec![State::Held, State::Queued]),
+            said in vec(select(events()), 0..80),
+        ) {
+            let mut state = first;
+            let mut history = Vec::new();
+            for event in said {
+                match next(state, event) {
+                    Ok(to) => {
+                        prop_assert!(state.is_open(), "{state} is an end");
+                        prop_assert_ne!(state, to);
+                        history.push((state, event));
+                        state = to;
+                    }
+                    Err(error) => prop_assert_eq!(error, Impossible { state, event }),
+                }
+            }
+            let mut replayed = first;
+            let mut on_the_wire = false;
+            for (from, event) in history {
+                prop_assert_eq!(from, replayed);
+                replayed = next(from, event)?;
+                match event {
+                    Event::Claimed => {
+                        prop_assert!(!on_the_wire, "sent again although it may have been taken");
+                        on_the_wire = true;
+                    }
+                    Event::NotTaken | Event::NotFoundRemote => on_the_wire = false,
+                    _ => prop_assert!(on_the_wire || !replayed.is_on_the_wire()),
+                }
+            }
+            prop_assert_eq!(replayed, state);
         }
     }
 }
