@@ -6,6 +6,7 @@
 #![allow(missing_docs, unreachable_pub)]
 
 mod anew;
+mod answers;
 mod caps;
 mod commands;
 mod corners;

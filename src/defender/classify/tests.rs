@@ -1,5 +1,6 @@
 //! The table of answers and outcomes.
 
+mod documented;
 mod random;
 
 use super::super::http::BodyError;

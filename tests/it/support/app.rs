@@ -192,6 +192,12 @@ impl TestApp {
         assert_eq!(running.ended.await.unwrap(), Ended::AsAsked);
     }
 
+    /// Nobody answers for Microsoft any more.
+    pub async fn stop_simulator(&mut self) {
+        self.stop.cancel();
+        self.serving.take().unwrap().await.unwrap();
+    }
+
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
