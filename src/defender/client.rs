@@ -28,8 +28,8 @@ use crate::model::{AlertTime, Kind, Lane, Machine, MachineAction, MachineActionI
 const LIST_LIMIT: usize = 64 * 1024 * 1024;
 /// The longest answer about one thing that is read, in bytes.
 const SINGLE_LIMIT: usize = 1024 * 1024;
-/// Rows of a page of machines or machine actions; the API gives at most 10,000.
-const ROWS: u32 = 5_000;
+/// Rows worth asking for in one page of machines or machine actions; the API gives at most 10,000.
+pub const ROWS: u32 = 5_000;
 
 /// Why there is no client for a tenant.
 #[derive(Debug, thiserror::Error)]
@@ -154,22 +154,18 @@ impl Client {
         }
     }
 
-    /// A page of the machine actions of all kinds that we know, created at or after `since` by Microsoft's
-    /// clock, of everybody. Rows without a usable id are left out and counted.
+    /// A page of the machine actions of all kinds that we know, of everybody, that were created in the time
+    /// that `ask` is about by Microsoft's clock. Rows without a usable id are left out and counted.
     ///
     /// # Errors
     /// [`ReadError`]
-    pub async fn machine_actions(
-        &self,
-        since: Option<AlertTime>,
-        page: Option<&PageToken>,
-    ) -> Result<Page<MachineAction>, ReadError> {
-        let query =
-            ListQuery { name: "machineactions", filter: Some(action_filter(since)), with_evidence: false, top: ROWS };
-        let mut page = self.list(Lane::MachineActions, &query, page, |row| wire::machine_action(&row)).await?;
+    pub async fn machine_actions(&self, ask: Ask<'_>) -> Result<Page<MachineAction>, ReadError> {
+        let filter = Some(action_filter(ask.since, ask.until));
+        let query = ListQuery { name: "machineactions", filter, with_evidence: false, top: ask.top.max(1) };
+        let mut page = self.list(Lane::MachineActions, &query, ask.page, |row| wire::machine_action(&row)).await?;
         page.rows.retain(|action| {
             let of_a_kind = Kind::from_microsoft_type(&action.kind).is_some();
-            of_a_kind && action.created.zip(since).is_none_or(|(created, since)| created >= since)
+            of_a_kind && action.created.zip(ask.since).is_none_or(|(created, since)| created >= since)
         });
         Ok(page)
     }
@@ -263,11 +259,11 @@ pub(super) fn below(origin: &Url, path: &[&str]) -> Option<Url> {
 }
 
 /// The OData condition for machine actions of all kinds that we know.
-fn action_filter(since: Option<AlertTime>) -> String {
+fn action_filter(since: Option<AlertTime>, until: Option<AlertTime>) -> String {
     let types: Vec<String> = Kind::ALL.iter().map(|kind| format!("type eq '{}'", kind.spec().microsoft_type)).collect();
     let types = format!("({})", types.join(" or "));
-    match since {
-        Some(since) => format!("{types} and creationDateTimeUtc ge {since}"),
+    match between("creationDateTimeUtc", since, until) {
+        Some(range) => format!("{types} and {range}"),
         None => types,
     }
 }

@@ -19,7 +19,7 @@ mod wire;
 
 pub use auth::{AuthError, AuthErrorKind, SignedIn};
 pub use classify::{Asked, Outcome, Posted, classify};
-pub use client::{Client, ClientError};
+pub use client::{Client, ClientError, ROWS};
 pub use http::{Answer, BodyError, Call, Exchange, Observer};
 pub use page::{Page, PageToken};
 pub use read::ReadError;

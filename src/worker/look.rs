@@ -10,7 +10,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::crash_point::crash_point;
-use crate::defender::ReadError;
+use crate::defender::{ROWS, ReadError, Reading};
 use crate::model::{AlertTime, Lane, Moment, TenantName};
 use crate::store::{LookEnd, LookPlan};
 
@@ -18,6 +18,9 @@ use super::{RunError, TenantWork, Work, chain, draw};
 
 /// The wait after a look that failed, unless `tracking.every` is shorter.
 const AFTER_FAILURE: Duration = Duration::from_secs(5);
+
+/// How often one look goes on after an answer that did not come, once it has read something.
+const MOST_BREAKS: u32 = 20;
 
 /// Looks until the stop.
 pub async fn run(work: &Work, name: &TenantName, tenant: &TenantWork) {
@@ -84,7 +87,7 @@ async fn turn(
     Ok(now.wall + SignedDuration::from_millis(1))
 }
 
-/// Reads every page of the list and records it; gives how many rows there were.
+/// Reads the whole list and records it; gives how many rows there were.
 async fn look(
     work: &Work,
     name: &TenantName,
@@ -93,19 +96,30 @@ async fn look(
     began: Moment,
     grace: Duration,
 ) -> Result<(usize, LookEnd), RunError> {
-    let (mut next, mut date, mut rows, mut doubtful) = (None, None, 0, 0);
-    loop {
+    let mut list = Reading::new(plan.since, None, ROWS, AlertTime::from_timestamp(began.wall));
+    let (mut date, mut rows, mut doubtful) = (None, 0, 0);
+    let (mut begun, mut breaks) = (false, 0);
+    while let Some(ask) = list.ask() {
         tenant.client.ensure_token().await.map_err(|error| {
             tenant.sign_in.notify_one();
             ReadError::Auth(error)
         })?;
         let slot = work.slot(name, tenant, Lane::MachineActions).await?.ok_or(RunError::Stopping)?;
         crash_point("look.slot_taken");
-        let result = tenant.client.machine_actions(plan.since, next.as_ref()).await;
+        let result = tenant.client.machine_actions(ask).await;
         crash_point("look.page_read");
         work.answer(&slot, &result).await?;
         crash_point("look.slot_answered");
-        let page = result?;
+        let page = match list.answered(result) {
+            Ok(Some(page)) => page,
+            Ok(None) => continue,
+            Err(ReadError::Unanswered { .. } | ReadError::Unreadable { .. }) if begun && breaks < MOST_BREAKS => {
+                breaks += 1;
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
+        begun = true;
         date = date.or(page.date);
         rows += page.rows.len();
         doubtful += page.unreadable_tagged;
@@ -115,11 +129,8 @@ async fn look(
             tracing::warn!(tenant = %name, alerts = anew, "what alerts had joined came to nothing, so they are decided anew");
             work.decide.notify_one();
         }
-        match page.next {
-            Some(token) => next = Some(token),
-            None => break,
-        }
     }
+    list.end()?;
     if doubtful > 0 {
         tracing::warn!(tenant = %name, doubtful, "rows of the machine-action list that may be ours can not be read, so this look proves nothing of what it did not show");
     }

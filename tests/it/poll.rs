@@ -1,12 +1,12 @@
-//! Reading alerts when there are more than the API pages, when reading breaks, and when they show up late.
+//! Reading lists of more rows than the API pages, lists that break, and alerts that show up late.
 
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use stanch::model::view::AlertState;
-use stanch::model::{AlertTime, SourceName};
-use stanch::simulator::{Api, Fault, Simulator};
+use stanch::model::{AlertTime, Outcome, SourceName};
+use stanch::simulator::{Api, Fault, Simulator, Status};
 use stanch::store::{AlertFilter, Store};
 
 use crate::support::binary::Process;
@@ -133,4 +133,36 @@ async fn an_alert_that_shows_up_long_after_its_time_is_found_by_a_sweep() {
     app.decided("late-too").await;
     app.received(3).await;
     assert_eq!(app.store().alerts(&AlertFilter::default(), None, 10).await.unwrap().items.len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_oldest_of_more_machine_actions_than_the_api_pages_is_known_before_anything_is_sent() {
+    const BY_HUMANS: usize = 60;
+    let app = few_pages()
+        .simulator(|options| options.faults = vec![(Fault::ErrorBefore, 0.03)])
+        .start(|simulator| {
+            for device in 0..=BY_HUMANS {
+                simulator.add_machine(machine(device)).unwrap();
+            }
+            for device in (0..BY_HUMANS).cycle().take(3 * BY_HUMANS) {
+                simulator.human_restrict(&machine_id(device), Status::Succeeded);
+            }
+            for device in [0, 1, 30, BY_HUMANS] {
+                simulator.add_alert(ransomware(&format!("alert-{device}"), device)).unwrap();
+            }
+        })
+        .await;
+    for device in [0, 1, 30] {
+        let decision = app.decided(&format!("alert-{device}")).await.decisions.remove(0);
+        assert_eq!(decision.outcome, Outcome::Coalesced, "a human has restricted it: {decision:?}");
+    }
+    app.until("the device that nobody had restricted is", async || {
+        app.simulator.ledger().restricted.contains(&machine_id(BY_HUMANS)).then_some(())
+    })
+    .await;
+    app.settled().await;
+    assert_eq!(app.simulator.ledger().effective_restrictions(), [(machine_id(BY_HUMANS), 1)].into());
+    let is_part = |query: &String| query.contains("creationDateTimeUtc%20lt%20");
+    let ledger = app.simulator.ledger();
+    assert!(ledger.of(Api::MachineActions).any(|call| call.query.as_ref().is_some_and(is_part)), "the list was split");
 }

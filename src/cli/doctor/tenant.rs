@@ -14,7 +14,7 @@ use super::polls_alerts;
 use super::report::{Check, Report};
 use crate::clock::SystemClock;
 use crate::config::{CertificateError, Config, Credential, ENDS_SOON_DAYS, Proof, SigningCertificate, Tenant};
-use crate::defender::{Ask, AuthError, AuthErrorKind, Client, Page, ReadError, SignedIn};
+use crate::defender::{Ask, AuthError, AuthErrorKind, Client, Page, ROWS, ReadError, SignedIn};
 use crate::model::AlertTime;
 
 /// How far back machine actions are read.
@@ -182,7 +182,7 @@ impl Apis<'_, '_, '_> {
 
     async fn machine_actions(&mut self, client: &Client) -> io::Result<()> {
         let since = AlertTime::from_timestamp(self.skew.now()).saturating_sub(BACK);
-        self.read("machine_actions", client.machine_actions(Some(since), None), |page| {
+        self.read("machine_actions", client.machine_actions(Ask::first(Some(since), ROWS)), |page| {
             Check::well("machine_actions", format!("can be read: {} in the last hour", page.rows.len()))
         })
         .await

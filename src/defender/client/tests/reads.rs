@@ -43,7 +43,7 @@ async fn machine_actions_are_those_of_our_kinds_since_then() {
     let client = client(&server);
     let since = AlertTime::parse("2026-11-24T05:00:00Z").unwrap();
 
-    let page = client.machine_actions(Some(since), None).await.unwrap();
+    let page = client.machine_actions(Ask::first(Some(since), ROWS)).await.unwrap();
 
     let ids: Vec<&str> = page.rows.iter().map(|action| action.id.as_str()).collect();
     assert_eq!((ids, page.unreadable), (vec!["1", "2"], 2));
@@ -52,8 +52,12 @@ async fn machine_actions_are_those_of_our_kinds_since_then() {
         "/api/machineactions?$filter={types}%20and%20creationDateTimeUtc%20ge%202026-11-24T05:00:00Z&$top=5000"
     );
     assert_eq!(server.calls()[0].uri, expected);
-    client.machine_actions(None, None).await.unwrap();
-    assert_eq!(server.calls()[1].uri, format!("/api/machineactions?$filter={types}&$top=5000"));
+    client.machine_actions(Ask::first(None, 9)).await.unwrap();
+    assert_eq!(server.calls()[1].uri, format!("/api/machineactions?$filter={types}&$top=9"));
+    client.machine_actions(Ask { until: Some(since), ..Ask::first(None, 9) }).await.unwrap();
+    let expected =
+        format!("/api/machineactions?$filter={types}%20and%20creationDateTimeUtc%20lt%202026-11-24T05:00:00Z&$top=9");
+    assert_eq!(server.calls()[2].uri, expected);
 }
 
 #[tokio::test]
@@ -116,7 +120,7 @@ async fn a_failed_read_says_what_can_be_done() {
     let client = client(&server);
     let mut errors = Vec::new();
     for _ in 0..8 {
-        errors.push(client.machine_actions(None, None).await.unwrap_err());
+        errors.push(client.machine_actions(Ask::first(None, 9)).await.unwrap_err());
     }
 
     assert!(matches!(errors[0], ReadError::Throttled { after: Some(after), .. } if after == Duration::from_secs(9)));
