@@ -17,6 +17,7 @@ mod fleet;
 mod house;
 mod identity;
 mod indexes;
+mod long_nights;
 mod reconcile;
 mod rehearsal;
 mod release;
