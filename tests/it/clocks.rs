@@ -140,7 +140,7 @@ async fn the_grace_between_two_looks_is_not_jumped_over() {
     let store = &daemon.store;
     let by = operator();
     let id = store.restrict_device(&tenant(), &machine_id(1), &by, "seen", &|_| None, wall.now().wall).await.unwrap();
-    let claimed = daemon.claim(&limits(), &guards(), wall.now().wall).await.unwrap();
+    let claimed = daemon.claim(&limits(), &guards(), wall.now().wall).await.0.unwrap();
     let silent = Settlement::Unanswered { code: "no_answer".to_owned(), message: "cut".to_owned() };
     store.settle(&claimed, &silent, Answered::Silent, &LaneTrouble::None, wall.now(), 0.0).await.unwrap();
 
@@ -168,9 +168,9 @@ async fn what_waits_is_due_when_the_clock_is_set_back() {
     daemon.accept("alert", 1, &["for-good"], now).await;
     daemon.decide(&guards(), now + SignedDuration::from_secs(1)).await;
     let back = now - SignedDuration::from_hours(10);
-    assert!(daemon.claim(&limits(), &guards(), back).await.is_none());
+    assert!(daemon.claim(&limits(), &guards(), back).await.0.is_none());
     daemon.store.clock_was_set(SignedDuration::from_hours(10), back).await.unwrap();
-    assert!(daemon.claim(&limits(), &guards(), back).await.is_some());
+    assert!(daemon.claim(&limits(), &guards(), back).await.0.is_some());
 }
 
 /// The machine's clock, which a test sets.

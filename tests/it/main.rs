@@ -23,6 +23,7 @@ mod guards;
 mod house;
 mod identity;
 mod indexes;
+mod long_nights;
 mod order;
 mod poll;
 mod reconcile;

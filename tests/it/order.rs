@@ -47,7 +47,7 @@ impl Night {
 
     async fn claim(&mut self) -> Option<ClaimedAction> {
         self.after(1);
-        self.daemon.claim(&limits(), &guards(), self.now).await
+        self.daemon.claim(&limits(), &guards(), self.now).await.0
     }
 
     async fn settle(&mut self, claimed: &ClaimedAction, settlement: Settlement) -> State {

@@ -7,17 +7,14 @@ use tempfile::TempDir;
 use super::at;
 use super::daemon::Daemon;
 
-/// The most devices that a run has.
-pub const DEVICES: usize = 8;
-
 /// A store with its schema and its machines, and nothing else.
 pub struct Blank(PathBuf);
 
 impl Blank {
-    pub async fn make(folder: &Path) -> Self {
+    pub async fn make(folder: &Path, devices: usize) -> Self {
         let path = folder.join("blank.db");
         let daemon = Daemon::start(&path).await;
-        daemon.learn_machines(DEVICES, at(0)).await;
+        daemon.learn_machines(devices, at(0)).await;
         daemon.store.close().await;
         Self(path)
     }

@@ -7,7 +7,9 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use stanch::config::{GuardsConfig, Limits, Tracking, default_guards};
 use stanch::guards::{GateFacts, GateVerdict, Want, gate};
-use stanch::model::{Alert, AlertId, AlertTime, By, Kind, Level, Machine, RuleId, SourceName, TenantName, Window};
+use stanch::model::{
+    Alert, AlertId, AlertTime, By, Kind, Level, Machine, Moment, RuleId, SourceName, TenantName, Window,
+};
 use stanch::store::{Choice, ClaimedAction, DecidedPair, Deciding, GateContext, Incoming, PassEnd, Store, Undecided};
 
 use super::machine_id;
@@ -39,7 +41,7 @@ pub fn guards() -> GuardsConfig {
     GuardsConfig { blast_devices: 1_000, fleet_percent: 100, ..default_guards().unwrap() }
 }
 
-pub fn windows() -> Vec<Window> {
+fn windows() -> Vec<Window> {
     vec![Window { calls: 5, per: "60s".parse().unwrap() }, Window { calls: 30, per: "1h".parse().unwrap() }]
 }
 
@@ -107,10 +109,16 @@ impl Daemon {
         self.store.decide(&deciding, "rules", guards, now).await.unwrap();
     }
 
-    /// The next action to send, releases first.
-    pub async fn claim(&self, limits: &Limits, guards: &GuardsConfig, now: Timestamp) -> Option<ClaimedAction> {
+    /// The next action to send, releases first, and when there may be one if there is none.
+    pub async fn claim(
+        &self,
+        limits: &Limits,
+        guards: &GuardsConfig,
+        now: impl Into<Moment>,
+    ) -> (Option<ClaimedAction>, Option<Timestamp>) {
+        let (now, mut next): (Moment, _) = (now.into(), None);
         if !self.looked {
-            return None;
+            return (None, next);
         }
         for kind in [Kind::Release, Kind::Restrict] {
             if !self.store.has_queued(&tenant(), kind).await.unwrap() {
@@ -119,10 +127,11 @@ impl Daemon {
             let claim =
                 self.store.claim(&tenant(), kind, limits, &|context| the_gate(context, guards), now).await.unwrap();
             if claim.claimed.is_some() {
-                return claim.claimed;
+                return (claim.claimed, None);
             }
+            next = [next, claim.next].into_iter().flatten().min();
         }
-        None
+        (None, next)
     }
 }
 

@@ -14,7 +14,10 @@ use jiff::{SignedDuration, Timestamp};
 use stanch::model::MachineId;
 
 pub use blank::{Blank, folder};
-pub use world::run;
+pub use world::{Night, Perils, Setting, run};
+
+/// The most devices that a run under chance has.
+pub const DEVICES: usize = 8;
 
 /// The moment at which every run begins.
 const BEGINNING: &str = "2026-11-24T00:00:00Z";
@@ -26,4 +29,8 @@ pub fn at(millis: i64) -> Timestamp {
 
 pub fn machine_id(device: usize) -> MachineId {
     MachineId::new(&format!("{device:040x}")).unwrap()
+}
+
+fn number_of(machine: &MachineId) -> usize {
+    usize::from_str_radix(machine.as_str(), 16).unwrap()
 }

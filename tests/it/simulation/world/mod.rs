@@ -1,31 +1,40 @@
-//! One run: what happens when, and what must hold after each of it. Next: [`wire`] and [`people`].
+//! One run: what happens when. Next: [`wire`], [`people`], and what must hold in [`holds`].
 
+mod happening;
+mod holds;
+mod night;
+mod overrides;
+mod pauses;
 mod people;
+mod setting;
 mod wire;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::path::Path;
 
 use jiff::Timestamp;
-use stanch::config::{GuardsConfig, Limits, Tracking};
-use stanch::model::view::Restriction;
-use stanch::model::{AlertTime, Kind, MachineAction, RemoteStatus, State};
-use stanch::store::{CallSlot, CancelDue, ClaimedAction, LookPlan};
+use stanch::model::{ActionId, Kind, Moment, State};
+use stanch::store::ClaimedAction;
 
 use super::blank::Blank;
-use super::daemon::{Daemon, RULES, guards, limits, operator, tracking, windows};
+use super::daemon::{Daemon, RULES, operator};
 use super::dice::Dice;
-use super::microsoft::{LIST_LAG, Microsoft, Reply};
-use super::{at, machine_id};
+use super::microsoft::{LIST_LAG, Microsoft};
+use super::{DEVICES, at, machine_id, number_of};
+
+use happening::{Cancelling, Fate, Flight, Happening, Heard, HeardBy, Look, Reading};
+pub use night::Night;
+use overrides::Overrides;
+use pauses::Pauses;
+pub use setting::{Perils, Setting};
 
 const SECOND: i64 = 1_000;
 const MINUTE: i64 = 60 * SECOND;
 const HOUR: i64 = 60 * MINUTE;
-/// How long things go wrong.
-const TROUBLE: i64 = 4 * MINUTE;
+const DAY: i64 = 24 * HOUR;
 /// By then everything must have come to rest.
-const REST: i64 = 14 * 24 * HOUR;
+const REST: i64 = 14 * DAY;
 
 /// A promise that did not hold.
 #[derive(Debug)]
@@ -51,118 +60,34 @@ pub struct Summary {
     pub crashes: u64,
     pub restricts: u64,
     pub releases: u64,
-}
-
-enum Happening {
-    Alert { id: u64, device: usize },
-    Tick,
-    Arrives(u64),
-    Answers(u64),
-    CancelArrives(u64),
-    CancelAnswers(u64),
-    LookReads(u64),
-    LookEnds(u64),
-    Human { device: usize, kind: Kind },
-    HumanCancels,
-    Operator,
-    Resume,
-    Crash,
-    Restart,
-}
-
-#[derive(Clone, Copy, PartialEq)]
-enum Heard {
-    Not,
-    Perhaps,
-    Surely,
-}
-
-/// Which loops hear of something.
-#[derive(Clone, Copy, PartialEq)]
-struct HeardBy {
-    look: Heard,
-    decide: Heard,
-    send: Heard,
-}
-
-impl HeardBy {
-    const NONE: Self = Self { look: Heard::Not, decide: Heard::Not, send: Heard::Not };
-    /// By their timers, the timers loop too.
-    const ALL: Self = Self { look: Heard::Surely, decide: Heard::Surely, send: Heard::Surely };
-}
-
-impl Happening {
-    fn heard_by(&self) -> HeardBy {
-        let (none, perhaps) = (HeardBy::NONE, Heard::Perhaps);
-        match self {
-            Self::Tick | Self::Restart => HeardBy::ALL,
-            Self::Alert { .. } | Self::LookEnds(_) => HeardBy { decide: perhaps, send: perhaps, ..none },
-            Self::Answers(_) => HeardBy { look: perhaps, send: perhaps, ..none },
-            Self::CancelAnswers(_) => HeardBy { look: perhaps, ..none },
-            Self::Operator | Self::Resume => HeardBy { send: perhaps, ..none },
-            // These happen elsewhere.
-            Self::Arrives(_)
-            | Self::CancelArrives(_)
-            | Self::LookReads(_)
-            | Self::Human { .. }
-            | Self::HumanCancels
-            | Self::Crash => none,
-        }
-    }
-}
-
-/// What becomes of a call on its way.
-#[derive(Clone, Copy, PartialEq)]
-enum Fate {
-    Fine,
-    NeverSent,
-    LostBefore,
-    LostAfter,
-    ErrorBefore,
-    ErrorAfter,
-}
-
-struct Flight {
-    claimed: ClaimedAction,
-    fate: Fate,
-    reply: Option<Reply>,
-    /// Whether the process that sent it is gone.
-    orphaned: bool,
-}
-
-struct Cancelling {
-    due: CancelDue,
-    slot: CallSlot,
-    fate: Fate,
-    done: Option<bool>,
-    orphaned: bool,
-}
-
-struct Look {
-    number: u64,
-    plan: LookPlan,
-    began: Timestamp,
-    slot: CallSlot,
-    read: Option<(Vec<MachineAction>, AlertTime)>,
-    fails: bool,
+    pub throttled: u64,
 }
 
 struct World<'a> {
     seed: u64,
+    setting: Setting,
     path: &'a Path,
     dice: Dice,
     now: i64,
+    /// How far the daemon's clock is ahead of the true time.
+    ahead: i64,
+    /// How far its steady timeline is.
+    steady: i64,
     agenda: BTreeMap<(i64, u64), Happening>,
     number: u64,
     microsoft: Microsoft,
     daemon: Option<Daemon>,
     flights: HashMap<u64, Flight>,
+    landing: HashMap<u64, ClaimedAction>,
+    /// Actions of which a POST arrived when it was given up: they may take effect once more.
+    landed_late: HashSet<ActionId>,
     cancels: HashMap<u64, Cancelling>,
     look: Option<Look>,
-    guards: GuardsConfig,
-    limits: Limits,
-    tracking: Tracking,
-    devices: usize,
+    /// When the list was last read whole.
+    read_at: i64,
+    due: Option<i64>,
+    pauses: Pauses,
+    overrides: Overrides,
     alerts: u64,
     summary: Summary,
     log: Vec<String>,
@@ -172,42 +97,66 @@ struct World<'a> {
 ///
 /// # Errors
 /// [`Broken`]: the first promise that did not hold.
-pub async fn run(seed: u64, blank: &Blank, path: &Path) -> Result<Summary, Broken> {
+pub async fn run(seed: u64, perils: Perils, blank: &Blank, path: &Path) -> Result<Summary, Broken> {
     let mut dice = Dice::new(seed);
-    let devices = 1 + usize::try_from(dice.between(0, 8)).unwrap();
+    let devices = usize::try_from(dice.between(1, 1 + DEVICES as i64)).unwrap();
     let skew = dice.between(-2 * MINUTE, 2 * MINUTE);
-    blank.copy_to(path);
-    let daemon = Daemon::start(path).await;
-    let mut world = World {
-        seed,
-        path,
-        dice,
-        now: 0,
-        agenda: BTreeMap::new(),
-        number: 0,
-        microsoft: Microsoft::new(windows(), skew),
-        daemon: Some(daemon),
-        flights: HashMap::new(),
-        cancels: HashMap::new(),
-        look: None,
-        guards: guards(),
-        limits: limits(),
-        tracking: tracking(),
-        devices,
-        alerts: 0,
-        summary: Summary::default(),
-        log: Vec::new(),
-    };
+    let mut world = World::begin(seed, Setting::drawn(devices, skew, perils), dice, blank, path).await;
     world.plan();
     world.live().await?;
     world.rest().await?;
-    if let Some(daemon) = world.daemon.take() {
-        daemon.store.close().await;
+    Ok(world.end().await)
+}
+
+impl<'a> World<'a> {
+    async fn begin(seed: u64, setting: Setting, dice: Dice, blank: &Blank, path: &'a Path) -> Self {
+        blank.copy_to(path);
+        Self {
+            seed,
+            path,
+            dice,
+            now: 0,
+            ahead: 0,
+            steady: 0,
+            agenda: BTreeMap::new(),
+            number: 0,
+            microsoft: Microsoft::new(setting.limits.restrict.clone(), setting.skew),
+            daemon: Some(Daemon::start(path).await),
+            flights: HashMap::new(),
+            landing: HashMap::new(),
+            landed_late: HashSet::new(),
+            cancels: HashMap::new(),
+            look: None,
+            read_at: 0,
+            due: None,
+            pauses: Pauses::default(),
+            overrides: Overrides::default(),
+            alerts: 0,
+            summary: Summary::default(),
+            log: Vec::new(),
+            setting,
+        }
     }
-    Ok(world.summary)
+
+    async fn end(mut self) -> Summary {
+        if let Some(daemon) = self.daemon.take() {
+            daemon.store.close().await;
+        }
+        self.summary
+    }
 }
 
 impl World<'_> {
+    /// What the daemon takes for the time.
+    fn clock(&self) -> Timestamp {
+        at(self.now + self.ahead)
+    }
+
+    /// The same on both timelines of the daemon.
+    fn moment(&self) -> Moment {
+        Moment { wall: self.clock(), steady: at(self.now + self.steady) }
+    }
+
     fn say(&mut self, what: impl Into<String>) {
         self.log.push(format!("{} {}", at(self.now), what.into()));
     }
@@ -224,13 +173,13 @@ impl World<'_> {
     /// What the outside does, drawn beforehand.
     fn plan(&mut self) {
         for _ in 0..self.dice.between(6, 60) {
-            let when = self.dice.between(0, TROUBLE);
+            let when = self.dice.between(0, self.setting.trouble);
             let device = self.any_device();
             let what = match self.dice.between(0, 100) {
                 0..=59 => {
                     // Now and then a version of an alert that is known.
                     self.alerts += u64::from(self.alerts == 0 || self.dice.percent(80));
-                    Happening::Alert { id: self.alerts, device }
+                    Happening::Alert { id: self.alerts, device, rules: self.any_rules() }
                 }
                 60..=69 => {
                     let kind = *self.dice.of(&[Kind::Restrict, Kind::Release]);
@@ -238,28 +187,43 @@ impl World<'_> {
                 }
                 70..=72 => Happening::HumanCancels,
                 73..=94 => Happening::Operator,
-                _ => Happening::Crash,
+                _ => Happening::Crash(self.dice.between(100, 30 * SECOND)),
             };
             self.later(when, what);
+        }
+        if self.dice.percent(30) {
+            for _ in 0..self.dice.between(2, 20) {
+                let kind = *self.dice.of(&[Kind::Restrict, Kind::Release]);
+                let when = self.dice.between(0, self.setting.trouble);
+                self.later(when, Happening::Others(kind));
+            }
+        }
+        if self.setting.perils.clock_jumps {
+            for _ in 0..self.dice.between(0, 4) {
+                let when = self.dice.between(0, self.setting.trouble);
+                self.later(when, Happening::ClockJumps);
+            }
         }
         self.later(0, Happening::Tick);
     }
 
     fn any_device(&mut self) -> usize {
-        usize::try_from(self.dice.between(0, i64::try_from(self.devices).unwrap())).unwrap()
+        usize::try_from(self.dice.between(0, i64::try_from(self.setting.devices).unwrap())).unwrap()
+    }
+
+    fn any_rules(&mut self) -> Vec<&'static str> {
+        let first = self.dice.of(&RULES).id;
+        let second = self.dice.of(&RULES).id;
+        if self.dice.percent(30) && second != first { vec![first, second] } else { vec![first] }
     }
 
     fn in_trouble(&self) -> bool {
-        self.now < TROUBLE
+        self.now < self.setting.trouble
     }
 
     async fn live(&mut self) -> Result<(), Broken> {
-        while let Some(((when, _), what)) = self.agenda.pop_first() {
-            self.now = when;
-            self.summary.steps += 1;
-            self.happen(what).await?;
-            self.hold()?;
-            if self.now > TROUBLE && self.agenda.len() <= 1 && self.is_at_rest().await {
+        while self.step().await? {
+            if self.now > self.setting.trouble && self.agenda.len() <= 1 && self.is_at_rest().await {
                 return Ok(());
             }
             if self.now > REST {
@@ -269,84 +233,92 @@ impl World<'_> {
         Ok(())
     }
 
+    /// The next thing happens; false when there is none.
+    async fn step(&mut self) -> Result<bool, Broken> {
+        let Some(((when, _), what)) = self.agenda.pop_first() else { return Ok(false) };
+        self.now = when;
+        self.summary.steps += 1;
+        self.happen(what).await?;
+        self.hold()?;
+        Ok(true)
+    }
+
     async fn happen(&mut self, what: Happening) -> Result<(), Broken> {
         let heard_by = what.heard_by();
         match what {
-            Happening::Alert { id, device } => self.alert(id, device).await,
+            Happening::Alert { id, device, rules } => self.alert(id, device, rules).await,
             Happening::Tick => {
                 // A signal may be missed, the timer is not.
-                let pace = if self.in_trouble() { self.dice.between(SECOND, 20 * SECOND) } else { self.slow_pace() };
+                let pace = self.pace();
                 self.later(pace, Happening::Tick);
             }
+            Happening::Due => self.due = None,
+            Happening::Lands(flight) => self.lands(flight),
             Happening::Arrives(flight) => self.arrives(flight)?,
             Happening::Answers(flight) => self.answers(flight).await,
             Happening::CancelArrives(cancel) => self.cancel_arrives(cancel),
             Happening::CancelAnswers(cancel) => self.cancel_answers(cancel).await,
             Happening::LookReads(look) => self.look_reads(look),
             Happening::LookEnds(look) => self.look_ends(look).await,
-            Happening::Human { device, kind } => {
-                self.say(format!("a human asks for {kind} of {device}"));
-                self.microsoft.human(self.now, device, kind, &mut self.dice);
-            }
+            Happening::Human { device, kind } => self.human(device, kind),
+            Happening::Others(kind) => self.microsoft.quota.others(self.now, kind),
+            Happening::ClockJumps => self.clock_jumps().await,
             Happening::HumanCancels => self.human_cancels(),
             Happening::Operator => self.operator().await,
             Happening::Resume => self.resume().await,
-            Happening::Crash => self.crash().await,
+            Happening::Crash(down) => self.crash(down).await,
             Happening::Restart => self.restart().await,
         }
-        self.wake(heard_by).await;
-        Ok(())
+        self.wake(heard_by).await
     }
 
-    /// Ever slower, since what is left takes days.
-    fn slow_pace(&self) -> i64 {
-        ((self.now - TROUBLE) / 4).clamp(10 * SECOND, 2 * HOUR)
+    /// How long until the timers ring again: ever longer, since what is left takes days.
+    fn pace(&mut self) -> i64 {
+        if let Some(pace) = self.setting.pace {
+            return pace;
+        }
+        if self.in_trouble() {
+            return self.dice.between(SECOND, 20 * SECOND);
+        }
+        ((self.now - self.setting.trouble) / 4).clamp(10 * SECOND, 2 * HOUR)
     }
 
-    async fn alert(&mut self, id: u64, device: usize) {
+    async fn alert(&mut self, id: u64, device: usize, rules: Vec<&'static str>) {
         let Some(daemon) = &self.daemon else {
             // Nobody polls while the process is gone; it comes with the next poll.
-            self.later(5 * SECOND, Happening::Alert { id, device });
+            self.later(5 * SECOND, Happening::Alert { id, device, rules });
             return;
         };
-        let first = self.dice.of(&RULES).id;
-        let mut rules = vec![first];
-        let second = self.dice.of(&RULES).id;
-        if self.dice.percent(30) && second != first {
-            rules.push(second);
-        }
-        daemon.accept(&format!("alert-{id}"), device, &rules, at(self.now)).await;
+        daemon.accept(&format!("alert-{id}"), device, &rules, self.clock()).await;
         self.say(format!("alert {id} on {device} for {rules:?}"));
     }
 
     /// Lets the loops do what is due: by their timers all of them, by a signal those that hear it.
-    async fn wake(&mut self, heard_by: HeardBy) {
+    async fn wake(&mut self, heard_by: HeardBy) -> Result<(), Broken> {
         if self.daemon.is_none() {
-            return;
+            return Ok(());
         }
         if self.hears(heard_by.look) {
             self.begin_look().await;
         }
-        let Some(daemon) = &self.daemon else { return };
         if heard_by == HeardBy::ALL {
-            let timed = daemon.store.run_timers(&self.guards, &self.tracking, at(self.now)).await.unwrap();
-            for what in timed {
-                self.say(format!("{what:?}"));
-            }
+            self.run_timers().await;
             self.begin_cancels().await;
         }
         if self.hears(heard_by.decide) {
             self.decide().await;
         }
         if self.hears(heard_by.send) {
-            self.send().await;
+            self.send().await?;
         }
+        Ok(())
     }
 
     /// Whether a loop hears of something, which a signal does not make certain.
     fn hears(&mut self, how: Heard) -> bool {
         match how {
             Heard::Surely => true,
+            Heard::Perhaps if self.setting.pace.is_some() => true,
             Heard::Perhaps => {
                 let chance = if self.in_trouble() { 60 } else { 30 };
                 self.dice.percent(chance)
@@ -355,42 +327,54 @@ impl World<'_> {
         }
     }
 
+    async fn run_timers(&mut self) {
+        let Some(daemon) = &self.daemon else { return };
+        let Setting { guards, tracking, .. } = &self.setting;
+        for what in daemon.store.run_timers(guards, tracking, self.clock()).await.unwrap() {
+            self.say(format!("{what:?}"));
+        }
+    }
+
     async fn decide(&self) {
         if let Some(daemon) = &self.daemon {
-            daemon.decide(&self.guards, at(self.now)).await;
+            daemon.decide(&self.setting.guards, self.clock()).await;
+        }
+    }
+
+    /// Somebody, or something, sets the daemon's clock.
+    async fn clock_jumps(&mut self) {
+        let farthest = *self.dice.of(&[2 * SECOND, 2 * MINUTE, 2 * HOUR, DAY]);
+        let ahead = self.dice.between(-farthest, farthest);
+        // One that is set forward while no daemon runs can not be told from time that has passed.
+        self.ahead = if self.daemon.is_some() { ahead } else { ahead.min(self.ahead) };
+        self.say(format!("the daemon's clock is set to {}", self.clock()));
+        if let Some(daemon) = &self.daemon {
+            let moment = self.moment();
+            daemon.store.clock_was_set(moment.ahead(), moment.wall).await.unwrap();
         }
     }
 
     /// The process ends between two steps: what is on the wire goes on without it.
-    async fn crash(&mut self) {
+    async fn crash(&mut self, down: i64) {
         let Some(daemon) = self.daemon.take() else { return };
         daemon.store.close().await;
         self.look = None;
+        self.pauses.crash();
         self.flights.values_mut().for_each(|flight| flight.orphaned = true);
         self.cancels.values_mut().for_each(|cancel| cancel.orphaned = true);
         self.summary.crashes += 1;
-        let wait = self.dice.between(100, 30 * SECOND);
-        self.later(wait, Happening::Restart);
+        self.later(down, Happening::Restart);
         self.say("the process dies");
     }
 
     async fn restart(&mut self) {
         if self.daemon.is_none() {
-            self.daemon = Some(Daemon::start(self.path).await);
+            let daemon = Daemon::start(self.path).await;
+            let ahead = daemon.store.timeline_ahead(&self.setting.limits, self.clock()).await.unwrap();
+            self.steady = self.ahead + i64::try_from(ahead.as_millis()).unwrap();
+            self.daemon = Some(daemon);
             self.say("the process starts");
         }
-    }
-
-    /// What must hold after every step.
-    fn hold(&mut self) -> Result<(), Broken> {
-        if self.microsoft.throttled > 0 {
-            return self.broken("P4: a call of ours was throttled");
-        }
-        if let Some((id, times)) = self.microsoft.effective.iter().find(|(_, times)| **times > 1) {
-            let what = format!("P3: {id} took effect {times} times");
-            return self.broken(what);
-        }
-        Ok(())
     }
 
     async fn is_at_rest(&mut self) -> bool {
@@ -399,44 +383,22 @@ impl World<'_> {
             return false;
         }
         let settled = self.microsoft.rows.iter().all(|row| row.status.is_final());
-        let read = daemon.last_look.is_some_and(|last| last > at(self.last_change() + LIST_LAG + 10 * SECOND));
-        if !settled || !read {
+        if !settled || self.read_at < self.last_change() + LIST_LAG + 10 * SECOND {
             return false;
         }
         let store = &daemon.store;
         if store.brake().await.unwrap().is_some() {
-            store.resume(&operator(), "the end", at(self.now)).await.unwrap();
+            store.resume(&operator(), "the end", self.clock()).await.unwrap();
             return false;
         }
         let totals = store.totals().await.unwrap();
         let is_open = |state: &str| State::from_name(state).is_some_and(State::is_open);
         totals.undecided == 0
             && !totals.actions.keys().any(|(_, _, state)| is_open(state))
-            && store.next_expiry(at(self.now)).await.unwrap().is_none()
+            && store.next_expiry(self.clock()).await.unwrap().is_none()
     }
 
     fn last_change(&self) -> i64 {
         self.microsoft.rows.iter().map(|row| row.changed()).max().unwrap_or(0)
-    }
-
-    /// What must hold when all has come to rest.
-    async fn rest(&mut self) -> Result<(), Broken> {
-        self.summary.restricts = self.count(Kind::Restrict);
-        self.summary.releases = self.count(Kind::Release);
-        for device in 0..self.devices {
-            let Some(daemon) = &self.daemon else { return self.broken("the process never came back") };
-            let views = daemon.store.device(&machine_id(device), None).await.unwrap();
-            let known = views.first().is_some_and(|view| view.restriction == Restriction::Restricted);
-            let truth = self.microsoft.says_restricted(device);
-            if known != truth {
-                return self.broken(format!("device {device}: restricted is {truth}, stanch says {known}"));
-            }
-        }
-        Ok(())
-    }
-
-    fn count(&self, kind: Kind) -> u64 {
-        let done = self.microsoft.rows.iter().filter(|row| row.kind == kind && row.status == RemoteStatus::Succeeded);
-        done.filter(|row| row.ours.is_some()).count() as u64
     }
 }

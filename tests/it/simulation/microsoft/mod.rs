@@ -1,8 +1,12 @@
 //! Microsoft as the simulation knows it: machine actions, quotas counted on arrival, and a list that lags behind.
 //!
-//! It also keeps count of what took effect and of what it throttled, which the promises are held against.
+//! It also keeps count of what took effect, which the promises are held against. Next: [`row`], [`quota`].
+
+mod quota;
+mod row;
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use stanch::model::action::tag_of;
 use stanch::model::{ActionId, AlertTime, Kind, MachineAction, MachineActionId, RemoteStatus, Window};
@@ -10,51 +14,38 @@ use stanch::model::{ActionId, AlertTime, Kind, MachineAction, MachineActionId, R
 use super::dice::Dice;
 use super::{at, machine_id};
 
+pub use quota::Quota;
+pub use row::{Outcomes, Row};
+
 /// How long a new machine action may be missing in the list.
 pub const LIST_LAG: i64 = 5_000;
 
 pub struct Microsoft {
     pub rows: Vec<Row>,
+    pub quota: Quota,
+    pub outcomes: Outcomes,
     /// How far Microsoft's clock is ahead of the world's.
     skew: i64,
-    arrivals: HashMap<Kind, Vec<i64>>,
-    windows: Vec<Window>,
     /// Everything of ours that arrived and did something.
     pub effective: HashMap<ActionId, u32>,
-    pub throttled: u32,
     next_id: u64,
-}
-
-pub struct Row {
-    pub id: String,
-    pub device: usize,
-    pub kind: Kind,
-    comment: String,
-    pub status: RemoteStatus,
-    created: i64,
-    updated: i64,
-    visible_at: i64,
-    ends_at: i64,
-    end: RemoteStatus,
-    pub ours: Option<ActionId>,
 }
 
 /// What Microsoft answers to a POST.
 pub enum Reply {
     Created(MachineAction),
     Busy,
-    Throttled,
+    Throttled(Option<Duration>),
 }
 
 impl Microsoft {
     pub fn new(windows: Vec<Window>, skew: i64) -> Self {
         Self {
             rows: Vec::new(),
+            quota: Quota::new(windows, skew),
+            outcomes: Outcomes::default(),
             skew,
-            arrivals: HashMap::new(),
-            windows,
             effective: HashMap::new(),
-            throttled: 0,
             next_id: 1,
         }
     }
@@ -67,13 +58,10 @@ impl Microsoft {
     /// A POST of stanch arrives.
     pub fn post(&mut self, now: i64, device: usize, kind: Kind, comment: &str, dice: &mut Dice) -> Reply {
         self.progress(now);
-        if !self.has_room(now, kind) {
-            self.throttled += 1;
-            return Reply::Throttled;
+        if let Err(until) = self.quota.ours(now, kind) {
+            return Reply::Throttled(self.quota.retry_after(now, until, dice));
         }
-        self.arrivals.entry(kind).or_default().push(now);
-        let pending = self.rows.iter().position(|row| row.device == device && !row.status.is_final());
-        if let Some(pending) = pending {
+        if let Some(pending) = self.pending(device) {
             // Microsoft answers with the pending one, or refuses.
             let same = self.rows[pending].kind == kind;
             return if same && dice.percent(30) { Reply::Created(self.wire(pending)) } else { Reply::Busy };
@@ -85,67 +73,49 @@ impl Microsoft {
         Reply::Created(self.wire(row))
     }
 
-    /// Whether a call is within every window, counted by arrival.
-    fn has_room(&self, now: i64, kind: Kind) -> bool {
-        let arrivals = self.arrivals.get(&kind).map_or(&[][..], Vec::as_slice);
-        self.windows.iter().all(|window| {
-            let per = window.per.millis();
-            arrivals.iter().filter(|&&arrived| arrived > now - per).count() < window.calls as usize
-        })
+    /// A POST arrives that was long under way, beyond all books; the machine action that it made.
+    pub fn land(&mut self, now: i64, device: usize, kind: Kind, comment: &str, dice: &mut Dice) -> Option<String> {
+        self.progress(now);
+        if self.pending(device).is_some() {
+            return None;
+        }
+        let row = self.create(now, device, kind, comment, dice);
+        Some(self.rows[row].id.clone())
     }
 
-    /// Somebody works in the portal.
-    pub fn human(&mut self, now: i64, device: usize, kind: Kind, dice: &mut Dice) {
+    /// Somebody works in the portal; the machine action that it made.
+    pub fn human(&mut self, now: i64, device: usize, kind: Kind, dice: &mut Dice) -> Option<usize> {
         self.progress(now);
-        if self.rows.iter().any(|row| row.device == device && !row.status.is_final()) {
-            return;
+        if self.pending(device).is_some() {
+            return None;
         }
-        self.create(now, device, kind, "ticket 4711, by hand", dice);
+        Some(self.create(now, device, kind, "ticket 4711, by hand", dice))
+    }
+
+    fn pending(&self, device: usize) -> Option<usize> {
+        self.rows.iter().position(|row| row.device == device && !row.status.is_final())
     }
 
     fn create(&mut self, now: i64, device: usize, kind: Kind, comment: &str, dice: &mut Dice) -> usize {
-        let (end, takes) = match dice.between(0, 100) {
-            0..=89 => (RemoteStatus::Succeeded, dice.between(500, 60_000)),
-            90..=96 => (RemoteStatus::Failed, dice.between(500, 60_000)),
-            _ => (RemoteStatus::TimeOut, 72 * 3_600_000 + dice.between(0, 3_600_000)),
-        };
-        self.rows.push(Row {
-            id: format!("{:08x}-0000-4000-8000-000000000000", self.next_id),
-            device,
-            kind,
-            comment: comment.to_owned(),
-            status: RemoteStatus::Pending,
-            created: now,
-            updated: now,
-            visible_at: now + dice.between(0, LIST_LAG),
-            ends_at: now + takes,
-            end,
-            ours: tag_of(comment),
-        });
+        let id = format!("{:08x}-0000-4000-8000-000000000000", self.next_id);
         self.next_id += 1;
+        let visible_at = now + dice.between(0, LIST_LAG);
+        let fate = self.outcomes.draw(now, device, dice);
+        self.rows.push(Row::new(id, device, kind, comment, now, visible_at, fate));
         self.rows.len() - 1
     }
 
     /// Lets every machine action get as far as it has come by now.
     pub fn progress(&mut self, now: i64) {
-        let mut due: Vec<usize> = (0..self.rows.len())
-            .filter(|&at| !self.rows[at].status.is_final() && self.rows[at].ends_at <= now)
-            .collect();
-        due.sort_by_key(|&at| self.rows[at].ends_at);
-        for at in due {
-            let row = &mut self.rows[at];
-            row.status = row.end.clone();
-            row.updated = row.ends_at;
-        }
+        self.rows.iter_mut().for_each(|row| row.progress(now));
     }
 
-    /// Somebody cancels a machine action that has not ended; whether there is one.
-    pub fn cancel(&mut self, now: i64, id: &str) -> bool {
+    /// Somebody asks for a machine action to be cancelled; whether that is accepted.
+    pub fn cancel(&mut self, now: i64, id: &str, dice: &mut Dice) -> bool {
         self.progress(now);
         let Some(row) = self.rows.iter_mut().find(|row| row.id == id && !row.status.is_final()) else { return false };
-        row.end = RemoteStatus::Cancelled;
-        row.ends_at = now;
-        self.progress(now);
+        row.cancel(now, dice);
+        row.progress(now);
         true
     }
 
@@ -178,11 +148,10 @@ impl Microsoft {
         let done = self.rows.iter().filter(|row| row.device == device && row.status == RemoteStatus::Succeeded);
         done.max_by_key(|row| row.updated).is_some_and(|row| row.kind == Kind::Restrict)
     }
-}
 
-impl Row {
-    /// When it last changed, or was made visible.
-    pub fn changed(&self) -> i64 {
-        self.updated.max(self.visible_at)
+    /// What the device carried out last, whatever the list says of it. A device is handed one thing at a time, and
+    /// carries things out in the order in which they were made.
+    pub fn carried_out(&self, device: usize, now: i64) -> Option<&Row> {
+        self.rows.iter().rev().find(|row| row.device == device && row.carried_out_by(now))
     }
 }

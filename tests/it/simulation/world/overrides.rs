@@ -1,0 +1,79 @@
+//! P7: what a human undid, stanch does not do again by itself.
+
+use std::collections::HashMap;
+
+use stanch::model::{ActionId, Kind, RemoteStatus};
+
+use super::{HOUR, World};
+
+/// How long rules leave a device alone: the cooldown of a rule that names none.
+const COOLDOWN: i64 = 12 * HOUR;
+
+/// A human undid a restriction of a device.
+struct Override {
+    device: usize,
+    at: i64,
+    /// The machine action that shows it; none when an operator did it through stanch.
+    shown_by: Option<String>,
+    noticed: bool,
+}
+
+#[derive(Default)]
+pub struct Overrides {
+    all: Vec<Override>,
+    /// What an operator asked for or approved, and when.
+    blessed: HashMap<ActionId, i64>,
+}
+
+impl Overrides {
+    /// An operator asked for a restrict, or approved it.
+    pub(super) fn bless(&mut self, action: ActionId, now: i64) {
+        self.blessed.insert(action, now);
+    }
+
+    /// An operator undid something through stanch, which knows it at once.
+    pub(super) fn told(&mut self, device: usize, now: i64) {
+        self.all.push(Override { device, at: now, shown_by: None, noticed: true });
+    }
+
+    /// A human did something in the portal, which a machine action will show.
+    pub(super) fn happened(&mut self, device: usize, now: i64, shown_by: &str) {
+        self.all.push(Override { device, at: now, shown_by: Some(shown_by.to_owned()), noticed: false });
+    }
+
+    /// What a restrict must not be sent for.
+    fn against(&self, action: ActionId, device: usize, now: i64) -> Option<&Override> {
+        let blessed = self.blessed.get(&action).copied();
+        self.all.iter().find(|one| {
+            let in_force = one.noticed && one.device == device && now < one.at + COOLDOWN;
+            in_force && blessed.is_none_or(|blessed| blessed < one.at)
+        })
+    }
+}
+
+impl World<'_> {
+    /// What a human did must be known once the list that shows it was read whole.
+    pub(super) fn notice(&mut self, read_at: i64) {
+        for one in self.overrides.all.iter_mut().filter(|one| !one.noticed) {
+            let Some(row) = self.microsoft.rows.iter().find(|row| Some(&row.id) == one.shown_by.as_ref()) else {
+                continue;
+            };
+            let shows = row.kind == Kind::Release || row.status == RemoteStatus::Cancelled;
+            one.noticed = shows && row.changed() <= read_at;
+        }
+    }
+
+    pub(super) fn fights_nobody(&self, action: ActionId, device: usize, kind: Kind) -> Result<(), String> {
+        if kind == Kind::Release {
+            return Ok(());
+        }
+        match self.overrides.against(action, device, self.now) {
+            None => Ok(()),
+            Some(one) => {
+                let how = one.shown_by.as_ref().map_or("through stanch".to_owned(), |row| format!("by {row}"));
+                let ago = (self.now - one.at) / 1_000;
+                Err(format!("P7: {action} restricts device {device}, which a human released {how} {ago} s ago"))
+            }
+        }
+    }
+}
