@@ -112,6 +112,8 @@ mod tests {
         let sources = [
             row("defender", "defender", json!("503 from Microsoft")),
             row("sentinel", "webhook", Value::Null),
+            row("graph", "webhook", Value::Null),
+            row("any", "webhook", Value::Null),
             row("signed", "webhook", Value::Null),
         ];
         assert_eq!(body["sources"], json!(sources));
@@ -141,7 +143,7 @@ mod tests {
         for _ in 0..5 {
             let body = told(&daemon, 503).await;
             assert!(body["detail"].as_str().unwrap().contains("store"), "{body}");
-            assert_eq!(body["sources"].as_array().unwrap().len(), 3);
+            assert_eq!(body["sources"].as_array().unwrap().len(), 5);
         }
         assert_eq!(log.text().matches("ERROR stanch::web").count(), 1, "{}", log.text());
     }
