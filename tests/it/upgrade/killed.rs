@@ -38,7 +38,8 @@ fn wait_for_log(path: &Path, megabytes: u64, socket: &Path) {
 async fn an_upgrade_that_is_killed_begins_anew_and_loses_nothing() {
     let versions = versions().await;
     let newest = *versions.last().unwrap();
-    let app = TestApp::builder().prepare(|_| ()).await;
+    // What was left in 1970 is not too old to be kept.
+    let app = TestApp::builder().set("RETENTION", "{ alerts: 30000d, actions: 30000d }").prepare(|_| ()).await;
     let path = app.path("stanch.db");
     let mut old = OldStore::build_with(&path, 1, 0, 0).await;
     old.execute(MANY).await;
