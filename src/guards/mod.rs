@@ -56,6 +56,8 @@ pub struct OpenRelease {
     pub state: State,
     /// Whether an expiry asked for it, and not a person.
     pub by_expiry: bool,
+    /// When it was asked for.
+    pub asked_at: Timestamp,
 }
 
 /// What restricts a device now.

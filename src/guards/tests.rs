@@ -155,7 +155,7 @@ fn only_an_expiry_release_that_is_unsent_gives_way() {
     let judge = |state, by_expiry| {
         case.judge(|facts| {
             facts.in_force = Some(InForce { action_id: None, done: true });
-            facts.open_release = Some(OpenRelease { id, state, by_expiry });
+            facts.open_release = Some(OpenRelease { id, state, by_expiry, asked_at: Timestamp::UNIX_EPOCH });
         })
     };
     assert!(matches!(judge(State::Queued, true).effect, Effect::KeepRestricted { release, .. } if release == id));
@@ -178,7 +178,12 @@ fn a_human_override_holds_for_12_hours_or_for_the_rules_cooldown() {
 #[test]
 fn an_expiry_release_that_was_sent_counts_for_a_cooldown_that_the_rule_gives() {
     let sent = |facts: &mut Facts<'_>| {
-        facts.open_release = Some(OpenRelease { id: ActionId::generate(), state: State::Submitted, by_expiry: true });
+        facts.open_release = Some(OpenRelease {
+            id: ActionId::generate(),
+            state: State::Submitted,
+            by_expiry: true,
+            asked_at: Timestamp::UNIX_EPOCH,
+        });
     };
     check(&Case::default().judge(sent), Outcome::Acted, "");
     let given = Case { ask: |ask| ask.cooldown = Some(span("1h")), ..Case::default() };

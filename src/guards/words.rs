@@ -255,7 +255,7 @@ mod tests {
                 open_restrict: state.map(|state| OpenRestrict { id, state: states[state] }),
                 open_release: release.map(|(sent, by_expiry)| {
                     let state = if sent { State::Submitted } else { State::Queued };
-                    OpenRelease { id, state, by_expiry }
+                    OpenRelease { id, state, by_expiry, asked_at: Timestamp::UNIX_EPOCH }
                 }),
                 in_force: in_force.then_some(super::super::InForce { action_id: Some(id), done: true }),
                 override_at: hours[1].map(|hours| (hours_ago(hours), "a human released it".to_owned())),

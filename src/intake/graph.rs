@@ -3,11 +3,22 @@
 //! Source of the names: the `alert` and `alertEvidence` resources of `microsoft.graph.security`, v1.0, and the alert
 //! resource of the MDE API. Absent: reading Graph, and what makes an alert worth acting on.
 
+use std::collections::HashSet;
+
 use serde_json::{Map, Value};
 
 use super::mde::{described, parse_mde};
 use crate::model::alert::Malformed;
 use crate::model::{Alert, MachineId};
+
+/// The most devices of one alert: each is decided by itself, and asked for by itself if it is not known.
+pub(super) const MOST_DEVICES: usize = 1_000;
+
+/// An alert that names more devices than one may.
+pub(super) fn too_many(alert: Alert, devices: usize) -> Malformed {
+    let reason = format!("an alert names at most {MOST_DEVICES} devices, and this one {devices}");
+    Malformed { id: Some(alert.id), reason, body: alert.body }
+}
 
 /// The key that keeps an alert as it came.
 pub(super) const ORIGINAL: &str = "original";
@@ -98,6 +109,9 @@ pub fn parse_graph(row: Value) -> Result<Alert, Malformed> {
     }
     body.insert(ORIGINAL.to_owned(), Value::Object(from));
     let mut alert = parse_mde(Value::Object(body))?;
+    if machines.len() > MOST_DEVICES {
+        return Err(too_many(alert, machines.len()));
+    }
     if let (true, Some(shown)) = (machines.is_empty(), faulty) {
         let reason = format!("evidence names no device by 40 hex digits: mdeDeviceId is {shown}");
         return Err(Malformed { id: Some(alert.id), reason, body: alert.body });
@@ -106,12 +120,12 @@ pub fn parse_graph(row: Value) -> Result<Alert, Malformed> {
     Ok(alert)
 }
 
-/// The devices of the evidence, and the first `mdeDeviceId` that is none.
+/// The devices of the evidence, each once, and the first `mdeDeviceId` that is none.
 fn devices(from: &Map<String, Value>) -> (Vec<MachineId>, Option<String>) {
-    let (mut machines, mut faulty) = (Vec::new(), None);
+    let (mut machines, mut known, mut faulty) = (Vec::new(), HashSet::new(), None);
     for id in list(from, "evidence").filter_map(|one| one.get("mdeDeviceId")).filter(|id| !id.is_null()) {
         match id.as_str().and_then(|text| MachineId::new(text).ok()) {
-            Some(machine) if machines.contains(&machine) => {}
+            Some(machine) if !known.insert(machine.clone()) => {}
             Some(machine) => machines.push(machine),
             None => faulty = faulty.or_else(|| Some(described(id))),
         }
@@ -282,6 +296,9 @@ mod tests {
         let alert = parse_graph(two).unwrap();
         assert_eq!(alert.machine_ids, [FIRST, SECOND].map(|id| MachineId::new(id).unwrap()));
         assert_eq!(alert.body.get("machineId"), None, "it would name one of them only");
+        let many: Vec<Value> = (0..=MOST_DEVICES).map(|n| device(&format!("{n:040x}"))).collect();
+        let malformed = parse_graph(row(json!({"evidence": many}))).unwrap_err();
+        assert!(malformed.reason.contains("at most 1000 devices"), "{}", malformed.reason);
         for evidence in [json!([]), json!(null), json!([{"mdeDeviceId": null}]), json!("none"), json!([1, null])] {
             assert!(parse_graph(row(json!({"evidence": evidence}))).unwrap().machine_ids.is_empty());
         }

@@ -3,11 +3,11 @@
 //! Absent: which fields there are (see [`crate::model::vocabulary`]) and how the map is written (see
 //! [`crate::config`]).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use serde_json::{Map, Value};
 
-use super::graph::ORIGINAL;
+use super::graph::{MOST_DEVICES, ORIGINAL, too_many};
 use super::mde::{described, parse_mde};
 use crate::model::alert::Malformed;
 use crate::model::{Alert, MachineId};
@@ -57,6 +57,9 @@ pub fn parse_map(row: Value, map: &FieldMap) -> Result<Alert, Malformed> {
         return Err(Malformed { id: Some(alert.id), reason, body: alert.body });
     }
     if let Some(machines) = machines {
+        if machines.len() > MOST_DEVICES {
+            return Err(too_many(alert, machines.len()));
+        }
         alert.machine_ids = machines;
     }
     Ok(alert)
@@ -64,10 +67,10 @@ pub fn parse_map(row: Value, map: &FieldMap) -> Result<Alert, Malformed> {
 
 /// The devices in a list, each once; or what is none.
 fn machines(ids: &[Value]) -> Result<Vec<MachineId>, String> {
-    let mut machines = Vec::new();
+    let (mut machines, mut known) = (Vec::new(), HashSet::new());
     for id in ids.iter().filter(|id| !id.is_null()) {
         let machine = id.as_str().and_then(|text| MachineId::new(text).ok()).ok_or_else(|| described(id))?;
-        if !machines.contains(&machine) {
+        if known.insert(machine.clone()) {
             machines.push(machine);
         }
     }

@@ -99,9 +99,22 @@ pub(super) async fn joined_after_its_release(
     .fetch_optional(&mut *tx)
     .await?
     .flatten();
-    let Some(since) = since else {
-        return Ok(0);
-    };
+    match since {
+        Some(since) => joined_since(tx, tenant, restrict, machine, since, now).await,
+        None => Ok(0),
+    }
+}
+
+/// Decides anew every alert that joined a restrict since a moment, for a release undoes what they joined. Gives how
+/// many there are.
+pub(super) async fn joined_since(
+    tx: &mut SqliteConnection,
+    tenant: &TenantName,
+    restrict: ActionId,
+    machine: &MachineId,
+    since: i64,
+    now: Timestamp,
+) -> Result<u64> {
     let rows = sqlx::query(
         "SELECT d.id, d.alert_id, d.alert_seq, a.last_update_ticks FROM action_alerts g
          JOIN decisions d ON d.tenant = ?2 AND d.alert_id = g.alert_id AND d.rule_id = g.rule_id AND d.action_id = ?1

@@ -85,17 +85,23 @@ async fn own(
     machine: Option<&MachineId>,
     kind: Kind,
 ) -> Result<Option<Own>> {
-    let row = sqlx::query("SELECT state, machine_id FROM actions WHERE id = ?1 AND tenant = ?2 AND kind = ?3")
-        .bind(id.to_string())
-        .bind(tenant.as_str())
-        .bind(kind.as_str())
-        .fetch_optional(tx)
-        .await?;
+    let row =
+        sqlx::query("SELECT state, machine_id, attempts FROM actions WHERE id = ?1 AND tenant = ?2 AND kind = ?3")
+            .bind(id.to_string())
+            .bind(tenant.as_str())
+            .bind(kind.as_str())
+            .fetch_optional(tx)
+            .await?;
     let Some(row) = row else {
         return Ok(None);
     };
     let own = Own { id, state: state(&row)?, machine: parsed(&row, "machine_id")? };
-    let looked_for = matches!(own.state, State::Sending | State::Uncertain | State::Queued | State::Held);
+    let was_sent = row.try_get::<i64, _>("attempts")? > 0;
+    let looked_for = match own.state {
+        State::Sending | State::Uncertain => true,
+        State::Queued | State::Held => was_sent,
+        _ => false,
+    };
     Ok((looked_for || machine == Some(&own.machine)).then_some(own))
 }
 
@@ -252,6 +258,16 @@ async fn end(tx: &mut SqliteConnection, tenant: &TenantName, row: &MachineAction
             owe_again(tx, id, now).await?;
         }
         if kind(action)? != Kind::Restrict {
+            let asked: Option<&str> = action.try_get("cancel_asked_by")?;
+            if to == State::Cancelled && asked.is_none() {
+                // Whoever cancels a release wants the restriction to stay.
+                sqlx::query(
+                    "UPDATE actions SET expires_at = NULL WHERE id = (SELECT undoes FROM actions WHERE id = ?1)",
+                )
+                .bind(id.to_string())
+                .execute(&mut *tx)
+                .await?;
+            }
             continue;
         }
         let machine: MachineId = parsed(action, "machine_id")?;

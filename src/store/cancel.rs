@@ -81,23 +81,24 @@ impl Store {
     }
 
     /// Records that Microsoft is about to be asked, so that it is not asked twice at once, and that what comes of
-    /// it is no human's doing.
+    /// it is no human's doing. False when the brake is on by now, or it has ended: then it must not be asked.
     ///
     /// # Errors
-    /// [`super::StoreError`]: then it must not be asked.
-    pub async fn cancelling(&self, id: ActionId, now: Timestamp) -> Result<()> {
+    /// [`super::StoreError`]: then it must not be asked either.
+    pub async fn cancelling(&self, id: ActionId, now: Timestamp) -> Result<bool> {
         let mut tx = self.begin().await?;
-        sqlx::query(
+        let recorded = sqlx::query(
             "UPDATE actions SET cancel_due_at = ?2, cancel_asked_by = COALESCE(cancel_asked_by, ?3)
-             WHERE id = ?1 AND state = 'submitted'",
+             WHERE id = ?1 AND state = 'submitted' AND NOT EXISTS (SELECT 1 FROM brake)",
         )
         .bind(id.to_string())
         .bind(millis(later(now, AGAIN)))
         .bind(By::Stanch.to_string())
         .execute(&mut *tx)
-        .await?;
+        .await?
+        .rows_affected();
         tx.commit().await?;
-        Ok(())
+        Ok(recorded == 1)
     }
 
     /// Records what came of asking.

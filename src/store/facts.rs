@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use sqlx::{Row, SqliteConnection};
 
 use super::Result;
-use super::row::{action_id, kind, millis, parsed_opt, state, time_opt};
+use super::row::{action_id, kind, millis, parsed_opt, state, time, time_opt};
 use crate::config::GuardsConfig;
 use crate::guards::{InForce, OpenRelease, OpenRestrict};
 use crate::model::{ActionId, AlertId, Kind, MachineId, RuleId, Span, TenantName};
@@ -30,7 +30,7 @@ pub(super) async fn device_facts(
 ) -> Result<DeviceFacts> {
     let mut facts = DeviceFacts::default();
     let actions = sqlx::query(
-        "SELECT id, kind, state, by_expiry FROM actions WHERE tenant = ?1 AND machine_id = ?2
+        "SELECT id, kind, state, by_expiry, COALESCE(queued_at, created_at) AS asked_at FROM actions WHERE tenant = ?1 AND machine_id = ?2
          AND state IN ('held', 'queued', 'sending', 'uncertain', 'submitted')",
     )
     .bind(tenant.as_str())
@@ -42,7 +42,8 @@ pub(super) async fn device_facts(
         match kind(row)? {
             Kind::Restrict => facts.open_restrict = Some(OpenRestrict { id, state }),
             Kind::Release => {
-                facts.open_release = Some(OpenRelease { id, state, by_expiry: row.try_get("by_expiry")? });
+                let (by_expiry, asked_at) = (row.try_get("by_expiry")?, time(row, "asked_at")?);
+                facts.open_release = Some(OpenRelease { id, state, by_expiry, asked_at });
             }
         }
     }

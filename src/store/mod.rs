@@ -124,7 +124,7 @@ impl StoreError {
     #[must_use]
     pub fn is_of_the_whole_store(&self) -> bool {
         match self {
-            Self::Unavailable { .. } => true,
+            Self::Unavailable { .. } | Self::Unwritable { .. } => true,
             Self::Statement(sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Io(_)) => true,
             Self::Statement(source) => sqlite_code(source).is_some_and(|code| WHOLE.contains(&code)),
             _ => false,

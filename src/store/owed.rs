@@ -11,6 +11,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
 use super::Result;
+use super::again::joined_since;
 use super::facts::{DeviceFacts, device_facts};
 use super::lanes::later;
 use super::release::{NewAction, Timed, nothing_to_release};
@@ -23,6 +24,8 @@ const FIRST_WAIT: Duration = Duration::from_secs(15 * 60);
 const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3_600);
 /// The most owed releases that one transaction issues.
 const AT_ONCE: i64 = 100;
+/// The wait before one that can not be issued yet is looked at again.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
 /// The most merges that are followed to where a device is now.
 const HOPS: usize = 5;
 
@@ -76,6 +79,8 @@ struct Owed {
     by_expiry: bool,
     by_operator: bool,
     reissues: i64,
+    /// Since when: the release that did not succeed, or that something landed late.
+    since: i64,
 }
 
 impl Owed {
@@ -92,6 +97,10 @@ impl Owed {
             by_expiry: row.try_get("by_expiry")?,
             by_operator: row.try_get("by_operator")?,
             reissues: row.try_get("reissues")?,
+            since: match kind(row)? {
+                Kind::Release => row.try_get("created_at")?,
+                Kind::Restrict => row.try_get("owed_at")?,
+            },
         })
     }
 
@@ -109,13 +118,17 @@ impl Owed {
     }
 }
 
-/// Issues the owed releases that are due. One whose device has a release under way waits for what comes of it.
+/// Issues the owed releases that are due. What is queued or on its way on the device, or pending there for others,
+/// comes first, and may change what is owed.
 pub(super) async fn issue_owed(tx: &mut SqliteConnection, now: Timestamp, timed: &mut Vec<Timed>) -> Result<()> {
     let rows = sqlx::query(
-        "SELECT id, tenant, machine_id, kind, state, level, created_at, undoes, by_expiry, by_operator, reissues
+        "SELECT id, tenant, machine_id, kind, state, level, created_at, undoes, by_expiry, by_operator, reissues, owed_at
          FROM actions a WHERE owed_at <= ?1
          AND NOT EXISTS (SELECT 1 FROM actions r WHERE r.tenant = a.tenant AND r.machine_id = a.machine_id
-             AND r.kind = 'release' AND r.state IN ('held', 'queued', 'sending', 'uncertain', 'submitted'))
+             AND (r.kind = 'release' OR r.state <> 'held')
+             AND r.state IN ('held', 'queued', 'sending', 'uncertain', 'submitted'))
+         AND NOT EXISTS (SELECT 1 FROM machine_actions m WHERE m.tenant = a.tenant AND m.machine_id = a.machine_id
+             AND m.is_final = 0 AND m.abandoned = 0 AND m.action_id IS NULL)
          ORDER BY owed_at LIMIT ?2",
     )
     .bind(millis(now))
@@ -126,21 +139,25 @@ pub(super) async fn issue_owed(tx: &mut SqliteConnection, now: Timestamp, timed:
         let owed = Owed::read(row)?;
         let machine = merged_into(tx, &owed.tenant, &owed.machine).await?;
         let device = device_facts(tx, &owed.tenant, &machine).await?;
-        // Another of the same device may have been served in this very pass.
-        if device.open_release.is_some() {
-            continue;
-        }
-        // A restrict that is queued or on its way comes first, and may change what is owed.
-        if device.open_restrict.is_some_and(|restrict| restrict.state != State::Held) {
+        // Where the device is now, after a merge, the same must hold.
+        let is_open = device.open_restrict.is_some_and(|restrict| restrict.state != State::Held);
+        if is_open || device.open_release.is_some() || is_others_turn(tx, &owed.tenant, &machine).await? {
+            owe_at(tx, owed.id, later(now, LOOK_AGAIN)).await?;
             continue;
         }
         if let Some(until) = owed.extended_until(tx, now).await? {
             owe_at(tx, owed.id, until).await?;
             continue;
         }
-        settle(tx, &owed.tenant, &owed.machine).await?;
         if is_still_owed(tx, &owed, &machine, &device).await? {
+            // One release serves all that is owed for the device.
+            settle(tx, &owed.tenant, &owed.machine).await?;
             timed.push(issue(tx, &owed, &machine, now).await?);
+        } else {
+            sqlx::query("UPDATE actions SET owed_at = NULL WHERE id = ?1")
+                .bind(owed.id.to_string())
+                .execute(&mut *tx)
+                .await?;
         }
     }
     Ok(())
@@ -189,8 +206,12 @@ async fn issue(tx: &mut SqliteConnection, owed: &Owed, machine: &MachineId, now:
     sqlx::query("UPDATE actions SET reissues = ?2 WHERE id = ?1")
         .bind(id.to_string())
         .bind(if owed.kind == Kind::Release { owed.reissues + 1 } else { 0 })
-        .execute(tx)
+        .execute(&mut *tx)
         .await?;
+    // Alerts that came while no release was under way have joined what this one undoes. An expiry is extended by them.
+    if let Some(restrict) = undoes.filter(|_| !owed.by_expiry) {
+        joined_since(tx, &owed.tenant, restrict, machine, owed.since, now).await?;
+    }
     Ok(Timed::ReleasingAgain { release: id, machine_id: machine.clone(), why })
 }
 
@@ -215,8 +236,11 @@ async fn is_still_owed(
         "SELECT released_at IS NOT NULL AS released, expires_at IS NOT NULL AS expires FROM actions WHERE id = ?1",
     )
     .bind(restrict.to_string())
-    .fetch_one(&mut *tx)
+    .fetch_optional(&mut *tx)
     .await?;
+    let Some(row) = row else {
+        return Ok(is_restricted);
+    };
     let (released, expires): (bool, bool) = (row.try_get("released")?, row.try_get("expires")?);
     // An alert without an end has joined since.
     if owed.by_expiry && !released && !expires {
@@ -227,6 +251,18 @@ async fn is_still_owed(
         || reached_since_the_release(tx, restrict).await?)
 }
 
+/// Whether a machine action of somebody else's is pending on the device.
+async fn is_others_turn(tx: &mut SqliteConnection, tenant: &TenantName, machine: &MachineId) -> Result<bool> {
+    Ok(sqlx::query_scalar(
+        "SELECT EXISTS (SELECT 1 FROM machine_actions WHERE tenant = ?1 AND machine_id = ?2 AND is_final = 0
+                        AND abandoned = 0 AND action_id IS NULL)",
+    )
+    .bind(tenant.as_str())
+    .bind(machine.as_str())
+    .fetch_one(tx)
+    .await?)
+}
+
 /// Whether the device is restricted by something that is wanted: a newer action of ours, or a human. An operator's
 /// release was asked for against what humans had done before it.
 async fn is_wanted_restricted(tx: &mut SqliteConnection, owed: &Owed, machine: &MachineId) -> Result<bool> {
@@ -235,7 +271,7 @@ async fn is_wanted_restricted(tx: &mut SqliteConnection, owed: &Owed, machine: &
         "SELECT EXISTS (SELECT 1 FROM actions a WHERE a.tenant = ?1 AND a.machine_id = ?2 AND a.kind = 'restrict'
                         AND a.id <> ?3 AND a.state = 'succeeded' AND a.released_at IS NULL AND a.created_at > ?4)
              OR EXISTS (SELECT 1 FROM machine_actions m WHERE m.tenant = ?1 AND m.machine_id = ?2 AND m.kind = 'restrict'
-                        AND m.action_id IS NULL AND ((m.is_final = 0 AND m.abandoned = 0) OR m.status = 'Succeeded')
+                        AND m.action_id IS NULL AND m.status = 'Succeeded'
                         AND (NOT ?5 OR m.created_ticks / 10000 >= ?4)
                         AND m.last_update_ticks > COALESCE((SELECT MAX(r.last_update_ticks) FROM machine_actions r
                             WHERE r.tenant = ?1 AND r.machine_id = ?2 AND r.kind = 'release' AND r.status = 'Succeeded'), 0))",

@@ -6,10 +6,10 @@ use std::collections::HashSet;
 use jiff::Timestamp;
 use sqlx::{Row, SqliteConnection};
 
-use super::again::after_nothing;
+use super::again::{after_nothing, joined_after_its_release};
 use super::decide::FIRST_RANK;
 use super::owed::{issue_owed, owe_again};
-use super::row::{action_id, millis, parsed, state, timestamp};
+use super::row::{action_id, kind, millis, parsed, state, timestamp};
 use super::transition::{Change, append, transition};
 use super::{Result, Store};
 use crate::config::{GuardsConfig, Tracking};
@@ -51,7 +51,7 @@ pub enum Timed {
         /// The device.
         machine_id: MachineId,
     },
-    /// A restrict of somebody else's is followed no longer, and so many alerts that had joined it are decided anew.
+    /// What so many alerts had joined has come to nothing, so they are decided anew.
     DecidedAnew {
         /// The device.
         machine_id: MachineId,
@@ -167,7 +167,7 @@ async fn give_up(tx: &mut SqliteConnection, tracking: &Tracking, now: Timestamp,
         }
     }
     let rows = sqlx::query(
-        "SELECT id, machine_id FROM actions WHERE state = 'submitted'
+        "SELECT id, tenant, machine_id, kind FROM actions WHERE state = 'submitted'
          AND state IN ('held', 'queued', 'sending', 'uncertain', 'submitted') AND sent_at <= ?1",
     )
     .bind(oldest)
@@ -184,19 +184,31 @@ async fn give_up(tx: &mut SqliteConnection, tracking: &Tracking, now: Timestamp,
             .bind(millis(now))
             .execute(&mut *tx)
             .await?;
-        owe_again(tx, id, now).await?;
-        timed.push(Timed::GaveUp { action: id, machine_id: parsed(row, "machine_id")? });
+        let machine_id: MachineId = parsed(row, "machine_id")?;
+        match kind(row)? {
+            Kind::Release => owe_again(tx, id, now).await?,
+            Kind::Restrict => {
+                let alerts = joined_after_its_release(tx, &parsed(row, "tenant")?, id, &machine_id, now).await?;
+                if alerts > 0 {
+                    timed.push(Timed::DecidedAnew { machine_id: machine_id.clone(), alerts });
+                }
+            }
+        }
+        timed.push(Timed::GaveUp { action: id, machine_id });
     }
     Ok(())
 }
 
-/// A device that a human has restricted since is theirs: our expiry does not undo it.
+/// A device that a human has restricted too, since it was last released, is theirs: our expiry does not undo it.
 async fn leave_to_humans(tx: &mut SqliteConnection, now: Timestamp) -> Result<()> {
     sqlx::query(
         "UPDATE actions AS a SET expires_at = NULL, ended_at = COALESCE(ended_at, ?1)
          WHERE expires_at <= ?1 AND released_at IS NULL AND state IN ('succeeded', 'timed_out', 'cancelled')
-         AND EXISTS (SELECT 1 FROM devices d WHERE d.tenant = a.tenant AND d.machine_id = a.machine_id
-             AND d.restricted = 1 AND d.restricted_by IS NULL)",
+         AND EXISTS (SELECT 1 FROM machine_actions m WHERE m.tenant = a.tenant AND m.machine_id = a.machine_id
+             AND m.kind = 'restrict' AND m.action_id IS NULL AND m.status = 'Succeeded'
+             AND m.last_update_ticks > COALESCE((SELECT MAX(r.last_update_ticks) FROM machine_actions r
+                 WHERE r.tenant = a.tenant AND r.machine_id = a.machine_id AND r.kind = 'release'
+                 AND r.status = 'Succeeded'), 0))",
     )
     .bind(millis(now))
     .execute(tx)
@@ -210,7 +222,7 @@ async fn expire_restrictions(tx: &mut SqliteConnection, now: Timestamp, timed: &
         "SELECT id, tenant, machine_id, level FROM actions a
          WHERE expires_at <= ?1 AND released_at IS NULL AND kind = 'restrict'
          AND state IN ('submitted', 'succeeded', 'timed_out', 'cancelled')
-         AND NOT EXISTS (SELECT 1 FROM actions r WHERE r.undoes = a.id AND r.state <> 'cancelled')
+         AND NOT EXISTS (SELECT 1 FROM actions r WHERE r.undoes = a.id AND (r.state = 'succeeded' OR r.owed_at IS NOT NULL))
          AND NOT EXISTS (SELECT 1 FROM actions r WHERE r.tenant = a.tenant AND r.machine_id = a.machine_id
              AND r.kind = 'release' AND r.state IN ('held', 'queued', 'sending', 'uncertain', 'submitted'))
          AND NOT EXISTS (SELECT 1 FROM actions n WHERE n.tenant = a.tenant AND n.machine_id = a.machine_id
@@ -300,15 +312,26 @@ impl NewAction<'_> {
     }
 }
 
-/// Whether the restrict that a release undoes surely had no effect: never sent, refused, failed.
+/// Whether the restrict that a release undoes surely had no effect: never sent, refused, failed, and no other machine
+/// action of it that may have reached the device.
 pub(super) async fn nothing_to_release(tx: &mut SqliteConnection, restrict: ActionId) -> Result<bool> {
     let row = sqlx::query("SELECT state, attempts, machine_action_id FROM actions WHERE id = ?1")
         .bind(restrict.to_string())
-        .fetch_optional(tx)
+        .fetch_optional(&mut *tx)
         .await?;
     let Some(row) = row else {
         return Ok(false);
     };
+    let reached: bool = sqlx::query_scalar(
+        "SELECT EXISTS (SELECT 1 FROM machine_actions WHERE action_id = ?1 AND (is_final = 1 OR abandoned = 1)
+                        AND status <> 'Failed')",
+    )
+    .bind(restrict.to_string())
+    .fetch_one(&mut *tx)
+    .await?;
+    if reached {
+        return Ok(false);
+    }
     // One that followed somebody else's machine action counts no attempt of its own.
     let machine_action: Option<&str> = row.try_get("machine_action_id")?;
     let never_sent = row.try_get::<i64, _>("attempts")? == 0 && machine_action.is_none();

@@ -6,8 +6,24 @@ use super::row::millis;
 use super::{Result, Store};
 use crate::config::Limits;
 
-/// No wait of an alert or of a machine is longer; nor, by much, one of an action that is queued.
-const LONGEST_WAIT_MILLIS: i64 = 10 * 60_000;
+/// What waits for a moment of the clock, and for how many minutes at the most.
+const LONGEST_WAITS: [(i64, &str); 6] = [
+    (10, "UPDATE alerts SET due_at = ?1 WHERE state <> 'decided' AND due_at > ?2"),
+    (10, "UPDATE machine_requests SET due_at = ?1 WHERE due_at > ?2"),
+    (
+        10,
+        "UPDATE actions SET due_at = ?1 WHERE state = 'queued' AND due_at > ?2
+         AND state IN ('held', 'queued', 'sending', 'uncertain', 'submitted')",
+    ),
+    (
+        15,
+        "UPDATE actions SET cancel_due_at = ?1 WHERE state = 'submitted' AND cancel_due_at > ?2
+         AND state IN ('held', 'queued', 'sending', 'uncertain', 'submitted')",
+    ),
+    (10, "UPDATE machine_actions SET look_at = ?1 WHERE is_final = 0 AND look_at > ?2"),
+    // One that waits for an expiry which alerts have put off is put off again.
+    (24 * 60, "UPDATE actions SET owed_at = ?1 WHERE owed_at > ?2"),
+];
 
 impl Store {
     /// How far the steady timeline is ahead of the clock, which says `now`: as it was kept, or further, so that it
@@ -38,18 +54,10 @@ impl Store {
             .bind(i64::try_from(ahead.as_millis()).unwrap_or(0))
             .execute(&mut *tx)
             .await?;
-        for statement in [
-            "UPDATE alerts SET due_at = ?1 WHERE state <> 'decided' AND due_at > ?2",
-            "UPDATE machine_requests SET due_at = ?1 WHERE due_at > ?2",
-            "UPDATE actions SET due_at = ?1 WHERE state = 'queued' AND due_at > ?2
-             AND state IN ('held', 'queued', 'sending', 'uncertain', 'submitted')",
-            "UPDATE actions SET cancel_due_at = ?1 WHERE state = 'submitted' AND cancel_due_at > ?2
-             AND state IN ('held', 'queued', 'sending', 'uncertain', 'submitted')",
-            "UPDATE machine_actions SET look_at = ?1 WHERE is_final = 0 AND look_at > ?2",
-        ] {
+        for (longest, statement) in LONGEST_WAITS {
             sqlx::query(statement)
                 .bind(millis(now))
-                .bind(millis(now).saturating_add(LONGEST_WAIT_MILLIS))
+                .bind(millis(now).saturating_add(longest * 60_000))
                 .execute(&mut *tx)
                 .await?;
         }

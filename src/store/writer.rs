@@ -109,10 +109,15 @@ impl Writer {
 
     /// Commits what is open and closes the connection.
     pub(super) async fn close(&self) {
-        if let Ok((mut turn, connection)) = self.turn().await {
-            turn.commit(connection).await;
-        }
+        let turn = match self.turn().await {
+            Ok((mut turn, connection)) => {
+                turn.commit(connection).await;
+                Some(turn)
+            }
+            Err(_) => None,
+        };
         let connection = self.connection.lock().await.take();
+        drop(turn);
         if let Some(connection) = connection
             && let Err(error) = connection.close().await
         {
@@ -171,7 +176,9 @@ impl Turn {
                 self.open = None;
             }
             Some(Scope::Joined) => {
-                if let Err(error) = back_to_savepoint(connection).await {
+                if let Err(error) = back_to_savepoint(connection).await
+                    && !is_open(connection).await
+                {
                     // A full disk makes SQLite give up the transaction with all that is in it.
                     let _ = sqlx::query("ROLLBACK").execute(&mut *connection).await;
                     self.end(Err(Arc::new(error)));
@@ -186,6 +193,15 @@ impl Turn {
         if let Some(outcome) = self.open.take() {
             let _ = outcome.set(ended);
         }
+    }
+}
+
+/// Whether the transaction is there still. Then the savepoint is not there because it was let go, or never made, by a
+/// write that was given up while it asked for that: all of it is in, or nothing.
+async fn is_open(connection: &mut SqliteConnection) -> bool {
+    match sqlx::query("BEGIN IMMEDIATE").execute(connection).await {
+        Ok(_) => false,
+        Err(error) => error.as_database_error().is_some_and(|error| error.message().contains("within a transaction")),
     }
 }
 

@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use crate::crash_point::crash_point;
 use crate::defender::{Outcome, ReadError};
 use crate::model::{Lane, TenantName};
-use crate::store::{CallSlot, CancelDue, CancelEnd, LaneTrouble, Took};
+use crate::store::{Answered, CallSlot, CancelDue, CancelEnd, LaneTrouble, Took};
 
 use super::{RunError, TenantWork, Work, answered, chain, draw};
 
@@ -30,7 +30,11 @@ pub(super) async fn ask(
             return Ok(());
         };
         crash_point("cancel.slot_taken");
-        work.store.cancelling(due.action, work.now()).await?;
+        if !work.store.cancelling(due.action, work.now()).await? {
+            let trouble = LaneTrouble::NeverSent;
+            work.store.answer_slot(&slot, Answered::NeverSent, &trouble, work.moment(), draw()).await?;
+            continue;
+        }
         crash_point("cancel.put_off");
         if due.again {
             tracing::warn!(tenant = %name, action_id = %due.action, machine_action_id = %due.machine_action, "Microsoft was asked to cancel a machine action that has not ended since, and is asked again");

@@ -91,7 +91,7 @@ async fn turn(work: &Work, now: Timestamp) -> Result<Option<Timestamp>, StoreErr
                 tracing::warn!(action_id = %action, %machine_id, "a machine action never ended and is followed no longer");
             }
             Timed::DecidedAnew { machine_id, alerts } => {
-                tracing::warn!(%machine_id, alerts, "a restrict of somebody else's never ended, so the alerts that had joined it are decided anew");
+                tracing::warn!(%machine_id, alerts, "what alerts had joined came to nothing, so they are decided anew");
                 work.decide.notify_one();
             }
         }

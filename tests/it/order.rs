@@ -408,3 +408,77 @@ async fn an_override_and_an_approval_after_it_hold_over_a_clock_that_was_set_bac
     night.daemon.store.approve(held, &operator(), "all the same", night.now).await.unwrap();
     assert_eq!(night.claim().await.expect("the approval is after the override").id, held);
 }
+
+/// The operator's release has failed and is issued again later; what comes in between must not lean on it.
+#[tokio::test]
+async fn an_alert_that_comes_before_a_failed_release_is_issued_again_is_decided_anew() {
+    let (mut night, _) = Night::restricted("for-good").await;
+    night.release().await;
+    let sent = night.submit("release-1").await;
+    night.end("release-1", &sent, "Failed").await;
+    night.alert("second", "for-good").await;
+    assert_eq!(night.decisions("second").await[0].outcome, Outcome::Coalesced);
+    night.after(16 * MINUTE);
+    assert!(night.issued().await.is_some());
+    night.after(1);
+    night.daemon.decide(&guards(), night.now).await;
+    let decisions = night.decisions("second").await;
+    assert_eq!(decisions.len(), 2, "{decisions:#?}");
+    assert_eq!(decisions[1].outcome, Outcome::Held, "a human has released the device: {decisions:#?}");
+}
+
+/// A release that was issued again gives way to an alert that extends the restriction, and is due at the new end.
+#[tokio::test]
+async fn a_release_that_is_issued_again_and_gives_way_to_an_alert_comes_when_the_restriction_ends() {
+    let (mut night, _) = Night::restricted("for-a-minute").await;
+    night.after(2 * MINUTE);
+    night.timers().await;
+    let sent = night.submit("release-1").await;
+    night.end("release-1", &sent, "Failed").await;
+    night.after(16 * MINUTE);
+    let again = night.issued().await.unwrap();
+    night.alert("second", "for-half-an-hour").await;
+    assert_eq!(night.action(again).await.state, State::Cancelled);
+    night.after(29 * MINUTE);
+    assert_eq!(night.timers().await, []);
+    night.after(2 * MINUTE);
+    assert!(matches!(night.timers().await[..], [Timed::Releasing { .. }]));
+}
+
+/// Facts are gathered before they are judged; a release may be asked for in between.
+#[tokio::test]
+async fn an_alert_whose_facts_are_older_than_the_release_that_it_meets_is_decided_anew_too() {
+    let mut night = Night::begin().await;
+    night.alert("first", "for-good").await;
+    let restrict = night.submit("restrict-1").await;
+    night.after(1);
+    night.daemon.accept("second", 1, &["for-good"], night.now).await;
+    let gathered = night.now;
+    night.release().await;
+    night.daemon.decide(&guards(), gathered).await;
+    assert_eq!(night.decisions("second").await[0].outcome, Outcome::Coalesced);
+    night.daemon.store.cancelling(restrict.id, night.now).await.unwrap();
+    assert_eq!(night.end("restrict-1", &restrict, "Cancelled").await, 1);
+}
+
+#[tokio::test]
+async fn a_release_that_a_human_cancels_at_microsoft_is_not_made_again_by_the_expiry() {
+    let (mut night, _) = Night::restricted("for-a-minute").await;
+    night.after(2 * MINUTE);
+    night.timers().await;
+    let sent = night.submit("release-1").await;
+    night.end("release-1", &sent, "Cancelled").await;
+    night.after(48 * HOUR);
+    assert_eq!(night.timers().await, []);
+}
+
+#[tokio::test]
+async fn nothing_is_cancelled_once_the_brake_is_on() {
+    let mut night = Night::begin().await;
+    night.alert("first", "for-good").await;
+    let restrict = night.submit("restrict-1").await;
+    night.release().await;
+    assert_eq!(night.daemon.store.cancels_due(&tenant(), night.now).await.unwrap().len(), 1);
+    night.daemon.store.pause(&operator(), "wait", night.now).await.unwrap();
+    assert!(!night.daemon.store.cancelling(restrict.id, night.now).await.unwrap());
+}

@@ -1,10 +1,11 @@
 //! The promises: what must hold after every step, and what when all has come to rest.
 
 use stanch::model::view::{AlertState, Restriction};
-use stanch::model::{Kind, MachineId, RemoteStatus, State};
+use stanch::model::{By, Kind, MachineId, RemoteStatus, State};
 use stanch::store::{ActionFilter, AlertFilter};
 
-use super::{Broken, World, machine_id};
+use super::super::microsoft::Row;
+use super::{Broken, DAY, World, machine_id};
 
 impl World<'_> {
     /// What must hold after every step.
@@ -59,7 +60,7 @@ impl World<'_> {
     async fn every_action_ended_as_it_did(&mut self) -> Result<(), Broken> {
         let Some(daemon) = &self.daemon else { return self.broken("the process never came back") };
         let actions = daemon.store.actions(&ActionFilter::default(), None, 1_000).await.unwrap().items;
-        let longest = self.setting.tracking.give_up_after.millis();
+        let longest = self.followed_for();
         for action in actions {
             let Some(followed) = &action.machine_action else { continue };
             let Some(row) = self.microsoft.rows.iter().find(|row| row.id == followed.id.as_str()) else {
@@ -108,23 +109,42 @@ impl World<'_> {
             return Ok(());
         };
         let Some(restrict) = row.ours else { return Ok(()) };
+        if self.a_human_wants_it(device) {
+            return Ok(());
+        }
         let Some(daemon) = &self.daemon else { return self.broken("the process never came back") };
         let view = daemon.store.action(restrict).await.unwrap().unwrap();
         if view.expires_at.is_some_and(|expires_at| expires_at <= self.clock()) {
             return self.broken(format!("P6: device {device} is restricted by {restrict}, which has expired"));
         }
         let released =
-            self.releases(&view.machine_id).await.into_iter().find(|(created_at, _)| *created_at > view.created_at);
+            self.releases(&view.machine_id).await.into_iter().find(|(created_at, ..)| *created_at > view.created_at);
         match released {
-            Some((_, state)) => {
+            // Joined since by a rule without an end.
+            Some((_, by, _)) if by == By::Stanch.to_string() && view.expires_at.is_none() => Ok(()),
+            Some((_, _, state)) => {
                 self.broken(format!("P6: device {device} is restricted by {restrict}, whose release is {state}"))
             }
             None => Ok(()),
         }
     }
 
-    /// The releases of a device that were not taken back.
-    async fn releases(&self, machine: &MachineId) -> Vec<(jiff::Timestamp, State)> {
+    /// For how long a machine action is surely followed: by the clock, which may have been set.
+    pub(super) fn followed_for(&self) -> i64 {
+        let jumps = if self.setting.perils.clock_jumps { 2 * DAY } else { 0 };
+        self.setting.tracking.give_up_after.millis() - jumps
+    }
+
+    /// Whether a human has restricted the device too since it was last released.
+    fn a_human_wants_it(&self, device: usize) -> bool {
+        let done =
+            self.microsoft.rows.iter().filter(|row| row.device == device && row.status == RemoteStatus::Succeeded);
+        let released = done.clone().filter(|row| row.kind == Kind::Release).map(Row::changed).max().unwrap_or(0);
+        done.into_iter().any(|row| row.kind == Kind::Restrict && row.ours.is_none() && row.changed() > released)
+    }
+
+    /// The releases of a device that were not taken back: since when, by whom, and what became of them.
+    async fn releases(&self, machine: &MachineId) -> Vec<(jiff::Timestamp, String, State)> {
         let Some(daemon) = &self.daemon else { return Vec::new() };
         let of_device = ActionFilter {
             kind: Some(Kind::Release),
@@ -133,7 +153,7 @@ impl World<'_> {
         };
         let page = daemon.store.actions(&of_device, None, 200).await.unwrap();
         let kept = page.items.into_iter().filter(|action| action.state != State::Cancelled);
-        kept.map(|action| (action.created_at, action.state)).collect()
+        kept.map(|action| (action.created_at, action.history[0].by.clone(), action.state)).collect()
     }
 
     fn count(&self, kind: Kind) -> u64 {

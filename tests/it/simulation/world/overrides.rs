@@ -13,6 +13,8 @@ const COOLDOWN: i64 = 12 * HOUR;
 struct Override {
     device: usize,
     at: i64,
+    /// What the daemon's clock said when it was noticed: a cooldown goes by the clock.
+    by_the_clock: i64,
     /// The machine action that shows it; none when an operator did it through stanch.
     shown_by: Option<String>,
     noticed: bool,
@@ -32,20 +34,21 @@ impl Overrides {
     }
 
     /// An operator undid something through stanch, which knows it at once.
-    pub(super) fn told(&mut self, device: usize, now: i64) {
-        self.all.push(Override { device, at: now, shown_by: None, noticed: true });
+    pub(super) fn told(&mut self, device: usize, now: i64, by_the_clock: i64) {
+        self.all.push(Override { device, at: now, by_the_clock, shown_by: None, noticed: true });
     }
 
     /// A human did something in the portal, which a machine action will show.
     pub(super) fn happened(&mut self, device: usize, now: i64, shown_by: &str) {
-        self.all.push(Override { device, at: now, shown_by: Some(shown_by.to_owned()), noticed: false });
+        let shown_by = Some(shown_by.to_owned());
+        self.all.push(Override { device, at: now, by_the_clock: now, shown_by, noticed: false });
     }
 
     /// What a restrict must not be sent for.
-    fn against(&self, action: ActionId, device: usize, now: i64) -> Option<&Override> {
+    fn against(&self, action: ActionId, device: usize, by_the_clock: i64) -> Option<&Override> {
         let blessed = self.blessed.get(&action).copied();
         self.all.iter().find(|one| {
-            let in_force = one.noticed && one.device == device && now < one.at + COOLDOWN;
+            let in_force = one.noticed && one.device == device && by_the_clock < one.by_the_clock + COOLDOWN;
             in_force && blessed.is_none_or(|blessed| blessed < one.at)
         })
     }
@@ -60,6 +63,7 @@ impl World<'_> {
             };
             let shows = row.kind == Kind::Release || row.status == RemoteStatus::Cancelled;
             one.noticed = shows && row.changed() <= read_at;
+            one.by_the_clock = self.now + self.ahead;
         }
     }
 
@@ -67,7 +71,7 @@ impl World<'_> {
         if kind == Kind::Release {
             return Ok(());
         }
-        match self.overrides.against(action, device, self.now) {
+        match self.overrides.against(action, device, self.now + self.ahead) {
             None => Ok(()),
             Some(one) => {
                 let how = one.shown_by.as_ref().map_or("through stanch".to_owned(), |row| format!("by {row}"));

@@ -53,7 +53,7 @@ impl World<'_> {
         let machine = machine_id(device);
         let done = daemon.store.release_device(&tenant(), &machine, &operator(), "seen", self.clock()).await;
         if done.is_ok() {
-            self.overrides.told(device, self.now);
+            self.overrides.told(device, self.now, self.now + self.ahead);
         }
         Some(format!("an operator releases {device}: {done:?}"))
     }
@@ -87,7 +87,7 @@ impl World<'_> {
         let open = page.items.into_iter().find(|action| action.state.is_open())?;
         let done = daemon.store.cancel(open.id, &operator(), "seen", self.clock()).await;
         if done.is_ok() && open.kind == Kind::Restrict {
-            self.overrides.told(number_of(&open.machine_id), self.now);
+            self.overrides.told(number_of(&open.machine_id), self.now, self.now + self.ahead);
         }
         Some(format!("an operator cancels {}: {done:?}", open.id))
     }

@@ -120,8 +120,9 @@ impl World<'_> {
     /// P2: on a device one thing of ours is under way, but for what was given up.
     fn overtakes_nothing(&mut self, action: ActionId, device: usize, kind: Kind) -> Result<(), Broken> {
         let is_ours = |id: Option<ActionId>| id.is_some_and(|id| id != action);
-        let given_up = self.now - self.setting.tracking.give_up_after.millis();
-        let mut rows = self.microsoft.rows.iter().filter(|row| row.created > given_up);
+        let given_up = self.now - self.followed_for();
+        let landed_late = |id: Option<ActionId>| id.is_some_and(|id| self.landed_late.contains(&id));
+        let mut rows = self.microsoft.rows.iter().filter(|row| row.created > given_up && !landed_late(row.ours));
         let other = rows.find(|row| row.device == device && !row.status.is_final() && is_ours(row.ours));
         if let Some(other) = other {
             let what = format!("{kind} of device {device} arrives while {} {} is pending", other.kind, other.id);
@@ -169,7 +170,9 @@ impl World<'_> {
             let took =
                 daemon.store.take_slot(&tenant(), Lane::Cancel, &self.setting.limits, self.moment()).await.unwrap();
             let Took::Slot(slot) = took else { break };
-            daemon.store.cancelling(due.action, self.clock()).await.unwrap();
+            if !daemon.store.cancelling(due.action, self.clock()).await.unwrap() {
+                continue;
+            }
             begun.push((due, slot));
         }
         for (due, slot) in begun {
