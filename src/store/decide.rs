@@ -165,9 +165,7 @@ async fn mark(tx: &mut SqliteConnection, alert: &Deciding, now: Timestamp) -> Re
 
 async fn decide_one(tx: &mut SqliteConnection, context: &Context<'_>, config: &GuardsConfig) -> Result<Made> {
     let device = device_facts(tx, &context.alert.tenant, &context.pair.machine_id).await?;
-    // The facts were gathered before a release that is open by now: what is decided comes after it all the same.
-    let now = device.open_release.map_or(context.now, |release| context.now.max(release.asked_at));
-    let context = &Context { now, ..*context };
+    let context = &Context { now: device.not_before_the_release(context.now), ..*context };
     let Context { alert, pair, choice, now, .. } = context;
     let spent = spent_at(tx, &alert.tenant, &pair.machine_id, &alert.alert_id, &device).await?;
     let mut verdict = judge(&choice.ask(), &facts(alert, pair, &device, spent, Counts::none()), config, *now);

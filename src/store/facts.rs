@@ -1,9 +1,12 @@
 //! What the guards need to know of a device, read inside the transaction that acts on it.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use sqlx::{Row, SqliteConnection};
 
 use super::Result;
+use super::lanes::later;
 use super::row::{action_id, kind, millis, parsed_opt, state, time, time_opt};
 use crate::config::GuardsConfig;
 use crate::guards::{InForce, OpenRelease, OpenRestrict};
@@ -20,6 +23,14 @@ pub(super) struct DeviceFacts {
     pub(super) override_at: Option<(Timestamp, String)>,
     pub(super) expired_at: Option<Timestamp>,
     pub(super) released_at: Option<Timestamp>,
+}
+
+impl DeviceFacts {
+    /// The moment of what is decided or asked for now: after a release that is open, even if the facts were gathered
+    /// before it, or the clock was set back since. What is newer goes behind it.
+    pub(super) fn not_before_the_release(&self, now: Timestamp) -> Timestamp {
+        self.open_release.map_or(now, |release| now.max(later(release.asked_at, Duration::from_millis(1))))
+    }
 }
 
 /// Reads what is known of a device.

@@ -269,7 +269,8 @@ async fn is_wanted_restricted(tx: &mut SqliteConnection, owed: &Owed, machine: &
     let outranks_humans = owed.kind == Kind::Release && !owed.by_expiry;
     Ok(sqlx::query_scalar(
         "SELECT EXISTS (SELECT 1 FROM actions a WHERE a.tenant = ?1 AND a.machine_id = ?2 AND a.kind = 'restrict'
-                        AND a.id <> ?3 AND a.state = 'succeeded' AND a.released_at IS NULL AND a.created_at > ?4)
+                        AND a.state = 'succeeded' AND a.released_at IS NULL
+                        AND a.rowid > (SELECT o.rowid FROM actions o WHERE o.id = ?3))
              OR EXISTS (SELECT 1 FROM machine_actions m WHERE m.tenant = ?1 AND m.machine_id = ?2 AND m.kind = 'restrict'
                         AND m.action_id IS NULL AND m.status = 'Succeeded'
                         AND (NOT ?5 OR m.created_ticks / 10000 >= ?4)

@@ -226,7 +226,7 @@ async fn expire_restrictions(tx: &mut SqliteConnection, now: Timestamp, timed: &
          AND NOT EXISTS (SELECT 1 FROM actions r WHERE r.tenant = a.tenant AND r.machine_id = a.machine_id
              AND r.kind = 'release' AND r.state IN ('held', 'queued', 'sending', 'uncertain', 'submitted'))
          AND NOT EXISTS (SELECT 1 FROM actions n WHERE n.tenant = a.tenant AND n.machine_id = a.machine_id
-             AND n.kind = 'restrict' AND n.created_at > a.created_at AND n.released_at IS NULL
+             AND n.kind = 'restrict' AND n.rowid > a.rowid AND n.released_at IS NULL
              AND (n.state IN ('queued', 'sending', 'uncertain', 'submitted')
                   OR (n.state = 'succeeded' AND (n.expires_at IS NULL OR n.expires_at > ?1))))
          ORDER BY created_at DESC LIMIT 500",

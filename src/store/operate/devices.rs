@@ -54,6 +54,7 @@ impl Store {
         if let Some(reason) = already(&device, Kind::Restrict) {
             return Err(OperateError::Refused(format!("device {machine} is not restricted again: {reason}")));
         }
+        let now = device.not_before_the_release(now);
         let new = NewAction {
             tenant,
             machine_id: machine,

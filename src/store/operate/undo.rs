@@ -87,6 +87,7 @@ impl Store {
             &sqlx::query("SELECT undoes FROM actions WHERE id = ?1").bind(id.to_string()).fetch_one(&mut *tx).await?,
             "undoes",
         )?;
+        let now = device.not_before_the_release(now);
         let new = NewAction {
             tenant: &action.tenant,
             machine_id: &action.machine_id,

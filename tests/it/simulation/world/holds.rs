@@ -1,7 +1,7 @@
 //! The promises: what must hold after every step, and what when all has come to rest.
 
 use stanch::model::view::{AlertState, Restriction};
-use stanch::model::{By, Kind, MachineId, RemoteStatus, State};
+use stanch::model::{ActionId, By, Kind, MachineId, RemoteStatus, State};
 use stanch::store::{ActionFilter, AlertFilter};
 
 use super::super::microsoft::Row;
@@ -118,7 +118,7 @@ impl World<'_> {
             return self.broken(format!("P6: device {device} is restricted by {restrict}, which has expired"));
         }
         let released =
-            self.releases(&view.machine_id).await.into_iter().find(|(created_at, ..)| *created_at > view.created_at);
+            self.releases(&view.machine_id).await.into_iter().find(|(id, ..)| id.to_string() > restrict.to_string());
         match released {
             // Joined since by a rule without an end.
             Some((_, by, _)) if by == By::Stanch.to_string() && view.expires_at.is_none() => Ok(()),
@@ -143,8 +143,9 @@ impl World<'_> {
         done.into_iter().any(|row| row.kind == Kind::Restrict && row.ours.is_none() && row.changed() > released)
     }
 
-    /// The releases of a device that were not taken back: since when, by whom, and what became of them.
-    async fn releases(&self, machine: &MachineId) -> Vec<(jiff::Timestamp, String, State)> {
+    /// The releases of a device that were not taken back, by whom, and what became of them. Ids are in true order,
+    /// whatever the daemon's clock was set to.
+    async fn releases(&self, machine: &MachineId) -> Vec<(ActionId, String, State)> {
         let Some(daemon) = &self.daemon else { return Vec::new() };
         let of_device = ActionFilter {
             kind: Some(Kind::Release),
@@ -153,7 +154,7 @@ impl World<'_> {
         };
         let page = daemon.store.actions(&of_device, None, 200).await.unwrap();
         let kept = page.items.into_iter().filter(|action| action.state != State::Cancelled);
-        kept.map(|action| (action.created_at, action.history[0].by.clone(), action.state)).collect()
+        kept.map(|action| (action.id, action.history[0].by.clone(), action.state)).collect()
     }
 
     fn count(&self, kind: Kind) -> u64 {

@@ -327,12 +327,13 @@ impl World<'_> {
         }
     }
 
-    async fn run_timers(&mut self) {
-        let Some(daemon) = &self.daemon else { return };
+    /// Gives whether anything was due.
+    async fn run_timers(&mut self) -> bool {
+        let Some(daemon) = &self.daemon else { return false };
         let Setting { guards, tracking, .. } = &self.setting;
-        for what in daemon.store.run_timers(guards, tracking, self.clock()).await.unwrap() {
-            self.say(format!("{what:?}"));
-        }
+        let timed = daemon.store.run_timers(guards, tracking, self.clock()).await.unwrap();
+        timed.iter().for_each(|what| self.say(format!("{what:?}")));
+        !timed.is_empty()
     }
 
     async fn decide(&self) {
@@ -343,6 +344,7 @@ impl World<'_> {
 
     /// Somebody, or something, sets the daemon's clock.
     async fn clock_jumps(&mut self) {
+        self.overrides.clock_says(self.now + self.ahead);
         let farthest = *self.dice.of(&[2 * SECOND, 2 * MINUTE, 2 * HOUR, DAY]);
         let ahead = self.dice.between(-farthest, farthest);
         // One that is set forward while no daemon runs can not be told from time that has passed.
@@ -378,6 +380,9 @@ impl World<'_> {
     }
 
     async fn is_at_rest(&mut self) -> bool {
+        if self.run_timers().await {
+            return false;
+        }
         let Some(daemon) = &self.daemon else { return false };
         if !self.flights.is_empty() || !self.cancels.is_empty() || self.look.is_some() {
             return false;

@@ -18,6 +18,8 @@ struct Override {
     /// The machine action that shows it; none when an operator did it through stanch.
     shown_by: Option<String>,
     noticed: bool,
+    /// The clock has said since that the cooldown was over, if only for a while.
+    over: bool,
 }
 
 #[derive(Default)]
@@ -35,20 +37,28 @@ impl Overrides {
 
     /// An operator undid something through stanch, which knows it at once.
     pub(super) fn told(&mut self, device: usize, now: i64, by_the_clock: i64) {
-        self.all.push(Override { device, at: now, by_the_clock, shown_by: None, noticed: true });
+        self.all.push(Override { device, at: now, by_the_clock, shown_by: None, noticed: true, over: false });
     }
 
     /// A human did something in the portal, which a machine action will show.
     pub(super) fn happened(&mut self, device: usize, now: i64, shown_by: &str) {
         let shown_by = Some(shown_by.to_owned());
-        self.all.push(Override { device, at: now, by_the_clock: now, shown_by, noticed: false });
+        self.all.push(Override { device, at: now, by_the_clock: now, shown_by, noticed: false, over: false });
+    }
+
+    /// The clock says this now, and may be set to something else.
+    pub(super) fn clock_says(&mut self, by_the_clock: i64) {
+        for one in &mut self.all {
+            one.over |= one.noticed && by_the_clock >= one.by_the_clock + COOLDOWN;
+        }
     }
 
     /// What a restrict must not be sent for.
     fn against(&self, action: ActionId, device: usize, by_the_clock: i64) -> Option<&Override> {
         let blessed = self.blessed.get(&action).copied();
         self.all.iter().find(|one| {
-            let in_force = one.noticed && one.device == device && by_the_clock < one.by_the_clock + COOLDOWN;
+            let in_force =
+                one.noticed && !one.over && one.device == device && by_the_clock < one.by_the_clock + COOLDOWN;
             in_force && blessed.is_none_or(|blessed| blessed < one.at)
         })
     }
