@@ -29,11 +29,7 @@ fn main() -> ExitCode {
     let (first, count) = (number("FIRST", 0), number("SEEDS", 1_000));
     let next = AtomicU64::new(first);
     let threads = number("THREADS", std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64));
-    let perils = simulation::Perils {
-        clock_jumps: number("CLOCK_JUMPS", 0) > 0,
-        late_landings: number("LATE_LANDINGS", 0) > 0,
-        releases_must_succeed: number("RELEASES_MUST_SUCCEED", 0) > 0,
-    };
+    let perils = simulation::Perils::ALL;
     let broken = std::sync::Mutex::new(Vec::new());
     let steps = AtomicU64::new(0);
     let posts = AtomicU64::new(0);

@@ -131,11 +131,12 @@ impl Drain {
 
 fn accepted(claimed: &ClaimedAction) -> Settlement {
     Settlement::Accepted(MachineAction {
-        id: MachineActionId::new(&claimed.id.to_string()).unwrap(),
+        id: MachineActionId::new(claimed.id.to_string()).unwrap(),
         kind: Kind::Restrict.spec().microsoft_type.to_owned(),
         status: RemoteStatus::Pending,
         machine_id: Some(claimed.machine_id.clone()),
         comment: claimed.comment.clone(),
+        cancel_comment: String::new(),
         created: Some(AlertTime::from_timestamp(TestApp::now())),
         last_update: None,
         error_hresult: None,

@@ -28,6 +28,7 @@ pub(super) fn machine_action(record: &Value) -> Option<MachineAction> {
         status: RemoteStatus::from_text(text("status").unwrap_or_default()),
         machine_id: text("machineId").and_then(|id| MachineId::new(id).ok()),
         comment: text("requestorComment").unwrap_or_default().to_owned(),
+        cancel_comment: text("cancellationComment").unwrap_or_default().to_owned(),
         created: time("creationDateTimeUtc"),
         last_update: time("lastUpdateDateTimeUtc").or_else(|| time("lastUpdateTimeUtc")),
         error_hresult: record.get("errorHResult").and_then(Value::as_i64),

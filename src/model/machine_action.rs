@@ -93,6 +93,8 @@ pub struct MachineAction {
     pub machine_id: Option<MachineId>,
     /// The comment of whoever asked for it; ours ends in our tag.
     pub comment: String,
+    /// The comment of whoever cancelled it, empty where nobody did or none is given; ours ends in our tag.
+    pub cancel_comment: String,
     /// When it was asked for, by Microsoft's clock.
     pub created: Option<AlertTime>,
     /// When it last changed, by Microsoft's clock.

@@ -374,6 +374,7 @@ mod tests {
         let inbox = Inbox::new().await;
         let options = sqlx::sqlite::SqliteConnectOptions::new().filename(inbox.dir.path().join("stanch.db"));
         let mut connection = options.connect().await.unwrap();
+        #[allow(clippy::disallowed_methods)] // a constant, asked how it is planned
         let explain = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {INSERT_TOGETHER}"));
         let plan = sqlx::query(explain).fetch_all(&mut connection).await.unwrap();
         let steps: Vec<String> = plan.iter().map(|row| row.get("detail")).collect();

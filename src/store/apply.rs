@@ -257,9 +257,12 @@ async fn end(tx: &mut SqliteConnection, tenant: &TenantName, row: &MachineAction
         if matches!(to, State::Failed | State::TimedOut) {
             owe_again(tx, id, now).await?;
         }
+        // We may have asked for what somebody else had done a moment before: the comment says whose it was.
+        let asked: Option<&str> = action.try_get("cancel_asked_by")?;
+        let says_others = !row.cancel_comment.trim().is_empty() && tag_of(&row.cancel_comment).is_none();
+        let by_others = asked.is_none() || says_others;
         if kind(action)? != Kind::Restrict {
-            let asked: Option<&str> = action.try_get("cancel_asked_by")?;
-            if to == State::Cancelled && asked.is_none() {
+            if to == State::Cancelled && by_others {
                 // Whoever cancels a release wants the restriction to stay.
                 sqlx::query(
                     "UPDATE actions SET expires_at = NULL WHERE id = (SELECT undoes FROM actions WHERE id = ?1)",
@@ -271,8 +274,7 @@ async fn end(tx: &mut SqliteConnection, tenant: &TenantName, row: &MachineAction
             continue;
         }
         let machine: MachineId = parsed(action, "machine_id")?;
-        let asked: Option<&str> = action.try_get("cancel_asked_by")?;
-        if to == State::Cancelled && asked.is_none() {
+        if to == State::Cancelled && by_others {
             overridden_now(tx, tenant, &machine, now, "a human cancelled the restriction").await?;
         }
         anew += joined_after_its_release(tx, tenant, id, &machine, now).await?;

@@ -42,6 +42,9 @@ pub struct LookEnd {
     pub cancelled: Vec<ActionId>,
 }
 
+/// Rows of the list that one transaction records.
+const ROWS_AT_ONCE: usize = 2;
+
 /// Looks are never closer together than this, however many actions are uncertain.
 const CLOSEST: Duration = Duration::from_secs(1);
 
@@ -153,33 +156,40 @@ impl Store {
         Ok([Some(margin), oldest_open, oldest_uncertain].into_iter().flatten().min().map(AlertTime::from_ticks))
     }
 
-    /// Records a page of the list, and gives how many alerts are decided anew for it.
+    /// Records a page of the list, and gives how many alerts are decided anew for it. What is new in it is written a
+    /// few rows at a time, so that nobody waits long for the writer; a page that is recorded in part is no harm, as
+    /// only [`Store::finish_look`] says that a look was complete.
     ///
     /// # Errors
     /// [`super::StoreError`].
     pub async fn apply_look(&self, tenant: &TenantName, rows: &[MachineAction], now: Timestamp) -> Result<u64> {
-        let mut tx = self.begin().await?;
-        let known = known_unchanged(&mut tx, tenant, rows).await?;
+        let new = self.what_is_new(tenant, rows).await?;
+        let mut anew = 0;
+        for few in new.chunks(ROWS_AT_ONCE) {
+            let mut tx = self.begin().await?;
+            for row in few {
+                anew += apply_row(&mut tx, tenant, row, now).await?;
+            }
+            tx.commit().await?;
+        }
+        Ok(anew)
+    }
+
+    /// The rows that are not stored just so, and those that an action of ours is waiting for.
+    async fn what_is_new<'r>(&self, tenant: &TenantName, rows: &'r [MachineAction]) -> Result<Vec<&'r MachineAction>> {
+        let mut reader = self.reader.acquire().await?;
+        let known = known_unchanged(&mut reader, tenant, rows).await?;
         let wanted: HashSet<String> = sqlx::query_scalar(
             "SELECT id FROM actions WHERE tenant = ?1 AND state IN ('held', 'queued', 'uncertain')
                  AND state IN ('held', 'queued', 'sending', 'uncertain', 'submitted')",
         )
         .bind(tenant.as_str())
-        .fetch_all(&mut *tx)
+        .fetch_all(&mut *reader)
         .await?
         .into_iter()
         .collect();
-        let mut anew = 0;
-        for row in rows {
-            let is_wanted = || tag_of(&row.comment).is_some_and(|id| wanted.contains(&id.to_string()));
-            let (id, status, update) = version_of(row);
-            if known.contains(&(id, status, update)) && !is_wanted() {
-                continue;
-            }
-            anew += apply_row(&mut tx, tenant, row, now).await?;
-        }
-        tx.commit().await?;
-        Ok(anew)
+        let is_wanted = |row: &MachineAction| tag_of(&row.comment).is_some_and(|id| wanted.contains(&id.to_string()));
+        Ok(rows.iter().filter(|row| !known.contains(&version_of(row)) || is_wanted(row)).collect())
     }
 
     /// Records that a look from `plan.since` on, begun at `began` on the steady timeline, was complete and successful; `date` is
@@ -370,6 +380,7 @@ impl NotFound<'_> {
             status: RemoteStatus::from_text(row.try_get("status")?),
             machine_id: Some(self.machine.clone()),
             comment: String::new(),
+            cancel_comment: String::new(),
             created: Some(AlertTime::from_ticks(row.try_get("created_ticks")?)),
             last_update: Some(AlertTime::from_ticks(row.try_get("last_update_ticks")?)),
             error_hresult: None,

@@ -153,6 +153,10 @@ const BUSY: Duration = Duration::from_secs(10);
 const READERS: u32 = 3;
 
 /// How long the write-ahead log may get, in pages of 4 KiB, before a commit folds it into the file by itself.
+/// Pages that the writer keeps in memory, as far as it has use for them: 16 MiB. What is claimed next to a million rows
+/// is spread over many.
+const CACHE: &str = "-16384";
+
 /// [`Store::checkpoint`] does so long before, and in nobody's way.
 const LONGEST_LOG: &str = "16384";
 
@@ -189,8 +193,13 @@ impl Store {
             .busy_timeout(BUSY)
             .statement_cache_capacity(256);
         let folder = SqlitePoolOptions::new().max_connections(1).connect_lazy_with(options.clone());
-        let mut writer =
-            options.clone().pragma("wal_autocheckpoint", LONGEST_LOG).connect().await.map_err(unavailable)?;
+        let mut writer = options
+            .clone()
+            .pragma("wal_autocheckpoint", LONGEST_LOG)
+            .pragma("cache_size", CACHE)
+            .connect()
+            .await
+            .map_err(unavailable)?;
         migrate(path, &mut writer).await?;
         let writer = Writer::new(path, writer);
         let reader = SqlitePoolOptions::new()

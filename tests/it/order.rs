@@ -71,6 +71,7 @@ impl Night {
             status: RemoteStatus::from_text(status),
             machine_id: Some(machine_id(1)),
             comment: comment.to_owned(),
+            cancel_comment: String::new(),
             created: Some(AlertTime::from_timestamp(self.now)),
             last_update: Some(AlertTime::from_timestamp(self.now)),
             error_hresult: None,
@@ -481,4 +482,25 @@ async fn nothing_is_cancelled_once_the_brake_is_on() {
     assert_eq!(night.daemon.store.cancels_due(&tenant(), night.now).await.unwrap().len(), 1);
     night.daemon.store.pause(&operator(), "wait", night.now).await.unwrap();
     assert!(!night.daemon.store.cancelling(restrict.id, night.now).await.unwrap());
+}
+
+/// The expiry asked Microsoft to cancel what a human had just cancelled: the record says whose it was.
+#[tokio::test]
+async fn whose_a_cancellation_was_is_told_by_its_comment() {
+    for (comment, is_ours) in [("by hand", false), ("", true), ("ours", true)] {
+        let mut night = Night::begin().await;
+        night.alert("first", "for-a-minute").await;
+        let restrict = night.submit("restrict-1").await;
+        night.after(2 * MINUTE);
+        night.timers().await;
+        night.daemon.store.cancelling(restrict.id, night.now).await.unwrap();
+        let mut row = night.row("restrict-1", Kind::Restrict, &restrict.comment, "Cancelled");
+        row.cancel_comment = if comment == "ours" { restrict.comment.clone() } else { comment.to_owned() };
+        night.look(&[row]).await;
+        let release = night.submit("release-1").await;
+        night.end("release-1", &release, "Succeeded").await;
+        night.alert("second", "for-good").await;
+        let outcome = night.decisions("second").await[0].outcome;
+        assert_eq!(outcome, if is_ours { Outcome::Acted } else { Outcome::Held }, "{comment:?}");
+    }
 }

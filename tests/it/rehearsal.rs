@@ -103,6 +103,7 @@ impl Real {
             status: RemoteStatus::Succeeded,
             machine_id: Some(machine.clone()),
             comment: comment.to_owned(),
+            cancel_comment: String::new(),
             created: at,
             last_update: at,
             error_hresult: Some(0),

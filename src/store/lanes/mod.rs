@@ -5,6 +5,8 @@
 
 mod state;
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use sqlx::{Row, SqliteConnection};
 
@@ -18,6 +20,9 @@ use crate::quota::{self, Slot};
 use state::LaneState;
 pub use state::LaneTrouble;
 pub(super) use state::{drawn_wait, later};
+
+/// The wait beyond the time-out of a probe before the next: its silence is recorded first.
+const PROBE_MARGIN: Duration = Duration::from_secs(5);
 
 /// A slot that one call took.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -158,7 +163,7 @@ pub(super) async fn take(
         .last_insert_rowid();
     let probe = state.paused_until.is_some();
     if probe {
-        state.probe_until = Some(silent_until);
+        state.probe_until = Some(later(silent_until, PROBE_MARGIN));
         write_state(tx, tenant, lane, &state).await?;
     }
     let refused = probe && state.was_refused();

@@ -111,10 +111,10 @@ impl Microsoft {
     }
 
     /// Somebody asks for a machine action to be cancelled; whether that is accepted.
-    pub fn cancel(&mut self, now: i64, id: &str, dice: &mut Dice) -> bool {
+    pub fn cancel(&mut self, now: i64, id: &str, comment: &str, dice: &mut Dice) -> bool {
         self.progress(now);
         let Some(row) = self.rows.iter_mut().find(|row| row.id == id && !row.status.is_final()) else { return false };
-        row.cancel(now, dice);
+        row.cancel(now, comment, dice);
         row.progress(now);
         true
     }
@@ -137,6 +137,7 @@ impl Microsoft {
             status: row.status.clone(),
             machine_id: Some(machine_id(row.device)),
             comment: row.comment.clone(),
+            cancel_comment: row.cancel_comment.clone(),
             created: Some(self.date(row.created)),
             last_update: Some(self.date(row.updated)),
             error_hresult: Some(0),

@@ -15,6 +15,7 @@ pub struct Row {
     pub device: usize,
     pub kind: Kind,
     pub comment: String,
+    pub cancel_comment: String,
     pub status: RemoteStatus,
     pub created: i64,
     pub updated: i64,
@@ -87,6 +88,7 @@ impl Row {
             device,
             kind,
             comment: comment.to_owned(),
+            cancel_comment: String::new(),
             status: RemoteStatus::Pending,
             created,
             updated: created,
@@ -106,7 +108,7 @@ impl Row {
     }
 
     /// What an accepted cancellation does: mostly what it says, now and then late, and now and then nothing.
-    pub(super) fn cancel(&mut self, now: i64, dice: &mut Dice) {
+    pub(super) fn cancel(&mut self, now: i64, comment: &str, dice: &mut Dice) {
         let ends_at = match dice.between(0, 100) {
             0..=59 => now,
             60..=79 => now + dice.between(500, 30_000),
@@ -117,6 +119,7 @@ impl Row {
         }
         self.ends_at = ends_at;
         self.end = RemoteStatus::Cancelled;
+        comment.clone_into(&mut self.cancel_comment);
         // What the device was handed already, it carries out.
         if dice.percent(80) {
             self.carried_out_at = self.carried_out_at.filter(|&when| when <= now);

@@ -109,7 +109,7 @@ impl World<'_> {
             return Ok(());
         };
         let Some(restrict) = row.ours else { return Ok(()) };
-        if self.a_human_wants_it(device) {
+        if self.a_human_wants_it(device) || self.another_of_ours_wants_it(device, restrict).await {
             return Ok(());
         }
         let Some(daemon) = &self.daemon else { return self.broken("the process never came back") };
@@ -141,6 +141,19 @@ impl World<'_> {
             self.microsoft.rows.iter().filter(|row| row.device == device && row.status == RemoteStatus::Succeeded);
         let released = done.clone().filter(|row| row.kind == Kind::Release).map(Row::changed).max().unwrap_or(0);
         done.into_iter().any(|row| row.kind == Kind::Restrict && row.ours.is_none() && row.changed() > released)
+    }
+
+    /// Whether a later restrict of ours holds, that no release came after.
+    async fn another_of_ours_wants_it(&self, device: usize, restrict: ActionId) -> bool {
+        let Some(daemon) = &self.daemon else { return false };
+        let of_device =
+            ActionFilter { device: Some(machine_id(device).as_str().to_owned()), ..ActionFilter::default() };
+        let page = daemon.store.actions(&of_device, None, 200).await.unwrap();
+        let newest = |kind: Kind| {
+            let ended = page.items.iter().filter(|action| action.kind == kind && action.state == State::Succeeded);
+            ended.map(|action| action.id.to_string()).max().unwrap_or_default()
+        };
+        newest(Kind::Restrict) > restrict.to_string() && newest(Kind::Restrict) > newest(Kind::Release)
     }
 
     /// The releases of a device that were not taken back, by whom, and what became of them. Ids are in true order,

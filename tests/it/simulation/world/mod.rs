@@ -34,7 +34,7 @@ const MINUTE: i64 = 60 * SECOND;
 const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;
 /// By then everything must have come to rest.
-const REST: i64 = 14 * DAY;
+const REST: i64 = 60 * DAY;
 
 /// A promise that did not hold.
 #[derive(Debug)]

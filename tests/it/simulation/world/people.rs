@@ -24,7 +24,7 @@ impl World<'_> {
             return;
         }
         let (id, device, is_override) = self.dice.of(&pending).clone();
-        self.microsoft.cancel(self.now, &id, &mut self.dice);
+        self.microsoft.cancel(self.now, &id, "by hand", &mut self.dice);
         self.say(format!("a human cancels {id}"));
         if is_override {
             self.overrides.happened(device, self.now, &id);

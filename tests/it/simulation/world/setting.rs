@@ -18,6 +18,11 @@ pub struct Perils {
     pub releases_must_succeed: bool,
 }
 
+impl Perils {
+    /// Every peril.
+    pub const ALL: Self = Self { clock_jumps: true, late_landings: true, releases_must_succeed: true };
+}
+
 /// The world of a run.
 pub struct Setting {
     pub devices: usize,

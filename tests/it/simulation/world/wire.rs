@@ -188,7 +188,12 @@ impl World<'_> {
     pub(super) fn cancel_arrives(&mut self, number: u64) {
         let Some(cancel) = self.cancels.get_mut(&number) else { return };
         if matches!(cancel.fate, Fate::Fine | Fate::LostAfter | Fate::ErrorAfter) {
-            let done = self.microsoft.cancel(self.now, cancel.due.machine_action.as_str(), &mut self.dice);
+            let done = self.microsoft.cancel(
+                self.now,
+                cancel.due.machine_action.as_str(),
+                &cancel.due.comment,
+                &mut self.dice,
+            );
             cancel.done = Some(done);
             let id = cancel.due.machine_action.clone();
             self.say(format!("cancel of {id} arrives: {done}"));
