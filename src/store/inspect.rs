@@ -1,6 +1,6 @@
 //! Whether a store could be opened and is whole, without changing anything.
 //!
-//! Absent: any mend (see [`super::backup`] for the copies that one goes back to).
+//! Absent: any mend (see [`super::backup()`] for the copies that one goes back to).
 
 use std::path::Path;
 
