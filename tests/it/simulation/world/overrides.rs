@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use stanch::model::action::tag_of;
 use stanch::model::{ActionId, Kind, RemoteStatus};
 
 use super::{HOUR, World};
@@ -71,7 +72,9 @@ impl World<'_> {
             let Some(row) = self.microsoft.rows.iter().find(|row| Some(&row.id) == one.shown_by.as_ref()) else {
                 continue;
             };
-            let shows = row.kind == Kind::Release || row.status == RemoteStatus::Cancelled;
+            // Where ours came after and took effect, Microsoft's record names ours, and nobody could tell.
+            let is_theirs = row.status == RemoteStatus::Cancelled && tag_of(&row.cancel_comment).is_none();
+            let shows = row.kind == Kind::Release || is_theirs;
             one.noticed = shows && row.changed() <= read_at;
             one.by_the_clock = self.now + self.ahead;
         }
