@@ -11,7 +11,7 @@ use stanch::store::{Answered, ClaimedAction, LaneTrouble, Settlement, Store};
 
 use crate::support::binary::Process;
 use crate::support::{TestApp, machine, ransomware};
-use crate::work::{Draws, queue};
+use crate::work::{self, Draws, queue};
 use crate::{Figures, Unit};
 
 /// The devices that wait at the beginning.
@@ -23,18 +23,10 @@ const WAYS: std::ops::Range<f64> = 10.0..150.0;
 
 /// What an enterprise has by default, and nothing kept for operators.
 fn limits() -> Limits {
-    let windows = || {
-        vec![Window { calls: 100, per: "60s".parse().unwrap() }, Window { calls: 1_500, per: "1h".parse().unwrap() }]
-    };
-    Limits {
-        restrict: windows(),
-        release: windows(),
-        read: windows(),
-        reserve_percent: 0,
-        concurrency: 8,
-        request_timeout: "30s".parse().unwrap(),
-        reconcile_grace: "10s".parse().unwrap(),
-    }
+    work::limits(&[
+        Window { calls: 100, per: "60s".parse().unwrap() },
+        Window { calls: 1_500, per: "1h".parse().unwrap() },
+    ])
 }
 
 /// The quota as Microsoft counts it: by arrival, in each window that has just gone by.

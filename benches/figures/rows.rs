@@ -14,7 +14,7 @@ use stanch::store::{Answered, ClaimedAction, Incoming, LaneTrouble, Settlement, 
 use crate::process::{resident, until_ready};
 use crate::support::TestApp;
 use crate::support::binary::Process;
-use crate::work::{full_alert, incoming, queue, source};
+use crate::work::{self, full_alert, incoming, queue, source};
 use crate::{Figures, Unit, percentile};
 
 const FEW: usize = 1_000;
@@ -77,16 +77,7 @@ async fn claim(store: &Store) -> f64 {
 }
 
 fn limits() -> Limits {
-    let windows = || vec![Window { calls: 100_000, per: "1s".parse().unwrap() }];
-    Limits {
-        restrict: windows(),
-        release: windows(),
-        read: windows(),
-        reserve_percent: 0,
-        concurrency: 8,
-        request_timeout: "30s".parse().unwrap(),
-        reconcile_grace: "10s".parse().unwrap(),
-    }
+    work::limits(&[Window { calls: 100_000, per: "1s".parse().unwrap() }])
 }
 
 /// A store with so many alerts, a decision and a finished action for each, and a queue of actions.

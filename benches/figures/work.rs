@@ -2,15 +2,29 @@
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
-use stanch::config::{GuardsConfig, default_guards};
+use stanch::config::{GuardsConfig, Limits, default_guards};
 use stanch::intake::parse_mde;
-use stanch::model::{Level, Machine, SourceName, TenantName};
+use stanch::model::{Level, Machine, SourceName, TenantName, Window};
 use stanch::store::{Choice, DecidedPair, Deciding, Incoming, PassEnd, Store, Undecided};
 
 use crate::support::{TestApp, alert, machine};
 
 /// Alerts that are decided in one transaction.
 const BATCH: u32 = 200;
+
+/// Limits with these windows in every lane, and nothing kept for operators.
+pub fn limits(windows: &[Window]) -> Limits {
+    let windows = || windows.to_vec();
+    Limits {
+        restrict: windows(),
+        release: windows(),
+        read: windows(),
+        reserve_percent: 0,
+        concurrency: 8,
+        request_timeout: "30s".parse().unwrap(),
+        reconcile_grace: "10s".parse().unwrap(),
+    }
+}
 
 /// An alert of some 2 KB with three pieces of evidence.
 pub fn full_alert(id: &str, device: usize, category: &str) -> Value {
