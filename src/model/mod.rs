@@ -3,8 +3,10 @@
 //! Absent: I/O, async, the time now, and anything of ours from another room. See `ARCHITECTURE.md`
 //! for who uses which word.
 
+pub mod access;
 pub mod action;
 pub mod alert;
+pub mod audit;
 pub mod decision;
 pub mod explanation;
 pub mod ids;
@@ -17,8 +19,10 @@ pub mod time;
 pub mod view;
 pub mod vocabulary;
 
-pub use action::{By, Event, Family, HoldKind, Kind, Level, State};
+pub use access::Role;
+pub use action::{By, Event, Family, HoldKind, Kind, Level, Person, State};
 pub use alert::Alert;
+pub use audit::Happening;
 pub use decision::{Decision, MatchedField, Outcome};
 pub use ids::{ActionId, AlertId, MachineActionId, MachineId, RuleId, SourceName, TenantName};
 pub use lane::{Lane, Window};

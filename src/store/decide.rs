@@ -5,6 +5,7 @@
 use jiff::{SignedDuration, Timestamp};
 use sqlx::SqliteConnection;
 
+use super::audit::{self, Entry};
 use super::facts::{Counts, DeviceFacts, counts, device_facts, spent_at};
 use super::row::{millis, to_json};
 use super::transition::{Change, append, transition};
@@ -14,8 +15,8 @@ use crate::guards::{Ask, Effect, Facts, Verdict, judge};
 use crate::model::action::tagged_comment;
 use crate::model::view::AlertState;
 use crate::model::{
-    ActionId, AlertId, AlertTime, By, Event, HoldKind, Kind, Level, Machine, MachineId, MatchedField, Outcome, RuleId,
-    Span, State, TenantName,
+    ActionId, AlertId, AlertTime, By, Event, Happening, HoldKind, Kind, Level, Machine, MachineId, MatchedField,
+    Outcome, RuleId, Span, State, TenantName,
 };
 
 /// Releases and what operators ask for go before every level.
@@ -200,8 +201,19 @@ async fn decide_one(tx: &mut SqliteConnection, context: &Context<'_>, config: &G
     .bind(action_id.map(|id| id.to_string()))
     .bind(millis(*now))
     .bind(joined)
-    .execute(tx)
+    .execute(&mut *tx)
     .await?;
+    let by = By::Rule(choice.rule_id.clone());
+    let entry = Entry {
+        tenant: Some(&alert.tenant),
+        machine_id: Some(&pair.machine_id),
+        alert_id: Some(&alert.alert_id),
+        rule_id: Some(&choice.rule_id),
+        action_id,
+        after: Some(verdict.outcome.as_str()),
+        ..Entry::new(Happening::Decision, &by, &reason, *now)
+    };
+    audit::append(tx, &entry).await?;
     Ok(Made {
         tenant: alert.tenant.clone(),
         alert_id: alert.alert_id.clone(),

@@ -8,6 +8,7 @@
 mod accept;
 mod again;
 mod apply;
+mod audit;
 mod backup;
 mod cancel;
 mod claim;
@@ -42,6 +43,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePo
 use sqlx::{ConnectOptions as _, Executor, Sqlite, SqliteConnection};
 
 pub use accept::{Accepted, Incoming, Reached};
+pub use audit::Entry;
 pub use backup::{Backup, BackupError, backup};
 pub use cancel::{CancelDue, CancelEnd};
 pub use claim::{Claim, ClaimedAction, GateAlert, GateContext};

@@ -280,7 +280,7 @@ impl NewAction<'_> {
     pub(super) async fn insert(&self, tx: &mut SqliteConnection, now: Timestamp) -> Result<ActionId> {
         let id = ActionId::generate();
         let asked_by = match self.by {
-            By::User(name) => Some(name.as_str()),
+            By::User(person) => Some(person.name.as_str()),
             By::Stanch | By::Rule(_) | By::Microsoft => None,
         };
         sqlx::query(

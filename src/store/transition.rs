@@ -1,11 +1,11 @@
 //! The one place where an action changes its state: `next` allows it, the `UPDATE` carries the old state,
-//! and the history gets its row in the same transaction.
+//! and the history and the audit get their rows in the same transaction.
 
 use jiff::Timestamp;
 use sqlx::SqliteConnection;
 
 use super::row::millis;
-use super::{Result, StoreError};
+use super::{Result, StoreError, audit};
 use crate::model::action::next;
 use crate::model::{ActionId, By, Event, State};
 
@@ -65,7 +65,7 @@ pub(super) async fn append(
     .bind(to.as_str())
     .bind(by.to_string())
     .bind(detail)
-    .execute(tx)
+    .execute(&mut *tx)
     .await?;
-    Ok(())
+    audit::append_transition(tx, id, from, to, by, detail, now).await
 }

@@ -9,6 +9,7 @@
 mod api;
 mod body;
 mod bounded;
+mod caller;
 mod health;
 mod hooks;
 mod metrics;
@@ -68,7 +69,7 @@ pub fn public_router(work: Arc<Work>) -> Router {
 
 /// What the unix socket offers. Its connections are to be served with the peer's user ([`serve_socket`]).
 pub fn socket_router(work: Arc<Work>) -> Router {
-    finished(open_routes().nest("/api/v1", api::router()), Web::new(work))
+    finished(open_routes().nest("/api/v1", api::router().layer(from_fn(peer::by_the_peer))), Web::new(work))
 }
 
 /// The routes that need no token.

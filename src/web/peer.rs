@@ -1,16 +1,16 @@
 //! Who is at the other end of the unix socket: the operating system says it, so nobody can pretend.
 
 use axum::extract::connect_info::Connected;
-use axum::extract::{ConnectInfo, FromRequestParts};
-use axum::http::StatusCode;
-use axum::http::request::Parts;
+use axum::extract::{ConnectInfo, Request};
+use axum::middleware::Next;
+use axum::response::Response;
 use axum::serve::IncomingStream;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::UnixListener;
 
 use super::bounded::Bounded;
-use super::problem::Problem;
-use crate::model::By;
+use super::caller::Caller;
+use crate::model::{Person, Role};
 
 /// Where the names of users stand.
 const PASSWD: &str = "/etc/passwd";
@@ -28,20 +28,15 @@ impl Connected<IncomingStream<'_, Bounded<UnixListener>>> for Peer {
     }
 }
 
-/// The person who asks for a change.
-pub(super) struct Person(pub(super) By);
-
-impl<S: Sync> FromRequestParts<S> for Person {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let peer = parts.extensions.get::<ConnectInfo<Peer>>().and_then(|ConnectInfo(peer)| peer.0);
-        let Some(uid) = peer else {
-            return Err(Problem::new(StatusCode::FORBIDDEN, "it is not known who asks, so nothing is changed"));
-        };
+/// Puts the peer's user into the request as its caller: file permissions are the key, so it may do all.
+pub(super) async fn by_the_peer(mut request: Request, next: Next) -> Response {
+    let peer = request.extensions().get::<ConnectInfo<Peer>>().and_then(|ConnectInfo(peer)| peer.0);
+    if let Some(uid) = peer {
         let name = name_of(uid, &passwd().await).unwrap_or_else(|| uid.to_string());
-        Ok(Self(By::User(name)))
+        let person = Person { name, from: Some("socket".to_owned()) };
+        request.extensions_mut().insert(Caller { person, role: Role::Admin });
     }
+    next.run(request).await
 }
 
 /// What can not be read names nobody.

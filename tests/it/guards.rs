@@ -33,11 +33,11 @@ async fn go_on(app: &TestApp) {
 }
 
 fn alice() -> By {
-    By::User("alice".to_owned())
+    By::user("alice")
 }
 
 fn bob() -> By {
-    By::User("bob".to_owned())
+    By::user("bob")
 }
 
 async fn approve(app: &TestApp, id: ActionId, by: &By) -> Result<(), OperateError> {

@@ -71,7 +71,33 @@ pub enum By {
     /// Microsoft's record says so.
     Microsoft,
     /// A person.
-    User(String),
+    User(Person),
+}
+
+impl By {
+    /// A person of whom only the name is known.
+    #[must_use]
+    pub fn user(name: impl Into<String>) -> Self {
+        Self::User(Person { name: name.into(), from: None })
+    }
+
+    /// The person, if it is one.
+    #[must_use]
+    pub const fn person(&self) -> Option<&Person> {
+        match self {
+            Self::User(person) => Some(person),
+            _ => None,
+        }
+    }
+}
+
+/// A person who changes something.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Person {
+    /// The user's name on this machine, or the name of the API token.
+    pub name: String,
+    /// Where the request came from, as the audit keeps it: `socket`, or an address.
+    pub from: Option<String>,
 }
 
 impl fmt::Display for By {
@@ -80,7 +106,7 @@ impl fmt::Display for By {
             Self::Stanch => f.write_str("stanch"),
             Self::Rule(id) => write!(f, "rule:{id}"),
             Self::Microsoft => f.write_str("microsoft"),
-            Self::User(name) => write!(f, "user:{name}"),
+            Self::User(person) => write!(f, "user:{}", person.name),
         }
     }
 }

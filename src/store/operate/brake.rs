@@ -1,10 +1,11 @@
 //! The brake.
 
 use jiff::Timestamp;
-use sqlx::{Row, SqliteConnection};
+use sqlx::Row;
 
-use crate::model::By;
 use crate::model::view::PauseView;
+use crate::model::{By, Happening};
+use crate::store::audit::{self, Entry};
 use crate::store::row::{millis, time};
 use crate::store::{Result, Store};
 
@@ -24,7 +25,7 @@ impl Store {
         .bind(why)
         .execute(&mut *tx)
         .await?;
-        operation(&mut tx, by, "pause", why, now).await?;
+        audit::append(&mut tx, &Entry::new(Happening::Paused, by, why, now)).await?;
         tx.commit().await
     }
 
@@ -35,7 +36,7 @@ impl Store {
     pub async fn resume(&self, by: &By, why: &str, now: Timestamp) -> Result<()> {
         let mut tx = self.begin().await?;
         sqlx::query("DELETE FROM brake").execute(&mut *tx).await?;
-        operation(&mut tx, by, "resume", why, now).await?;
+        audit::append(&mut tx, &Entry::new(Happening::Resumed, by, why, now)).await?;
         tx.commit().await
     }
 
@@ -48,15 +49,4 @@ impl Store {
         row.map(|row| Ok(PauseView { since: time(&row, "since")?, by: row.try_get("by")?, why: row.try_get("why")? }))
             .transpose()
     }
-}
-
-async fn operation(tx: &mut SqliteConnection, by: &By, what: &str, why: &str, now: Timestamp) -> Result<()> {
-    sqlx::query("INSERT INTO operations (at, by, what, why) VALUES (?1, ?2, ?3, ?4)")
-        .bind(millis(now))
-        .bind(by.to_string())
-        .bind(what)
-        .bind(why)
-        .execute(tx)
-        .await?;
-    Ok(())
 }

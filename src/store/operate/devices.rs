@@ -249,7 +249,7 @@ pub(super) async fn release(
 /// if it has not been sent.
 async fn take_over(tx: &mut SqliteConnection, open: OpenRelease, by: &By, why: &str) -> Result<()> {
     let asked_by = match by {
-        By::User(name) => Some(name.as_str()),
+        By::User(person) => Some(person.name.as_str()),
         By::Stanch | By::Rule(_) | By::Microsoft => None,
     };
     let comment = (open.by_expiry && open.state == State::Queued).then(|| tagged_comment(why, open.id));

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use sqlx::SqliteConnection;
 
 use super::{Bulk, OperateError, Stored, stored};
-use crate::model::{ActionId, By, Event, HoldKind, Kind, State, TenantName};
+use crate::model::{ActionId, By, Event, HoldKind, Kind, Person, State, TenantName};
 use crate::store::Store;
 use crate::store::apply::overridden_now;
 use crate::store::devices::stored_machine;
@@ -89,7 +89,7 @@ pub(super) async fn approve(
     if action.state != State::Held {
         return Err(action.refuse("approved", &format!("it is {}, not held", action.state)));
     }
-    if let By::User(name) = by
+    if let Some(Person { name, .. }) = by.person()
         && action.asked_by.as_ref() == Some(name)
     {
         return Err(action.refuse("approved", &format!("{name} asked for it, so somebody else must approve it")));

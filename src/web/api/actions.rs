@@ -11,7 +11,7 @@ use super::{Problem, Web, action, changed};
 use crate::model::view::{ActionView, Page};
 use crate::model::{ActionId, Kind, State as Stage, TenantName};
 use crate::store::ActionFilter;
-use crate::web::peer::Person;
+use crate::web::caller::Operator;
 use crate::worker::Work;
 
 type Answer = Result<Json<ActionView>, Problem>;
@@ -42,7 +42,7 @@ pub(super) enum Verb {
 
 /// The route of a verb.
 pub(super) fn change(verb: Verb) -> MethodRouter<Arc<Web>> {
-    post(move |web, id, tenant, person, why| carry_out(verb, web, id, tenant, person, why))
+    post(move |web, id, tenant, operator, why| carry_out(verb, web, id, tenant, operator, why))
 }
 
 async fn carry_out(
@@ -50,7 +50,7 @@ async fn carry_out(
     State(web): State<Arc<Web>>,
     Id(id): Id<ActionId>,
     InTenant(tenant): InTenant,
-    Person(by): Person,
+    Operator(by): Operator,
     Why(why): Why,
 ) -> Answer {
     let (work, store, now) = (&web.work, &web.work.store, web.work.now());
@@ -66,13 +66,13 @@ async fn carry_out(
 
 /// The route that approves what is held, or rejects it, many at once.
 pub(super) fn answer_many(approve_them: bool) -> MethodRouter<Arc<Web>> {
-    post(move |web, person, many| answer_held(approve_them, web, person, many))
+    post(move |web, operator, many| answer_held(approve_them, web, operator, many))
 }
 
 async fn answer_held(
     approve_them: bool,
     State(web): State<Arc<Web>>,
-    Person(by): Person,
+    Operator(by): Operator,
     Many { bulk, tenant, why }: Many,
 ) -> Result<Json<Page<ActionView>>, Problem> {
     let store = &web.work.store;

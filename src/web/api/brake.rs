@@ -9,7 +9,7 @@ use super::ask::Why;
 use super::{Problem, Web};
 use crate::crash_point::crash_point;
 use crate::model::view::StatusView;
-use crate::web::peer::Person;
+use crate::web::caller::{Admin, Operator};
 use crate::web::status as screen;
 
 type Answer = Result<Json<StatusView>, Problem>;
@@ -18,14 +18,14 @@ pub(super) async fn status(State(web): State<Arc<Web>>) -> Answer {
     Ok(Json(screen::status(&web).await?))
 }
 
-pub(super) async fn pause(State(web): State<Arc<Web>>, Person(by): Person, Why(why): Why) -> Answer {
+pub(super) async fn pause(State(web): State<Arc<Web>>, Operator(by): Operator, Why(why): Why) -> Answer {
     web.work.store.pause(&by, &why, web.work.now()).await?;
     crash_point("brake.put_on");
     tracing::warn!(%by, why, "paused: nothing is sent until somebody resumes");
     status(State(web)).await
 }
 
-pub(super) async fn resume(State(web): State<Arc<Web>>, Person(by): Person, Why(why): Why) -> Answer {
+pub(super) async fn resume(State(web): State<Arc<Web>>, Admin(by): Admin, Why(why): Why) -> Answer {
     web.work.store.resume(&by, &why, web.work.now()).await?;
     crash_point("brake.taken_off");
     tracing::warn!(%by, why, "resumed: what is queued is sent");

@@ -14,7 +14,7 @@ use crate::model::view::{ActionView, DeviceView, Page, Restriction};
 use crate::model::{Machine, MachineId, SourceName, TenantName};
 use crate::rules::Event;
 use crate::store::DeviceFilter;
-use crate::web::peer::Person;
+use crate::web::caller::{Admin, Operator};
 use crate::worker::Work;
 
 const RESTRICTIONS: [Restriction; 4] =
@@ -65,7 +65,7 @@ pub(super) async fn restrict(
     State(web): State<Arc<Web>>,
     Id(id): Id<MachineId>,
     InTenant(tenant): InTenant,
-    Person(by): Person,
+    Admin(by): Admin,
     Why(why): Why,
 ) -> Result<Json<ActionView>, Problem> {
     let work = &web.work;
@@ -98,7 +98,7 @@ pub(super) async fn release(
     State(web): State<Arc<Web>>,
     Id(id): Id<MachineId>,
     InTenant(tenant): InTenant,
-    Person(by): Person,
+    Operator(by): Operator,
     Why(why): Why,
 ) -> Result<Json<ActionView>, Problem> {
     let work = &web.work;
@@ -109,7 +109,7 @@ pub(super) async fn release(
 
 pub(super) async fn release_many(
     State(web): State<Arc<Web>>,
-    Person(by): Person,
+    Operator(by): Operator,
     Many { bulk, tenant, why }: Many,
 ) -> Result<Json<Page<ActionView>>, Problem> {
     let ids = web.work.store.release_many(&bulk, tenant.as_ref(), &by, &why, web.work.now()).await?;

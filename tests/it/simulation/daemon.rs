@@ -34,7 +34,7 @@ pub fn tenant() -> TenantName {
 }
 
 pub fn operator() -> By {
-    By::User("ana".to_owned())
+    By::user("ana")
 }
 
 pub fn guards() -> GuardsConfig {

@@ -225,7 +225,7 @@ impl TestApp {
     }
 
     pub fn operator() -> By {
-        By::User("alice".to_owned())
+        By::user("alice")
     }
 
     pub fn now() -> jiff::Timestamp {
