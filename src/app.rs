@@ -159,6 +159,8 @@ impl Daemon {
         self.spawn("retention", |work| async move { retention::run(&work).await });
         self.spawn("timers", |work| async move { timers::run(&work).await });
         self.spawn("checkpoint", |work| async move { checkpoint::run(&work).await });
+        #[cfg(feature = "otlp")]
+        self.spawn("traces", |work| async move { crate::worker::traces::run(&work).await });
         self.spawn("rules", |work| async move { rules::run(&work, files).await });
         let names: Vec<TenantName> = self.work.tenants.keys().cloned().collect();
         for name in names {

@@ -29,5 +29,6 @@ pub mod rules;
 pub mod simulator;
 pub mod store;
 pub mod telemetry;
+pub mod traces;
 pub mod web;
 pub mod worker;

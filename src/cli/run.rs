@@ -16,7 +16,7 @@ use crate::worker::Work;
 /// Runs the daemon of a configuration until SIGTERM or SIGINT.
 pub(super) fn run(config: &Path) -> anyhow::Result<Exit> {
     let Loaded { config, warnings, .. } = config::load(config, &config::environment())?;
-    telemetry::init(config.log);
+    telemetry::init(config.telemetry.log);
     for warning in warnings {
         tracing::warn!(warning = %warning, "the configuration is loaded, but look at this");
     }

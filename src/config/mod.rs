@@ -53,8 +53,8 @@ pub struct Config {
     pub tracking: Tracking,
     /// Where the daemon listens.
     pub server: Server,
-    /// The form of the log.
-    pub log: LogFormat,
+    /// What is told of the daemon's own running.
+    pub telemetry: Telemetry,
     /// How long things are kept.
     pub retention: Retention,
 }
@@ -322,6 +322,15 @@ pub struct Retention {
     pub alerts: Span,
     /// Actions and their histories, after their end; not less than `alerts`.
     pub actions: Span,
+}
+
+/// What is told of the daemon's own running.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Telemetry {
+    /// The form of the log.
+    pub log: LogFormat,
+    /// The OpenTelemetry collector that traces are sent to, with its path of traces.
+    pub otlp: Option<Url>,
 }
 
 /// The form of the log.

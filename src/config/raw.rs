@@ -344,8 +344,8 @@ pub struct RawServer {
 pub struct RawTelemetry {
     /// The form of the log.
     pub log: Option<RawLog>,
-    /// Where traces go: not built yet.
-    pub otlp: Option<Value>,
+    /// Where traces go.
+    pub otlp: Option<String>,
 }
 
 /// `telemetry.log`

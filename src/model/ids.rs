@@ -182,6 +182,12 @@ impl ActionId {
     pub fn generate() -> Self {
         Self(Uuid::now_v7())
     }
+
+    /// The id as a number.
+    #[must_use]
+    pub const fn as_u128(self) -> u128 {
+        self.0.as_u128()
+    }
 }
 
 impl fmt::Display for ActionId {

@@ -16,6 +16,8 @@ mod decide;
 mod devices;
 mod explain;
 mod facts;
+#[cfg(feature = "otlp")]
+mod finished;
 mod inspect;
 mod lanes;
 mod looks;
@@ -49,6 +51,8 @@ pub use cancel::{CancelDue, CancelEnd};
 pub use claim::{Claim, ClaimedAction, GateAlert, GateContext};
 pub use decide::{Choice, DecidedPair, Deciding, Made};
 pub use devices::{MachineKnowledge, PassEnd};
+#[cfg(feature = "otlp")]
+pub use finished::Finished;
 pub use inspect::inspect;
 pub use lanes::{Answered, CallSlot, LaneTrouble, Took};
 pub use looks::{LookEnd, LookPlan};

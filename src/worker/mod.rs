@@ -19,6 +19,8 @@ pub mod rules;
 pub mod send;
 pub mod sign_in;
 pub mod timers;
+#[cfg(feature = "otlp")]
+pub mod traces;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -342,10 +342,10 @@ fn say(work: &Work, claimed: &ClaimedAction, settlement: &Settlement, state: Sta
             }
         }
         Settlement::Refused { code, message } => {
-            tracing::error!(%tenant, action_id = %id, %machine_id, device_name, %kind, code, message, "refused for good");
+            tracing::error!(%tenant, action_id = %id, %machine_id, device_name, %kind, code, error = message, "refused for good");
         }
         Settlement::Merged { target, message } => {
-            tracing::warn!(%tenant, action_id = %id, %machine_id, device_name, %kind, %target, message, "the machine was merged into another, for which its alerts are decided anew");
+            tracing::warn!(%tenant, action_id = %id, %machine_id, device_name, %kind, %target, error = message, "the machine was merged into another, for which its alerts are decided anew");
         }
         other => {
             tracing::warn!(%tenant, action_id = %id, %machine_id, device_name, %kind, %state, outcome = ?other, "not submitted");

@@ -39,5 +39,7 @@ mod street;
 mod stress;
 mod support;
 mod tenants;
+#[cfg(feature = "otlp")]
+mod traces;
 mod upgrade;
 mod windows;

@@ -7,6 +7,7 @@ mod limits;
 mod server;
 mod sources;
 mod store;
+mod telemetry;
 mod tenants;
 
 pub(super) use store::store;
@@ -18,12 +19,10 @@ use std::path::{Path, PathBuf};
 use secrecy::SecretString;
 
 use super::key_path::KeyPath;
-use super::raw::{
-    RawConfig, RawGuards, RawInventory, RawLog, RawMode, RawRetention, RawRules, RawTelemetry, RawTracking, SourceType,
-};
+use super::raw::{RawConfig, RawGuards, RawInventory, RawMode, RawRetention, RawRules, RawTracking, SourceType};
 use super::report::Report;
 use super::secret::read_secret;
-use super::{Config, GuardsConfig, Inventory, LogFormat, Mode, Retention, RulesConfig, Tracking};
+use super::{Config, GuardsConfig, Inventory, Mode, Retention, RulesConfig, Tracking};
 
 /// What a configuration refers to.
 pub(super) struct Surroundings<'a> {
@@ -85,7 +84,7 @@ pub(super) fn resolve(raw: RawConfig, around: &Surroundings<'_>, report: &mut Re
     let limits = limits::limits(report, raw.limits.unwrap_or_default());
     let tracking = tracking(report, raw.tracking.unwrap_or_default());
     let server = server::server(report, around, raw.server.unwrap_or_default(), receives);
-    let log = log(report, raw.telemetry.unwrap_or_default());
+    let telemetry = telemetry::telemetry(report, raw.telemetry.unwrap_or_default());
     let retention = retention(report, raw.retention.unwrap_or_default(), guards.as_ref());
     Some(Config {
         tenants: tenants?,
@@ -97,7 +96,7 @@ pub(super) fn resolve(raw: RawConfig, around: &Surroundings<'_>, report: &mut Re
         limits: limits?,
         tracking: tracking?,
         server: server?,
-        log: log?,
+        telemetry: telemetry?,
         retention: retention?,
     })
 }
@@ -168,13 +167,4 @@ fn retention(report: &mut Report<'_>, raw: RawRetention, guards: Option<&GuardsC
         report.error_with_hint(&at.key("actions"), message, "decisions name the actions that they led to");
     }
     Some(Retention { alerts, actions })
-}
-
-fn log(report: &mut Report<'_>, raw: RawTelemetry) -> Option<LogFormat> {
-    let at = KeyPath::top("telemetry");
-    report.not_built(&at.key("otlp"), raw.otlp.as_ref());
-    Some(match report.need(&at.key("log"), raw.log)? {
-        RawLog::Text => LogFormat::Text,
-        RawLog::Json => LogFormat::Json,
-    })
 }

@@ -185,15 +185,39 @@ fn numbers_and_durations_have_bounds() {
     }
 }
 
+#[cfg(not(feature = "otlp"))]
+#[test]
+fn traces_are_refused_by_a_program_that_can_not_send_them() {
+    check_more(
+        "telemetry: { otlp: \"http://localhost:4318\" }\n",
+        &["stanch.yaml:6:14: telemetry.otlp: this stanch was built without OTLP (remove it, or build with --features \
+           otlp)"],
+    );
+}
+
+#[cfg(feature = "otlp")]
+#[test]
+fn a_collector_is_a_url_without_a_password() {
+    let hint = "(write it as http://collector:4318)";
+    for (url, why) in [
+        ("collector:4318", "is neither https nor http"),
+        ("/v1/traces", "is not a URL"),
+        ("https://ana:secret@collector", "must not hold a user or a password"),
+    ] {
+        check_more(
+            &format!("telemetry: {{ otlp: \"{url}\" }}\n"),
+            &[&format!("stanch.yaml:6:14: telemetry.otlp: {why} {hint}")],
+        );
+    }
+}
+
 #[test]
 fn what_is_not_built_yet_is_refused_and_not_called_unknown() {
     check_more(
-        "notify: [{ type: slack }]\nserver: { tls: { certificate_file: a } }\n\
-         telemetry: { otlp: \"http://localhost\" }\n",
+        "notify: [{ type: slack }]\nserver: { tls: { certificate_file: a } }\n",
         &[
             "stanch.yaml:6:1: notify: not built yet (remove it)",
             "stanch.yaml:7:11: server.tls: not built yet (remove it)",
-            "stanch.yaml:8:14: telemetry.otlp: not built yet (remove it)",
         ],
     );
     check(

@@ -62,7 +62,7 @@ fn the_least_configuration_has_the_defaults_of_the_contract() {
     assert_eq!(config.server.listen, None);
     assert_eq!(config.server.socket, Path::new("/run/stanch/stanch.sock"));
     assert_eq!(config.server.inbox, 100_000);
-    assert_eq!(config.log, LogFormat::Text);
+    assert_eq!(config.telemetry.log, LogFormat::Text);
 
     let tenant = &config.tenants[0];
     assert_eq!(tenant.api_url.as_str(), "https://api.securitycenter.microsoft.com/");
@@ -259,7 +259,7 @@ fn the_environment_sets_any_key_over_the_file() {
     assert_eq!(config.guards.machine_timeout.as_str(), "10m");
     assert_eq!(config.tenants[0].credential.to_string(), "application c-9");
     assert_eq!(defender(&config).start, Start::Back("7d".parse().unwrap()));
-    assert_eq!(config.log, LogFormat::Json);
+    assert_eq!(config.telemetry.log, LogFormat::Json);
     assert_eq!(config.inventory.every.as_str(), "10m");
 }
 
@@ -274,7 +274,7 @@ fn the_environment_alone_can_be_the_whole_configuration() {
         ("STANCH_STORE__URL", "sqlite://stanch.db"),
         ("STANCH_RULES__DIR", "rules"),
     ];
-    assert_eq!(format!("{:?}", config("", &environment).log), "Text");
+    assert_eq!(format!("{:?}", config("", &environment).telemetry.log), "Text");
     assert_eq!(defender(&config("# nothing\n", &environment)).every.as_str(), "10s");
 }
 
