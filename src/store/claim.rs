@@ -72,8 +72,8 @@ pub struct GateAlert {
 /// What came of a claim.
 #[derive(Debug, Default)]
 pub struct Claim {
-    /// The action to send, if there is one.
-    pub claimed: Option<ClaimedAction>,
+    /// The actions to send, the most urgent first.
+    pub claimed: Vec<ClaimedAction>,
     /// What the gate stopped or held on the way.
     pub gated: Vec<(ActionId, MachineId, GateVerdict)>,
     /// The earliest moment at which there may be another; `None`: not before something changes.
@@ -114,8 +114,9 @@ struct Candidate {
 }
 
 impl Store {
-    /// Claims the most urgent due action of a kind, if the brake is off and its lane has a slot. What the
-    /// gate stops or holds is settled on the way.
+    /// Claims the most urgent due actions of a kind, at most so many, as far as the brake is off and their lane has
+    /// slots. What the gate stops or holds is settled on the way. All of it is one commit, so that a burst does not
+    /// pay for one after the other.
     ///
     /// # Errors
     /// [`super::StoreError`]: then nothing of it is done.
@@ -123,6 +124,7 @@ impl Store {
         &self,
         tenant: &TenantName,
         kind: Kind,
+        most: usize,
         limits: &Limits,
         gate: &(dyn Fn(&GateContext) -> GateVerdict + Sync),
         now: impl Into<Moment> + Send,
@@ -136,6 +138,9 @@ impl Store {
             return Ok(claim);
         }
         for _ in 0..GATED_AT_ONCE {
+            if claim.claimed.len() >= most {
+                break;
+            }
             let Some(candidate) = candidate(&mut tx, tenant, kind, now).await? else {
                 claim.next = next_due(&mut tx, tenant, kind, now).await?;
                 break;
@@ -160,13 +165,15 @@ impl Store {
             }
             let operator = candidate.rank >= FIRST_RANK;
             match take(&mut tx, tenant, kind.spec().lane, limits, operator, moment.steady).await? {
-                Took::Wait(until) => claim.next = Some(moment.by_the_clock(until)),
+                Took::Wait(until) => {
+                    claim.next = Some(moment.by_the_clock(until));
+                    break;
+                }
                 Took::Slot(slot) => {
-                    claim.claimed = Some(self.send(&mut tx, tenant, kind, candidate, slot, now).await?);
+                    claim.claimed.push(self.send(&mut tx, tenant, kind, candidate, slot, now).await?);
                     claim.next = Some(now);
                 }
             }
-            break;
         }
         tx.commit().await?;
         Ok(claim)

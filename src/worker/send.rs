@@ -77,23 +77,30 @@ async fn fill(
     }
     cancel::ask(work, name, tenant, posts).await?;
     let mut next: Option<Timestamp> = None;
-    while posts.len() < work.config.limits.concurrency && !work.stop.is_cancelled() {
-        let Some(claimed) = claim(work, name, tenant, &mut next).await? else {
+    loop {
+        let room = work.config.limits.concurrency.saturating_sub(posts.len());
+        if room == 0 || work.stop.is_cancelled() {
             return Ok(next);
-        };
-        let work = Arc::clone(work);
-        posts.spawn(async move { post(&work, claimed).await });
+        }
+        let claimed = claim(work, name, tenant, room, &mut next).await?;
+        if claimed.is_empty() {
+            return Ok(next);
+        }
+        for claimed in claimed {
+            let work = Arc::clone(work);
+            posts.spawn(async move { post(&work, claimed).await });
+        }
     }
-    Ok(next)
 }
 
-/// The next action to send, releases before restricts.
+/// The next actions to send, at most as many as there is `room` for, releases before restricts.
 async fn claim(
     work: &Work,
     name: &TenantName,
     tenant: &TenantWork,
+    room: usize,
     next: &mut Option<Timestamp>,
-) -> Result<Option<ClaimedAction>, RunError> {
+) -> Result<Vec<ClaimedAction>, RunError> {
     let rules = work.rule_set();
     let recall = recall::for_gate(work, &rules).await?;
     let judge = |context: &GateContext| judge(work, &rules, &recall.read(), context);
@@ -105,23 +112,23 @@ async fn claim(
             tenant.sign_in.notify_one();
             return Err(crate::defender::ReadError::Auth(error).into());
         }
-        let claim = work.store.claim(name, kind, &work.config.limits, &judge, work.moment()).await?;
+        let claim = work.store.claim(name, kind, room, &work.config.limits, &judge, work.moment()).await?;
         for (action_id, machine_id, verdict) in &claim.gated {
             tracing::warn!(tenant = %name, %action_id, %machine_id, ?verdict, "the gate did not let an action pass");
         }
         if !claim.gated.is_empty() {
             work.decide.notify_one();
         }
-        if let Some(claimed) = claim.claimed {
-            work.board.ran(format!("send {name}"), work.now(), format!("claimed {}", claimed.id));
-            return Ok(Some(claimed));
+        if let Some(last) = claim.claimed.last() {
+            work.board.ran(format!("send {name}"), work.now(), format!("claimed {}", last.id));
+            return Ok(claim.claimed);
         }
         *next = match (*next, claim.next) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
         };
     }
-    Ok(None)
+    Ok(Vec::new())
 }
 
 /// The gate's word on an action, from the rules and the facts as they are now.
