@@ -108,7 +108,7 @@ fn finished(routes: Router<Arc<Web>>, web: Arc<Web>) -> Router {
 
 async fn nothing_here(State(_): State<Arc<Web>>, uri: Uri) -> Problem {
     let detail = match uri.path().starts_with("/api/") {
-        true => "there is nothing here: the API is at /api/v1, and /api/v1/openapi.json lists it",
+        true => "there is nothing here: the API is at /api/v1",
         false => "there is nothing here",
     };
     Problem::new(StatusCode::NOT_FOUND, detail)
