@@ -11,6 +11,7 @@ mod api;
 mod body;
 mod bounded;
 mod caller;
+mod console;
 mod health;
 mod hooks;
 mod metrics;
@@ -75,12 +76,16 @@ impl Web {
 pub fn public_router(work: Arc<Work>) -> Router {
     let web = Web::new(work);
     let api = api().layer(from_fn_with_state(Arc::clone(&web), access::api_door));
-    finished(open_routes().merge(access::router()).nest("/api/v1", api), web)
+    let pages = console::router(&web).layer(from_fn_with_state(Arc::clone(&web), access::console_door));
+    let open = open_routes().merge(console::open_router()).merge(access::router());
+    finished(open.merge(pages).nest("/api/v1", api), web)
 }
 
 /// What the unix socket offers. Its connections are to be served with the peer's user ([`serve_socket`]).
 pub fn socket_router(work: Arc<Work>) -> Router {
-    finished(open_routes().nest("/api/v1", api().layer(from_fn(peer::by_the_peer))), Web::new(work))
+    let web = Web::new(work);
+    let known = console::router(&web).nest("/api/v1", api()).layer(from_fn(peer::by_the_peer));
+    finished(open_routes().merge(console::open_router()).merge(known), web)
 }
 
 /// The API, as it lies behind a door: the door is asked also where there is nothing.
