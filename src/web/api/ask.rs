@@ -144,7 +144,7 @@ fn rows(text: &str) -> Result<u32, Problem> {
     Ok(u32::try_from(rows).unwrap_or(MOST_ROWS).clamp(1, MOST_ROWS))
 }
 
-fn word<T: FromStr<Err: Display>>(what: &str, text: &str) -> Result<T, Problem> {
+pub(super) fn word<T: FromStr<Err: Display>>(what: &str, text: &str) -> Result<T, Problem> {
     text.parse().map_err(|error| Problem::bad_request(format!("{what}: {error}")))
 }
 
@@ -281,7 +281,7 @@ impl<S: Send + Sync> FromRequest<S> for Many {
 
 /// The JSON object of a body, whatever its content type says. What is wrong with it is told without its
 /// words.
-async fn body<T: DeserializeOwned>(request: Request, shape: &str) -> Result<T, Problem> {
+pub(super) async fn body<T: DeserializeOwned>(request: Request, shape: &str) -> Result<T, Problem> {
     let bytes: Bytes = request.extract().await?;
     // An array would be taken for the values of the keys in their order.
     let begins = bytes.iter().find(|byte| !byte.is_ascii_whitespace());
@@ -294,7 +294,7 @@ async fn body<T: DeserializeOwned>(request: Request, shape: &str) -> Result<T, P
     })
 }
 
-fn why(why: Option<String>) -> Result<String, Problem> {
+pub(super) fn why(why: Option<String>) -> Result<String, Problem> {
     let why = why.unwrap_or_default().trim().to_owned();
     if why.is_empty() {
         return Err(Problem::bad_request("say why: it is kept in the history"));
