@@ -131,6 +131,31 @@ impl<S: Send + Sync> FromRequestParts<S> for Listed {
     }
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PagedQuery {
+    limit: Option<String>,
+    cursor: Option<String>,
+}
+
+/// Which page of a list that is not narrowed.
+pub(super) struct Paged {
+    pub(super) after: Option<Cursor>,
+    pub(super) limit: u32,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Paged {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Query(query) = Query::<PagedQuery>::from_request_parts(parts, state).await?;
+        Ok(Self {
+            after: word_opt("cursor", query.cursor.as_deref())?,
+            limit: query.limit.as_deref().map_or(Ok(ROWS), rows)?,
+        })
+    }
+}
+
 fn time(text: &str) -> Result<Timestamp, Problem> {
     let time = AlertTime::parse(text).map_err(|_| {
         Problem::bad_request("since: write an RFC 3339 time, as 2026-11-24T05:00:00Z (in a URL, + is written %2B)")

@@ -12,6 +12,7 @@ mod extend;
 mod replay;
 #[cfg(test)]
 mod tests;
+mod tokens;
 
 use std::sync::Arc;
 
@@ -55,6 +56,9 @@ pub(super) fn router() -> Router<Arc<Web>> {
         .route("/devices/{id}/extend", post(extend::extend))
         .route("/replay/alerts", get(replay::alerts))
         .route("/replay/machines", get(replay::machines))
+        .route("/tokens", get(tokens::list).post(tokens::create))
+        .route("/tokens/{id}/revoke", post(tokens::revoke))
+        .route("/whoami", get(tokens::whoami))
         .layer(DefaultBodyLimit::max(MOST_BODY_BYTES))
 }
 
