@@ -12,6 +12,7 @@ mod apply;
 mod audit;
 mod backup;
 mod cancel;
+mod changes;
 mod claim;
 mod decide;
 mod devices;

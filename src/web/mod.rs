@@ -57,6 +57,8 @@ struct Web {
     failures: access::Failures,
     /// Gauges are cleared and set for each scrape: one at a time.
     scrape: Mutex<()>,
+    /// The pages that are followed.
+    streams: console::Streams,
 }
 
 impl Web {
@@ -68,6 +70,7 @@ impl Web {
             door: hooks::Door::default(),
             failures: access::Failures::default(),
             scrape: Mutex::default(),
+            streams: console::Streams::default(),
         })
     }
 }

@@ -13,6 +13,7 @@ mod assets;
 mod form;
 mod headers;
 mod layout;
+mod live;
 mod now;
 
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use axum::routing::{get, post};
 
 use super::Web;
 use super::problem::Problem;
+pub(super) use live::Streams;
 
 /// The largest form, in bytes.
 const MOST_FORM_BYTES: usize = 64 * 1024;
@@ -32,6 +34,7 @@ const MOST_FORM_BYTES: usize = 64 * 1024;
 pub(super) fn router(web: &Arc<Web>) -> Router<Arc<Web>> {
     Router::new()
         .merge(now::routes())
+        .merge(live::routes())
         .route("/theme", post(layout::choose_theme))
         .layer(DefaultBodyLimit::max(MOST_FORM_BYTES))
         .layer(from_fn_with_state(Arc::clone(web), layout::framed))
