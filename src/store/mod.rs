@@ -43,7 +43,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePo
 use sqlx::{ConnectOptions as _, Executor, Sqlite, SqliteConnection};
 
 pub use accept::{Accepted, Incoming, Reached};
-pub use audit::Entry;
+pub use audit::{AuditFilter, Entry, Subject};
 pub use backup::{Backup, BackupError, backup};
 pub use cancel::{CancelDue, CancelEnd};
 pub use claim::{Claim, ClaimedAction, GateAlert, GateContext};
