@@ -328,6 +328,7 @@ pub struct LoopView {
 
 /// A row of the audit. Its words are texts and not our types, so that a row that was tampered with can be shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct AuditView {
     /// Its number: 1 more than that of the row before.
     pub seq: i64,

@@ -40,8 +40,8 @@ impl Store {
         }
         let mut tx = self.begin().await?;
         sqlx::query(
-            "UPDATE audit SET hash = new.value FROM json_each(?1) AS new
-             WHERE audit.seq = CAST(new.key AS INTEGER) AND audit.hash IS NULL",
+            "UPDATE audit SET hash = json_each.value FROM json_each(?1)
+             WHERE audit.seq = CAST(json_each.key AS INTEGER) AND audit.hash IS NULL",
         )
         .bind(to_json(&hashes)?)
         .execute(&mut *tx)
