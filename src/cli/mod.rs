@@ -7,6 +7,7 @@
 mod actions;
 mod alerts;
 mod arguments;
+mod audit;
 mod backup;
 mod brake;
 mod check;
@@ -98,6 +99,9 @@ enum Command {
     /// Make, list and revoke the tokens by which the API and the console are reached over the network
     #[command(subcommand)]
     Token(token::Command),
+    /// Look at everything that happened, and whether it is still as it was written
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// Copy the store to a file, whether a daemon runs or not
     Backup(backup::Target),
     /// Tell whether the daemon is ready, for containers
@@ -142,6 +146,7 @@ fn dispatch(Arguments { global, command }: Arguments, around: &mut Surroundings<
         Command::Schema(target) => schema::run(&target, around),
         Command::Replay(arguments) => replay::run(&arguments, &global, around),
         Command::Doctor => doctor::run(&global, around),
+        Command::Audit(command) => audit::run(command, &global, around),
         Command::Backup(target) => backup::run(&target, &global, around),
         Command::Simulate(setup) => simulate::run(&setup, &global, around),
         Command::Status => with_daemon(&global, around, async |session| status::run(session).await),

@@ -7,6 +7,7 @@
 
 mod anew;
 mod answers;
+mod audit;
 mod backup;
 mod caps;
 mod clocks;

@@ -12,8 +12,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::Problem;
-use crate::model::{AlertTime, MachineId, RuleId, TenantName};
-use crate::store::{Bulk, Cursor};
+use crate::model::{AlertTime, Happening, MachineId, RuleId, TenantName};
+use crate::store::{AuditFilter, Bulk, Cursor};
 
 /// Rows of a page: what is asked for within these, and how many when nothing is.
 const MOST_ROWS: u32 = 500;
@@ -116,9 +116,6 @@ impl<S: Send + Sync> FromRequestParts<S> for Listed {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let Query(query) = Query::<ListQuery>::from_request_parts(parts, state).await?;
-        if query.device.as_ref().is_some_and(|device| device.is_empty() || device.len() > MOST_DEVICE_BYTES) {
-            return Err(Problem::bad_request(format!("device has 1 to {MOST_DEVICE_BYTES} bytes")));
-        }
         Ok(Self {
             tenant: word_opt("tenant", query.tenant.as_deref())?,
             since: query.since.as_deref().map(time).transpose()?,
@@ -126,9 +123,60 @@ impl<S: Send + Sync> FromRequestParts<S> for Listed {
             limit: query.limit.as_deref().map_or(Ok(ROWS), rows)?,
             state: query.state,
             kind: query.kind,
-            device: query.device,
+            device: device(query.device)?,
         })
     }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AuditQuery {
+    what: Option<String>,
+    by: Option<String>,
+    device: Option<String>,
+    tenant: Option<String>,
+    since: Option<String>,
+    order: Option<String>,
+    limit: Option<String>,
+    cursor: Option<String>,
+}
+
+/// Which page of the audit.
+pub(super) struct Followed {
+    pub(super) filter: AuditFilter,
+    pub(super) newest_first: bool,
+    pub(super) after: Option<Cursor>,
+    pub(super) limit: u32,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Followed {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Query(query) = Query::<AuditQuery>::from_request_parts(parts, state).await?;
+        let newest_first = match query.order.as_deref() {
+            None | Some("oldest") => false,
+            Some("newest") => true,
+            Some(_) => return Err(Problem::bad_request("order is one of oldest, newest: which row comes first")),
+        };
+        let filter = AuditFilter {
+            since: query.since.as_deref().map(time).transpose()?,
+            tenant: word_opt("tenant", query.tenant.as_deref())?,
+            device: device(query.device)?,
+            what: one_of("what", query.what.as_deref(), &Happening::ALL, Happening::as_str)?,
+            by: query.by,
+        };
+        let after = word_opt("cursor", query.cursor.as_deref())?;
+        Ok(Self { filter, newest_first, after, limit: query.limit.as_deref().map_or(Ok(ROWS), rows)? })
+    }
+}
+
+/// A device by its id or its name.
+fn device(text: Option<String>) -> Result<Option<String>, Problem> {
+    if text.as_ref().is_some_and(|device| device.is_empty() || device.len() > MOST_DEVICE_BYTES) {
+        return Err(Problem::bad_request(format!("device has 1 to {MOST_DEVICE_BYTES} bytes")));
+    }
+    Ok(text)
 }
 
 #[derive(Deserialize)]

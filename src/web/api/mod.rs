@@ -6,6 +6,7 @@
 mod actions;
 mod alerts;
 mod ask;
+mod audit;
 mod brake;
 pub(super) mod devices;
 mod extend;
@@ -47,6 +48,7 @@ pub(super) fn router() -> Router<Arc<Web>> {
         .route("/actions/{id}/reject", actions::change(Verb::Reject))
         .route("/actions/{id}/cancel", actions::change(Verb::Cancel))
         .route("/actions/{id}/retry", actions::change(Verb::Retry))
+        .route("/audit", get(audit::list))
         .route("/devices", get(devices::list))
         .route("/devices/release", post(devices::release_many))
         .route("/devices/{id}", get(devices::show))
