@@ -42,7 +42,7 @@ const STRANGERS: [(&str, &[&str]); 4] = [
 ];
 
 /// Crates that only these may name: whoever else did would do the job of that room.
-const CRATES: [(&str, &[&str]); 13] = [
+const CRATES: [(&str, &[&str]); 14] = [
     ("sqlx", &["store/"]),
     ("rsigma_eval", &["rules/load/", "rules/evaluate.rs", "rules/correlation/", "rules/trace/"]),
     ("rsigma_parser", &["rules/load/", "rules/evaluate.rs", "rules/correlation/", "rules/trace/"]),
@@ -55,6 +55,7 @@ const CRATES: [(&str, &[&str]); 13] = [
     ("comfy_table", &["cli/output/"]),
     ("prometheus_client", &["metrics.rs"]),
     ("sd_notify", &["app.rs"]),
+    ("tokio_rustls", &["config/server_tls.rs", "web/tls.rs"]),
     ("x509_cert", &["config/certificate.rs", "simulator/assertion.rs"]),
 ];
 

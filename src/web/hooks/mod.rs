@@ -16,8 +16,8 @@ use std::time::Duration;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, Request, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::extract::{ConnectInfo, Path, Request, State};
+use axum::http::{Extensions, HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -26,6 +26,7 @@ use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard, Semaphore, Semaphor
 use super::Web;
 use super::body::{Unread, announced_length, drain, read};
 use super::problem::Problem;
+use super::remote::Remote;
 use crate::config::{Source, WebhookSource};
 use crate::crash_point::crash_point;
 use crate::model::AlertId;
@@ -110,7 +111,11 @@ pub(super) async fn receive(
     request: Request,
 ) -> Response {
     let (head, mut body) = request.into_parts();
-    match take(&web, name, &head.headers, &mut body).await {
+    let taken = match shows_certificate(&web.work, &head.extensions) {
+        Ok(()) => take(&web, name, &head.headers, &mut body).await,
+        Err(problem) => Err(problem),
+    };
+    match taken {
         Ok(judged) => answer(judged),
         Err(problem) => {
             drain(&head.headers, body, &problem).await;
@@ -156,6 +161,18 @@ async fn take(
             Err(Problem::unavailable("the store did not take it in time: send it again later"))
         }
     }
+}
+
+/// Over TCP a certificate is demanded once there are authorities of senders; on the unix socket there is no TLS, and
+/// file permissions are the key.
+fn shows_certificate(work: &Work, extensions: &Extensions) -> Result<(), Problem> {
+    let is_demanded = work.config.server.tls.as_ref().is_some_and(|tls| tls.client_ca_file.is_some());
+    let remote = extensions.get::<ConnectInfo<Remote>>();
+    if !is_demanded || remote.is_none_or(|ConnectInfo(remote)| remote.client_certificate) {
+        return Ok(());
+    }
+    let detail = "webhooks take nothing here without a client certificate: show one of an authority that this server names                   in the TLS handshake, beside the token or signature";
+    Err(Problem::new(StatusCode::UNAUTHORIZED, detail))
 }
 
 fn source_of<'w>(work: &'w Work, name: &str) -> Result<&'w WebhookSource, Problem> {
