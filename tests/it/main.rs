@@ -7,6 +7,7 @@
 
 mod anew;
 mod answers;
+mod attack;
 mod backup;
 mod caps;
 mod clocks;
@@ -35,9 +36,11 @@ mod retention;
 mod rules;
 mod seeds;
 mod simulation;
+mod storm;
 mod street;
 mod stress;
 mod support;
 mod tenants;
+mod tls;
 mod upgrade;
 mod windows;

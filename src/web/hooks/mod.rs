@@ -1,6 +1,6 @@
 //! `POST /hooks/{name}`: alerts that somebody sends, durable before they are answered.
 //!
-//! What a sender is told is a contract. The checks run in one order: 401, 413, 400 for no JSON, 429, 503,
+//! What a sender is told is a contract. The checks run in one order: 401, 415, 413, 400 for no JSON, 429, 503,
 //! 400 for rows; so nothing of an unauthenticated body is parsed, and of a batch that does not fit nothing
 //! is stored. Absent: what makes a row an alert (see [`crate::intake`]) and what is decided of it.
 
@@ -17,7 +17,8 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{ConnectInfo, Path, Request, State};
-use axum::http::{Extensions, HeaderMap, StatusCode};
+use axum::http::header::{ACCEPT_ENCODING, CONTENT_ENCODING};
+use axum::http::{Extensions, HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -144,6 +145,7 @@ async fn take(
     let source = source_of(&web.work, &name)?;
     let now = web.work.now();
     let most = auth::before_the_body(&source.auth, headers, now)?.most_body_bytes();
+    refuse_encoding(headers)?;
     if announced_length(headers).is_some_and(|length| length > most as u64) {
         return Err(too_long());
     }
@@ -193,6 +195,17 @@ async fn room(door: &Door) -> Result<SemaphorePermit<'_>, Problem> {
 fn too_long() -> Problem {
     let detail = format!("a body has at most {MOST_BODY_BYTES} bytes: send fewer alerts at once");
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
+}
+
+/// A short body that becomes a long one would be a way around the bound, so none is made longer.
+fn refuse_encoding(headers: &HeaderMap) -> Result<(), Problem> {
+    let is_as_it_is = |value: &HeaderValue| value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"identity");
+    if headers.get_all(CONTENT_ENCODING).iter().all(is_as_it_is) {
+        return Ok(());
+    }
+    let detail = "a body is taken as it is: send it without compression and without Content-Encoding";
+    let problem = Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail);
+    Err(problem.with(ACCEPT_ENCODING, HeaderValue::from_static("identity")))
 }
 
 fn unread(why: Unread) -> Problem {
