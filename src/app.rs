@@ -55,6 +55,9 @@ pub enum StartError {
         /// Why.
         source: ClientError,
     },
+    /// The files of TLS can not be used.
+    #[error("there is no TLS (server.tls): {0}")]
+    Tls(#[from] web::TlsError),
     /// A port can not be opened.
     #[error("{address} can not be listened on (server.listen)")]
     Listen {
@@ -101,13 +104,17 @@ impl Daemon {
         for warning in warnings {
             tracing::warn!(warning = %warning, "the rules are loaded, but look at this");
         }
+        let tls = match &work.config.server.tls {
+            Some(files) => Some(Arc::new(web::Tls::load(files.clone(), work.now()).await?)),
+            None => None,
+        };
         let tcp = listen(&work.config).await?;
         let listens_on = tcp.as_ref().and_then(|tcp| tcp.local_addr().ok());
         let socket = web::bind_socket(&work.config.server.socket)
             .map_err(|source| StartError::Socket { path: work.config.server.socket.clone(), source })?;
         let mut daemon = Self { work, tasks: JoinSet::new(), listens_on };
         daemon.start_loops(files);
-        daemon.start_servers(tcp, socket);
+        daemon.start_servers(tcp, tls, socket);
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             rules = daemon.work.rule_set().loaded(),
@@ -201,11 +208,14 @@ impl Daemon {
         }
     }
 
-    fn start_servers(&mut self, tcp: Option<TcpListener>, socket: UnixListener) {
+    fn start_servers(&mut self, tcp: Option<TcpListener>, tls: Option<Arc<web::Tls>>, socket: UnixListener) {
+        if let Some(tls) = tls.clone() {
+            self.spawn("tls", |work| async move { tls.run(&work).await });
+        }
         if let Some(tcp) = tcp {
             self.spawn("tcp", |work| async move {
                 let stop = work.stop.clone();
-                if let Err(error) = web::serve_tcp(tcp, work, stop).await {
+                if let Err(error) = web::serve_tcp(tcp, tls.as_deref(), work, stop).await {
                     tracing::error!(%error, "the TCP server has failed");
                 }
             });
@@ -284,6 +294,7 @@ async fn build(
         decide: Notify::new(),
         timers: Notify::new(),
         reload: Notify::new(),
+        reload_tls: Notify::new(),
         recall: Current::default(),
         stop: CancellationToken::new(),
     };

@@ -13,6 +13,7 @@ mod reference;
 mod report;
 mod resolve;
 mod secret;
+mod server_tls;
 mod size;
 #[cfg(test)]
 mod tests;
@@ -29,6 +30,7 @@ pub use certificate::{Certificate, CertificateError, ENDS_SOON_DAYS, NamedCertif
 pub use load::{Loaded, default_guards, default_restrict_windows, environment, load, parse, store_of};
 pub use reference::Reference;
 pub use secret::{SecretError, read_secret};
+pub use server_tls::{Fingerprint, ServerTls, TlsFile, TlsIdentity};
 
 use crate::model::{SourceName, Span, TenantName, Window};
 
@@ -310,6 +312,8 @@ pub struct Server {
     pub listen: Option<SocketAddr>,
     /// The unix socket, for `/api/v1`.
     pub socket: PathBuf,
+    /// The files of TLS, for TCP; absent, TCP is not encrypted.
+    pub tls: Option<ServerTls>,
     /// The most undecided alerts; beyond it `/hooks` answers 429.
     pub inbox: u64,
 }

@@ -330,12 +330,24 @@ pub struct RawServer {
     pub listen: Option<String>,
     /// The unix socket.
     pub socket: Option<PathBuf>,
-    /// TLS: not built yet.
-    pub tls: Option<Value>,
+    /// The files of TLS.
+    pub tls: Option<RawTls>,
     /// The most undecided alerts.
     pub inbox: Option<i64>,
     /// Whether TCP without TLS may leave this machine.
     pub insecure: Option<bool>,
+}
+
+/// `server.tls`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a mapping")]
+pub struct RawTls {
+    /// The server's certificate and those between it and its authority.
+    pub certificate_file: Option<PathBuf>,
+    /// Its private key.
+    pub key_file: Option<PathBuf>,
+    /// The authorities of clients.
+    pub client_ca_file: Option<PathBuf>,
 }
 
 /// `telemetry`

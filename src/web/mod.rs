@@ -16,6 +16,7 @@ mod health;
 mod hooks;
 mod metrics;
 mod peer;
+mod place;
 mod problem;
 mod remote;
 mod serve;
@@ -23,6 +24,7 @@ mod socket;
 mod status;
 #[cfg(test)]
 mod testing;
+mod tls;
 
 use std::any::Any;
 use std::sync::Arc;
@@ -44,6 +46,7 @@ use problem::Problem;
 pub use health::readiness;
 pub use serve::{serve_socket, serve_tcp};
 pub use socket::bind_socket;
+pub use tls::{Tls, TlsError};
 
 /// No request takes longer: a little less than the command line waits, so that it learns why.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(55);

@@ -127,7 +127,8 @@ impl TestDaemon {
         let address = listener.local_addr().unwrap().to_string();
         let unix = bind_socket(&socket).unwrap();
         let mut servers = JoinSet::new();
-        servers.spawn(serve_tcp(listener, Arc::clone(&work), work.stop.clone()));
+        let (served, stop) = (Arc::clone(&work), work.stop.clone());
+        servers.spawn(async move { serve_tcp(listener, None, served, stop).await });
         servers.spawn(serve_socket(unix, Arc::clone(&work), work.stop.clone()));
         let client = || reqwest::Client::builder().tls_certs_only([]);
         let (tcp, unix) = (client().build().unwrap(), client().unix_socket(socket.as_path()).build().unwrap());
@@ -340,6 +341,7 @@ async fn work(config: Config, clock: Arc<dyn Clock>, rules: &str) -> Work {
         decide: Notify::new(),
         timers: Notify::new(),
         reload: Notify::new(),
+        reload_tls: Notify::new(),
         recall: Current::default(),
         stop: CancellationToken::new(),
         clock,

@@ -69,6 +69,8 @@ pub struct Work {
     pub timers: Notify,
     /// Asks for the rules to be read again, as SIGHUP does.
     pub reload: Notify,
+    /// Asks for the files of TLS to be read again, as SIGHUP does.
+    pub reload_tls: Notify,
     /// What correlations remember.
     pub recall: recall::Current,
     /// Ends intake and claiming; what is on the wire is finished.

@@ -7,6 +7,7 @@
 
 mod anew;
 mod answers;
+mod attack;
 mod audit;
 mod backup;
 mod caps;
@@ -36,10 +37,12 @@ mod retention;
 mod rules;
 mod seeds;
 mod simulation;
+mod storm;
 mod street;
 mod stress;
 mod support;
 mod tenants;
+mod tls;
 #[cfg(feature = "otlp")]
 mod traces;
 mod upgrade;

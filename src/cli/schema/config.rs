@@ -26,6 +26,7 @@ const NEEDED: &[(&str, &[&str])] = &[
     ("limits.restrict[]", &["calls", "per"]),
     ("limits.release[]", &["calls", "per"]),
     ("limits.read[]", &["calls", "per"]),
+    ("server.tls", &["certificate_file", "key_file"]),
 ];
 
 /// The schema of a configuration.

@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 
 use secrecy::SecretString;
 
+use super::certificate::CertificateError;
 use super::key_path::KeyPath;
 use super::raw::{RawConfig, RawGuards, RawInventory, RawMode, RawRetention, RawRules, RawTracking, SourceType};
 use super::report::Report;
@@ -67,6 +68,11 @@ fn warn_if_anyone_reads(report: &mut Report<'_>, at: &KeyPath, path: &Path) {
         let hint = format!("chmod o-r {}", path.display());
         report.warn(at, "every user of this machine can read this secret", &hint);
     }
+}
+
+/// Refuses a file that gives no certificate or no key.
+fn refuse_file(report: &mut Report<'_>, at: &KeyPath, path: &Path, error: &CertificateError) {
+    report.error_with_hint(at, format!("{}: {}", path.display(), error.in_full()), error.mend());
 }
 
 /// The configuration that `raw` means.

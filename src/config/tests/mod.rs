@@ -4,6 +4,7 @@ mod credentials;
 mod example;
 mod problems;
 mod random;
+mod tls;
 mod values;
 
 use std::collections::BTreeMap;

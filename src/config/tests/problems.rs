@@ -214,10 +214,9 @@ fn a_collector_is_a_url_without_a_password() {
 #[test]
 fn what_is_not_built_yet_is_refused_and_not_called_unknown() {
     check_more(
-        "notify: [{ type: slack }]\nserver: { tls: { certificate_file: a } }\n",
+        "notify: [{ type: slack }]\n",
         &[
             "stanch.yaml:6:1: notify: not built yet (remove it)",
-            "stanch.yaml:7:11: server.tls: not built yet (remove it)",
         ],
     );
     check(
@@ -418,7 +417,7 @@ fn a_webhook_needs_a_tenant_an_address_and_one_way_to_prove_who_it_is() {
 
 #[test]
 fn the_address_stays_on_this_machine() {
-    let hint = "(write 127.0.0.1, or server.insecure: true if a proxy in front does TLS)";
+    let hint = "(write 127.0.0.1, set server.tls, or server.insecure: true if a proxy in front does TLS)";
     check_more(
         "server: { listen: 0.0.0.0:8787 }\n",
         &[&format!(

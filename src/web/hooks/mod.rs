@@ -1,6 +1,6 @@
 //! `POST /hooks/{name}`: alerts that somebody sends, durable before they are answered.
 //!
-//! What a sender is told is a contract. The checks run in one order: 401, 413, 400 for no JSON, 429, 503,
+//! What a sender is told is a contract. The checks run in one order: 401, 415, 413, 400 for no JSON, 429, 503,
 //! 400 for rows; so nothing of an unauthenticated body is parsed, and of a batch that does not fit nothing
 //! is stored. Absent: what makes a row an alert (see [`crate::intake`]) and what is decided of it.
 
@@ -16,8 +16,9 @@ use std::time::Duration;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, Request, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::extract::{ConnectInfo, Path, Request, State};
+use axum::http::header::{ACCEPT_ENCODING, CONTENT_ENCODING};
+use axum::http::{Extensions, HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -26,6 +27,7 @@ use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard, Semaphore, Semaphor
 use super::Web;
 use super::body::{Unread, announced_length, drain, read};
 use super::problem::Problem;
+use super::remote::Remote;
 use crate::config::{Source, WebhookSource};
 use crate::crash_point::crash_point;
 use crate::model::AlertId;
@@ -110,7 +112,11 @@ pub(super) async fn receive(
     request: Request,
 ) -> Response {
     let (head, mut body) = request.into_parts();
-    match take(&web, name, &head.headers, &mut body).await {
+    let taken = match shows_certificate(&web.work, &head.extensions) {
+        Ok(()) => take(&web, name, &head.headers, &mut body).await,
+        Err(problem) => Err(problem),
+    };
+    match taken {
         Ok(judged) => answer(judged),
         Err(problem) => {
             drain(&head.headers, body, &problem).await;
@@ -139,6 +145,7 @@ async fn take(
     let source = source_of(&web.work, &name)?;
     let now = web.work.now();
     let most = auth::before_the_body(&source.auth, headers, now)?.most_body_bytes();
+    refuse_encoding(headers)?;
     if announced_length(headers).is_some_and(|length| length > most as u64) {
         return Err(too_long());
     }
@@ -156,6 +163,18 @@ async fn take(
             Err(Problem::unavailable("the store did not take it in time: send it again later"))
         }
     }
+}
+
+/// Over TCP a certificate is demanded once there are authorities of senders; on the unix socket there is no TLS, and
+/// file permissions are the key.
+fn shows_certificate(work: &Work, extensions: &Extensions) -> Result<(), Problem> {
+    let is_demanded = work.config.server.tls.as_ref().is_some_and(|tls| tls.client_ca_file.is_some());
+    let remote = extensions.get::<ConnectInfo<Remote>>();
+    if !is_demanded || remote.is_none_or(|ConnectInfo(remote)| remote.client_certificate) {
+        return Ok(());
+    }
+    let detail = "webhooks take nothing here without a client certificate: show one of an authority that this server names                   in the TLS handshake, beside the token or signature";
+    Err(Problem::new(StatusCode::UNAUTHORIZED, detail))
 }
 
 fn source_of<'w>(work: &'w Work, name: &str) -> Result<&'w WebhookSource, Problem> {
@@ -176,6 +195,17 @@ async fn room(door: &Door) -> Result<SemaphorePermit<'_>, Problem> {
 fn too_long() -> Problem {
     let detail = format!("a body has at most {MOST_BODY_BYTES} bytes: send fewer alerts at once");
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
+}
+
+/// A short body that becomes a long one would be a way around the bound, so none is made longer.
+fn refuse_encoding(headers: &HeaderMap) -> Result<(), Problem> {
+    let is_as_it_is = |value: &HeaderValue| value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"identity");
+    if headers.get_all(CONTENT_ENCODING).iter().all(is_as_it_is) {
+        return Ok(());
+    }
+    let detail = "a body is taken as it is: send it without compression and without Content-Encoding";
+    let problem = Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail);
+    Err(problem.with(ACCEPT_ENCODING, HeaderValue::from_static("identity")))
 }
 
 fn unread(why: Unread) -> Problem {
