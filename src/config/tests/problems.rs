@@ -188,12 +188,11 @@ fn numbers_and_durations_have_bounds() {
 #[test]
 fn what_is_not_built_yet_is_refused_and_not_called_unknown() {
     check_more(
-        "notify: [{ type: slack }]\nserver: { tls: { certificate_file: a } }\n\
+        "server: { tls: { certificate_file: a } }\n\
          telemetry: { otlp: \"http://localhost\" }\n",
         &[
-            "stanch.yaml:6:1: notify: not built yet (remove it)",
-            "stanch.yaml:7:11: server.tls: not built yet (remove it)",
-            "stanch.yaml:8:14: telemetry.otlp: not built yet (remove it)",
+            "stanch.yaml:6:11: server.tls: not built yet (remove it)",
+            "stanch.yaml:7:14: telemetry.otlp: not built yet (remove it)",
         ],
     );
     check(
