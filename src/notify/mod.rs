@@ -10,6 +10,8 @@ pub mod post;
 mod safe;
 mod slack;
 mod teams;
+#[cfg(test)]
+mod tests;
 mod webhook;
 mod words;
 

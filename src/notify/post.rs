@@ -59,13 +59,21 @@ impl Post {
     /// # Errors
     /// [`PostError`] when TLS can not be set up.
     pub fn new(channel: &Channel) -> Result<Self, PostError> {
+        Self::within(channel, TIMEOUT)
+    }
+
+    /// The same with another time that a POST may take.
+    ///
+    /// # Errors
+    /// [`PostError`] when TLS can not be set up.
+    pub fn within(channel: &Channel, timeout: Duration) -> Result<Self, PostError> {
         let mut builder = reqwest::Client::builder()
             .user_agent(concat!("stanch/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
             .referer(false)
             .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(TIMEOUT);
+            .timeout(timeout);
         if channel.is_of_this_machine {
             builder = builder.no_proxy();
         }
