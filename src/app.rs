@@ -16,11 +16,12 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
-use crate::config::{Config, Source};
+use crate::config::{Channel, Config, Source};
 use crate::defender::{Call, Client, ClientError};
 use crate::diagnostics::{Diagnostic, Problems};
 use crate::metrics::Metrics;
-use crate::model::TenantName;
+use crate::model::{ChannelName, TenantName};
+use crate::notify::post::{Post, PostError};
 use crate::rules::{RuleFile, RuleSet};
 use crate::store::{Store, StoreError};
 use crate::web;
@@ -28,7 +29,7 @@ use crate::worker::board::Board;
 use crate::worker::poll::Poll;
 use crate::worker::recall::Current;
 use crate::worker::{
-    TenantWork, Work, audit, checkpoint, decide, inventory, look, retention, rules, send, sign_in, timers,
+    TenantWork, Work, audit, checkpoint, decide, inventory, look, notify, retention, rules, send, sign_in, timers,
 };
 
 /// How long what is on the wire may take to end once the stop is asked for; what is left then stays
@@ -58,6 +59,14 @@ pub enum StartError {
     /// The files of TLS can not be used.
     #[error("there is no TLS (server.tls): {0}")]
     Tls(#[from] web::TlsError),
+    /// There is no way to a channel.
+    #[error("channel {channel} can not be used")]
+    Channel {
+        /// The channel.
+        channel: ChannelName,
+        /// Why.
+        source: PostError,
+    },
     /// A port can not be opened.
     #[error("{address} can not be listened on (server.listen)")]
     Listen {
@@ -108,12 +117,14 @@ impl Daemon {
             Some(files) => Some(Arc::new(web::Tls::load(files.clone(), work.now()).await?)),
             None => None,
         };
+        let posts = posts(&work.config)?;
         let tcp = listen(&work.config).await?;
         let listens_on = tcp.as_ref().and_then(|tcp| tcp.local_addr().ok());
         let socket = web::bind_socket(&work.config.server.socket)
             .map_err(|source| StartError::Socket { path: work.config.server.socket.clone(), source })?;
         let mut daemon = Self { work, tasks: JoinSet::new(), listens_on };
         daemon.start_loops(files);
+        daemon.start_channels(posts);
         daemon.start_servers(tcp, tls, socket);
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
@@ -208,6 +219,12 @@ impl Daemon {
         }
     }
 
+    fn start_channels(&mut self, posts: Vec<(Channel, Post)>) {
+        for (channel, post) in posts {
+            self.spawn("notify", |work| async move { notify::run(&work, &channel, &post).await });
+        }
+    }
+
     fn start_servers(&mut self, tcp: Option<TcpListener>, tls: Option<Arc<web::Tls>>, socket: UnixListener) {
         if let Some(tls) = tls.clone() {
             self.spawn("tls", |work| async move { tls.run(&work).await });
@@ -279,6 +296,7 @@ async fn build(
     }
     let store = Store::open(&config.store).await?;
     store.rules_loaded(set.hash(), set.loaded(), clock.now()).await?;
+    store.open_channels(&config.notify.iter().map(|channel| channel.name.clone()).collect()).await?;
     let ahead = store.timeline_ahead(&config.limits, clock.steady()).await?;
     let board = Board::default();
     board.expect(tenants.keys().cloned().collect(), polled(&config));
@@ -299,6 +317,15 @@ async fn build(
         stop: CancellationToken::new(),
     };
     Ok((Arc::new(work), warnings))
+}
+
+/// A way to each channel.
+fn posts(config: &Config) -> Result<Vec<(Channel, Post)>, StartError> {
+    let post = |channel: &Channel| match Post::new(channel) {
+        Ok(post) => Ok((channel.clone(), post)),
+        Err(source) => Err(StartError::Channel { channel: channel.name.clone(), source }),
+    };
+    config.notify.iter().map(post).collect()
 }
 
 /// Every polling source with each tenant that it polls.

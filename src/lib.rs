@@ -23,6 +23,7 @@ pub mod guards;
 pub mod intake;
 pub mod metrics;
 pub mod model;
+pub mod notify;
 pub mod quota;
 pub mod rehearsal;
 pub mod rules;

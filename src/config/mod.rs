@@ -18,7 +18,7 @@ mod size;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -32,7 +32,8 @@ pub use reference::Reference;
 pub use secret::{SecretError, read_secret};
 pub use server_tls::{Fingerprint, ServerTls, TlsFile, TlsIdentity};
 
-use crate::model::{SourceName, Span, TenantName, Window};
+use crate::model::notice::Word;
+use crate::model::{ChannelName, SourceName, Span, TenantName, Window};
 
 /// A configuration that holds together.
 #[derive(Debug, Clone)]
@@ -55,6 +56,8 @@ pub struct Config {
     pub tracking: Tracking,
     /// Where the daemon listens.
     pub server: Server,
+    /// The channels that messages to people go through, names unique.
+    pub notify: Vec<Channel>,
     /// What is told of the daemon's own running.
     pub telemetry: Telemetry,
     /// How long things are kept.
@@ -316,6 +319,36 @@ pub struct Server {
     pub tls: Option<ServerTls>,
     /// The most undecided alerts; beyond it `/hooks` answers 429.
     pub inbox: u64,
+}
+
+/// A channel that messages to people go through.
+#[derive(Debug, Clone)]
+pub struct Channel {
+    /// Its name, by default its type.
+    pub name: ChannelName,
+    /// Whose messages it takes.
+    pub kind: ChannelKind,
+    /// Where messages are posted: a URL, and a secret, as whoever has it may post.
+    pub url: SecretString,
+    /// The host of that URL and its port, which may be shown.
+    pub host: String,
+    /// Whether that host is this machine.
+    pub is_of_this_machine: bool,
+    /// What it is told.
+    pub on: BTreeSet<Word>,
+    /// Where people open the console, without a trailing slash.
+    pub console_url: Option<Url>,
+}
+
+/// Whose messages a channel takes.
+#[derive(Debug, Clone)]
+pub enum ChannelKind {
+    /// An incoming webhook of Slack.
+    Slack,
+    /// A workflow of Microsoft Teams.
+    Teams,
+    /// Whatever takes JSON; signed with the key, if there is one, as our own webhooks want it.
+    Webhook(Option<SecretString>),
 }
 
 /// How long things are kept. What a promise still needs is kept for longer.

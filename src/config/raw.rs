@@ -13,6 +13,7 @@ use serde::{Deserialize, Deserializer};
 use serde_yaml::Value;
 
 use crate::model::Span;
+use crate::model::notice::Word;
 
 /// The whole file.
 #[derive(Debug, Default, Deserialize)]
@@ -36,8 +37,8 @@ pub struct RawConfig {
     pub tracking: Option<RawTracking>,
     /// Where the daemon listens.
     pub server: Option<RawServer>,
-    /// Messages to people: not built yet.
-    pub notify: Option<Value>,
+    /// Messages to people.
+    pub notify: Option<Vec<RawChannel>>,
     /// The log.
     pub telemetry: Option<RawTelemetry>,
     /// How long things are kept.
@@ -348,6 +349,49 @@ pub struct RawTls {
     pub key_file: Option<PathBuf>,
     /// The authorities of clients.
     pub client_ca_file: Option<PathBuf>,
+}
+
+/// A member of `notify`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a mapping")]
+pub struct RawChannel {
+    /// What kind of channel.
+    #[serde(rename = "type")]
+    pub kind: Option<ChannelType>,
+    /// Its name.
+    pub name: Option<String>,
+    /// A file with the address that is posted to.
+    pub url_file: Option<PathBuf>,
+    /// `webhook`: a file with the key that messages are signed with.
+    pub hmac_file: Option<PathBuf>,
+    /// What it is told.
+    pub on: Option<Vec<Word>>,
+    /// Where people open the console.
+    pub console_url: Option<String>,
+}
+
+/// The types of channels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChannelType {
+    /// An incoming webhook of Slack.
+    Slack,
+    /// A workflow of Microsoft Teams.
+    Teams,
+    /// Whatever takes JSON.
+    Webhook,
+}
+
+impl ChannelType {
+    /// The word in the configuration.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Slack => "slack",
+            Self::Teams => "teams",
+            Self::Webhook => "webhook",
+        }
+    }
 }
 
 /// `telemetry`

@@ -97,6 +97,10 @@ text_id!(
     SourceName, "source name", "1 to 64 letters, digits, '.', '_' or '-'", is_name
 );
 text_id!(
+    /// The name of a channel that messages to people go through.
+    ChannelName, "channel name", "1 to 64 letters, digits, '.', '_' or '-'", is_name
+);
+text_id!(
     /// Microsoft's id of an alert, as `da637472900382838869_1364969609`.
     AlertId, "alert id", "a text of 1 to 256 bytes", is_text
 );

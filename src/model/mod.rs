@@ -15,7 +15,10 @@ pub mod lane;
 pub mod machine;
 pub mod machine_action;
 pub mod moment;
+pub mod notice;
 pub mod replay;
+pub mod retry_after;
+pub mod sanitise;
 pub mod time;
 pub mod view;
 pub mod vocabulary;
@@ -25,7 +28,9 @@ pub use action::{By, Event, Family, HoldKind, Kind, Level, Person, State};
 pub use alert::Alert;
 pub use audit::Happening;
 pub use decision::{Decision, MatchedField, Outcome};
-pub use ids::{ActionId, AlertId, MachineActionId, MachineId, RuleId, SourceName, TenantName, TokenId, TokenName};
+pub use ids::{
+    ActionId, AlertId, ChannelName, MachineActionId, MachineId, RuleId, SourceName, TenantName, TokenId, TokenName,
+};
 pub use lane::{Lane, Window};
 pub use machine::Machine;
 pub use machine_action::{MachineAction, RemoteStatus};

@@ -24,6 +24,7 @@ mod inspect;
 mod lanes;
 mod looks;
 mod measure;
+mod notices;
 mod operate;
 mod owed;
 mod read;

@@ -13,6 +13,7 @@ pub mod decide;
 pub mod explain;
 pub mod inventory;
 pub mod look;
+pub mod notify;
 pub mod poll;
 pub mod recall;
 pub mod retention;

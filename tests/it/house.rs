@@ -11,11 +11,11 @@ use stanch::config;
 use stanch::crash_point::CRASH_POINTS;
 use stanch::metrics::Metrics;
 use stanch::model::view::{AlertState, QuotaView, SourceView};
-use stanch::model::{Kind, Lane, Outcome, RuleId, SourceName, State, TenantName};
+use stanch::model::{ChannelName, Kind, Lane, Outcome, RuleId, SourceName, State, TenantName};
 use stanch::store::Totals;
 
 /// The rooms that a room may know, itself aside. `ARCHITECTURE.md` says why each may.
-const DIRECTIONS: [(&str, &[&str]); 16] = [
+const DIRECTIONS: [(&str, &[&str]); 17] = [
     ("model", &[]),
     ("diagnostics", &[]),
     ("clock", &[]),
@@ -31,6 +31,7 @@ const DIRECTIONS: [(&str, &[&str]); 16] = [
     ("store", &["model", "config", "guards", "quota"]),
     ("metrics", &["model", "store"]),
     ("traces", &["model"]),
+    ("notify", &["model", "config"]),
     ("simulator", &["model", "clock"]),
 ];
 
@@ -49,7 +50,7 @@ const CRATES: [(&str, &[&str]); 15] = [
     ("rsigma_parser", &["rules/load/", "rules/evaluate.rs", "rules/correlation/", "rules/trace/"]),
     ("minijinja", &["rules/template.rs"]),
     ("serde_yaml", &["config/", "rules/", "diagnostics/", "cli/socket.rs"]),
-    ("reqwest", &["defender/", "cli/client.rs"]),
+    ("reqwest", &["defender/", "notify/post.rs", "cli/client.rs"]),
     ("axum", &["web/", "simulator/"]),
     ("clap", &["cli/"]),
     ("annotate_snippets", &["cli/output/"]),
@@ -228,6 +229,9 @@ fn everything_counted() -> Metrics {
     metrics.submitted(&tenant, 1.0);
     metrics.rules(1, false);
     metrics.queue_oldest(&tenant, 1.0);
+    let channel = ChannelName::new("night").unwrap();
+    metrics.notice(&channel, "delivered");
+    metrics.notices_undelivered(&channel, 1);
     let totals = Totals { actions: [(("contoso".into(), "restrict".into(), "queued".into()), 1)].into(), undecided: 0 };
     let quota = QuotaView {
         tenant: tenant.clone(),

@@ -26,6 +26,7 @@ mod house;
 mod identity;
 mod indexes;
 mod long_nights;
+mod notify;
 mod order;
 mod poll;
 mod reconcile;

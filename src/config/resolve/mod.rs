@@ -4,6 +4,7 @@
 //! types and unknown keys (see [`super::read`]) and defaults (see [`super::defaults`]).
 
 mod limits;
+mod notify;
 mod server;
 mod sources;
 mod store;
@@ -77,8 +78,6 @@ fn refuse_file(report: &mut Report<'_>, at: &KeyPath, path: &Path, error: &Certi
 
 /// The configuration that `raw` means.
 pub(super) fn resolve(raw: RawConfig, around: &Surroundings<'_>, report: &mut Report<'_>) -> Option<Config> {
-    let top = KeyPath::top;
-    report.not_built(&top("notify"), raw.notify.as_ref());
     let receives = raw.sources.iter().flatten().any(|source| source.kind == Some(SourceType::Webhook));
     let names = tenants::names(raw.tenants.as_deref().unwrap_or_default());
     let tenants = tenants::tenants(report, around, raw.tenants);
@@ -90,6 +89,7 @@ pub(super) fn resolve(raw: RawConfig, around: &Surroundings<'_>, report: &mut Re
     let limits = limits::limits(report, raw.limits.unwrap_or_default());
     let tracking = tracking(report, raw.tracking.unwrap_or_default());
     let server = server::server(report, around, raw.server.unwrap_or_default(), receives);
+    let notify = notify::notify(report, around, raw.notify);
     let telemetry = telemetry::telemetry(report, raw.telemetry.unwrap_or_default());
     let retention = retention(report, raw.retention.unwrap_or_default(), guards.as_ref());
     Some(Config {
@@ -102,6 +102,7 @@ pub(super) fn resolve(raw: RawConfig, around: &Surroundings<'_>, report: &mut Re
         limits: limits?,
         tracking: tracking?,
         server: server?,
+        notify: notify?,
         telemetry: telemetry?,
         retention: retention?,
     })

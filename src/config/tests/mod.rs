@@ -2,6 +2,7 @@
 
 mod credentials;
 mod example;
+mod notify;
 mod problems;
 mod random;
 mod tls;

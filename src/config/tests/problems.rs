@@ -213,12 +213,6 @@ fn a_collector_is_a_url_without_a_password() {
 
 #[test]
 fn what_is_not_built_yet_is_refused_and_not_called_unknown() {
-    check_more(
-        "notify: [{ type: slack }]\n",
-        &[
-            "stanch.yaml:6:1: notify: not built yet (remove it)",
-        ],
-    );
     check(
         "tenants:\n  - name: a\n    tenant_id: t\n    client_id: c\n    credential: { secret_file: secret }\n\
          \x20   graph_url: https://graph\n\
