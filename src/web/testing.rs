@@ -130,7 +130,7 @@ impl TestDaemon {
         let (served, stop) = (Arc::clone(&work), work.stop.clone());
         servers.spawn(async move { serve_tcp(listener, None, served, stop).await });
         servers.spawn(serve_socket(unix, Arc::clone(&work), work.stop.clone()));
-        let client = || reqwest::Client::builder().tls_certs_only([]);
+        let client = || reqwest::Client::builder().tls_certs_only([]).redirect(reqwest::redirect::Policy::none());
         let (tcp, unix) = (client().build().unwrap(), client().unix_socket(socket.as_path()).build().unwrap());
         Self { work, clock, address, socket, folder, tcp, unix, servers }
     }
