@@ -17,19 +17,29 @@ pub async fn run(work: &Work) {
     let mut well = true;
     while work.pause(EVERY).await {
         let sealed = all(work).await;
-        if let Err(error) = &sealed
-            && well
-        {
-            tracing::error!(error = chain(error), "the audit can not be sealed, which is tried again");
+        match &sealed {
+            Ok(0) => {}
+            Ok(rows) => work.board.ran("audit", work.now(), format!("sealed {rows} rows")),
+            Err(error) => {
+                work.board.ran("audit", work.now(), chain(error));
+                if well {
+                    tracing::error!(error = chain(error), "the audit can not be sealed, which is tried again");
+                }
+            }
         }
         well = sealed.is_ok();
     }
 }
 
-/// Seals all that there is.
-async fn all(work: &Work) -> Result<(), StoreError> {
-    while !work.stop.is_cancelled() && work.store.seal().await? > 0 {
+/// Seals all that there is, and gives how many rows.
+async fn all(work: &Work) -> Result<usize, StoreError> {
+    let mut rows = 0;
+    while !work.stop.is_cancelled() {
+        match work.store.seal().await? {
+            0 => break,
+            sealed => rows += sealed,
+        }
         crash_point("audit.sealed");
     }
-    Ok(())
+    Ok(rows)
 }

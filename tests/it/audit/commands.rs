@@ -5,6 +5,7 @@ use std::process::Output;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use stanch::model::Happening;
 use stanch::model::view::AuditView;
 use stanch::store::Store;
 
@@ -150,4 +151,19 @@ async fn ten_thousand_rows_are_sealed_over_a_death_in_the_middle_and_verified_in
     let store = Store::open(&path).await.unwrap();
     assert!(verified(&super::all(&store).await).is_ok());
     store.close().await;
+}
+
+#[test]
+fn the_rows_in_the_reference_are_sealed_as_it_says() {
+    let reference = include_str!("../../../docs/reference/audit.md");
+    let exported = reference.split_once("```jsonl\n").unwrap().1.split_once("```").unwrap().0;
+    let rows: Vec<AuditView> = exported.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(verified(&rows).map(|held| held.rows), Ok(2));
+    let hashed = stanch::model::chain::canonical(&rows[1]).unwrap();
+    assert!(reference.contains(&format!("```json\n{hashed}\n```")), "{hashed}");
+    for what in Happening::ALL {
+        let is_named =
+            reference.lines().any(|line| line.starts_with("| `") && line.contains(&format!("`{}`", what.as_str())));
+        assert!(is_named, "the reference does not tell of {}", what.as_str());
+    }
 }
