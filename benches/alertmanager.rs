@@ -34,7 +34,7 @@ const BATCHES: usize = 400;
 const WARM_UP: usize = 40;
 const ROUNDS: usize = 3;
 /// Connections that batches are sent over at once.
-const SENDERS: usize = 4;
+const SENDERS: usize = 16;
 /// The devices that the alerts are about.
 const DEVICES: usize = 5_000;
 /// What stanch has to take in a second, and how many times what Alertmanager takes.

@@ -203,12 +203,18 @@ async fn a_body_without_end_is_refused_within_bounds() {
 #[tokio::test]
 async fn an_announced_length_beyond_all_bounds_is_refused_before_any_body() {
     let target = Target::start().await;
-    for (length, expected) in
-        [("99999999999", 413), ("18446744073709551615", 413), ("99999999999999999999999", 400), ("-1", 400)]
-    {
+    // The last number that fits is the HTTP library's own sign for "none", which it answers as too large a head.
+    let lengths = [
+        ("99999999999", 413),
+        ("18446744073709551615", 431),
+        ("99999999999999999999999", 400),
+        ("-1", 400),
+        ("0x10", 400),
+    ];
+    for (length, expected) in lengths {
         let request = format!("{HEAD}Expect: 100-continue\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n");
         let answer = target.write(request.as_bytes()).await;
-        assert!([expected, 400].contains(&status(&answer)), "{length}: {answer}");
+        assert_eq!(status(&answer), expected, "{length}: {answer}");
     }
     target.is_taken("afterwards").await;
 }

@@ -105,7 +105,7 @@ async fn alerts_are_taken_over_tls_and_nothing_is_told_without_it() {
 }
 
 #[tokio::test]
-async fn a_sender_shows_a_certificate_beside_its_token_and_a_scraper_needs_none() {
+async fn a_sender_shows_a_certificate_beside_its_token_and_who_only_looks_needs_none() {
     let (authority, senders) = (Authority::new(), Authority::new());
     let mut app = prepared(WITH_SENDERS).await;
     authority.put(&app);
@@ -127,7 +127,12 @@ async fn a_sender_shows_a_certificate_beside_its_token_and_a_scraper_needs_none(
     let impostor = authority.trusted(address(&app)).identity(Authority::new().identity()).build().unwrap();
     assert!(send(&app, &impostor, "d").await.is_err(), "another authority's certificate ends the handshake");
     assert!(!is_served(&app, &impostor).await);
-    app.received(1).await;
+
+    // On the unix socket there is no TLS: file permissions and the token are the keys.
+    let socket = Client::builder().unix_socket(app.path("stanch.sock")).build().unwrap();
+    let request = socket.post("http://stanch/hooks/hook").bearer_auth("hook-token").json(&ransomware("e", 1));
+    assert_eq!(request.send().await.unwrap().status(), 202);
+    app.received(2).await;
 }
 
 #[tokio::test]

@@ -9,8 +9,8 @@ mod batch;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Json;
@@ -23,6 +23,7 @@ use axum::response::{IntoResponse as _, Response};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard, Semaphore, SemaphorePermit};
+use tokio::time::Instant;
 
 use super::Web;
 use super::body::{Unread, announced_length, drain, read};
@@ -51,6 +52,9 @@ const ROOM_TIMEOUT: Duration = Duration::from_secs(10);
 /// than a sender waits.
 const STORE_TIMEOUT: Duration = Duration::from_secs(15);
 
+/// For how long a count of the store is good while the inbox is far from full.
+const COUNT_GOOD_FOR: Duration = Duration::from_millis(200);
+
 /// What keeps requests from taking too much at once.
 #[derive(Debug)]
 pub(super) struct Door {
@@ -64,6 +68,10 @@ pub(super) struct Door {
 struct Inbox {
     /// Rows that are being stored; for a moment they are in the count of the store too.
     coming: AtomicU64,
+    /// Rows that were stored, ever.
+    stored: AtomicU64,
+    /// The last count of the store.
+    counted: Mutex<Option<Counted>>,
     /// Shared by those that fit in any case, from counting to the commit.
     turn: RwLock<()>,
 }
@@ -80,8 +88,31 @@ struct Coming<'d> {
     rows: u64,
 }
 
+/// A count of the store.
+#[derive(Debug, Clone, Copy)]
+struct Counted {
+    at: Instant,
+    undecided: u64,
+    /// What [`Inbox::stored`] was before it.
+    stored: u64,
+}
+
+impl Inbox {
+    /// Whether so many rows are few enough beside what was counted not long ago that nothing need be counted. What other
+    /// sources store meanwhile is less than the half that is left.
+    fn is_far_from_full(&self, rows: u64, most: u64) -> bool {
+        let stored = self.stored.load(Ordering::Acquire);
+        self.counted.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|counted| {
+            let since = stored.saturating_sub(counted.stored);
+            let all = counted.undecided.saturating_add(since).saturating_add(rows);
+            counted.at.elapsed() < COUNT_GOOD_FOR && all.saturating_mul(2) <= most
+        })
+    }
+}
+
 impl Drop for Coming<'_> {
     fn drop(&mut self) {
+        self.inbox.stored.fetch_add(self.rows, Ordering::AcqRel);
         self.inbox.coming.fetch_sub(self.rows, Ordering::AcqRel);
     }
 }
@@ -237,20 +268,25 @@ async fn place(web: &Web, rows: u64) -> Result<Place<'_>, Problem> {
         let turn = inbox.turn.read().await;
         let before = inbox.coming.fetch_add(rows, Ordering::AcqRel);
         let coming = Coming { inbox, rows };
-        if has_room(&web.work, before.saturating_add(rows)).await? {
+        let together = before.saturating_add(rows);
+        if inbox.is_far_from_full(together, web.work.config.server.inbox) || has_room(web, together).await? {
             return Ok(Place::Together { _coming: coming, _turn: turn });
         }
     }
     let turn = inbox.turn.write().await;
-    if has_room(&web.work, rows).await? {
+    if has_room(web, rows).await? {
         return Ok(Place::Alone { _turn: turn });
     }
     let detail = "the inbox is full, and nothing of this is stored: send it again later";
     Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, detail).later())
 }
 
-async fn has_room(work: &Work, rows: u64) -> Result<bool, Problem> {
-    Ok(work.store.undecided_count().await?.saturating_add(rows) <= work.config.server.inbox)
+async fn has_room(web: &Web, rows: u64) -> Result<bool, Problem> {
+    let inbox = &web.door.inbox;
+    let (at, stored) = (Instant::now(), inbox.stored.load(Ordering::Acquire));
+    let undecided = web.work.store.undecided_count().await?;
+    *inbox.counted.lock().unwrap_or_else(PoisonError::into_inner) = Some(Counted { at, undecided, stored });
+    Ok(undecided.saturating_add(rows) <= web.work.config.server.inbox)
 }
 
 async fn commit(work: &Work, source: &WebhookSource, judged: &Judged) -> Result<Accepted, Problem> {
