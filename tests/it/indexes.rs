@@ -7,8 +7,16 @@ use sqlx::{AssertSqlSafe, Row, SqlitePool};
 use stanch::store::Store;
 
 /// What may be read whole: it holds little however long the daemon runs, or nothing that is stored.
-const SMALL: [&str; 6] =
-    ["SCAN brake", "SCAN CONSTANT ROW", "SCAN json_each", "SCAN calls", "SCAN (subquery", "SCAN older"];
+const SMALL: [&str; 8] = [
+    "SCAN brake",
+    "SCAN CONSTANT ROW",
+    "SCAN json_each",
+    "SCAN calls",
+    "SCAN (subquery",
+    "SCAN older",
+    "SCAN notice_channels",
+    "SCAN h",
+];
 
 /// Files whose every statement is on a hot path: all of the store but what people page through.
 const HOT: [&str; 19] = [

@@ -438,7 +438,7 @@ async fn a_daemon_tells_two_channels_neither_waits_for_the_other_and_the_log_hol
     let name = ChannelName::new("webhook").unwrap();
     let store = Store::open(&app.path("stanch.db")).await.unwrap();
     assert_eq!(store.undelivered(&name).await.unwrap(), 0);
-    assert!(store.undelivered(&ChannelName::new("slack").unwrap()).await.unwrap() >= 2, "it is still to be told");
+    assert!(store.undelivered(&ChannelName::new("slack").unwrap()).await.unwrap() >= 1, "it is still to be told");
 }
 
 /// However many tellers' turns fall into one moment, a message waits for its distance.
