@@ -14,6 +14,7 @@ mod backup;
 mod cancel;
 mod changes;
 mod claim;
+mod containment;
 mod decide;
 mod devices;
 mod explain;
@@ -53,6 +54,7 @@ pub use audit::{AuditFilter, Entry, Subject};
 pub use backup::{Backup, BackupError, backup};
 pub use cancel::{CancelDue, CancelEnd};
 pub use claim::{Claim, ClaimedAction, GateAlert, GateContext};
+pub use containment::ByRule;
 pub use decide::{Choice, DecidedPair, Deciding, Made};
 pub use devices::{MachineKnowledge, PassEnd};
 #[cfg(feature = "otlp")]

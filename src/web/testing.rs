@@ -282,7 +282,8 @@ pub(super) fn was_woken(signal: &Notify) -> bool {
     woken.as_mut().poll(&mut std::task::Context::from_waker(&waker)).is_ready()
 }
 
-async fn read(request: reqwest::RequestBuilder) -> Answer {
+/// The answer to a request, read whole.
+pub(super) async fn read(request: reqwest::RequestBuilder) -> Answer {
     let response = request.send().await.unwrap();
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
     let text = response.text().await.unwrap();

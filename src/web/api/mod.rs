@@ -9,7 +9,7 @@ mod ask;
 mod audit;
 mod brake;
 pub(super) mod devices;
-mod extend;
+pub(super) mod extend;
 mod replay;
 #[cfg(test)]
 mod tests;

@@ -9,12 +9,18 @@
 //!
 //! Absent: who may see a page (the doors), SQL, and words that a request brought and nobody escaped.
 
+mod act;
+mod actions;
 mod assets;
+mod devices;
 mod form;
 mod headers;
 mod layout;
 mod live;
 mod now;
+mod sign_in;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -34,6 +40,9 @@ const MOST_FORM_BYTES: usize = 64 * 1024;
 pub(super) fn router(web: &Arc<Web>) -> Router<Arc<Web>> {
     Router::new()
         .merge(now::routes())
+        .merge(actions::routes())
+        .merge(devices::routes())
+        .merge(act::routes())
         .merge(live::routes())
         .route("/theme", post(layout::choose_theme))
         .layer(DefaultBodyLimit::max(MOST_FORM_BYTES))
@@ -43,5 +52,13 @@ pub(super) fn router(web: &Arc<Web>) -> Router<Arc<Web>> {
 
 /// What a browser gets before it is known who asks.
 pub(super) fn open_router() -> Router<Arc<Web>> {
-    Router::new().route("/assets/{name}", get(assets::serve)).layer(from_fn(headers::guarded))
+    Router::new()
+        .route("/assets/{name}", get(assets::serve))
+        .route("/sign-in", get(sign_in::show))
+        .layer(from_fn(headers::guarded))
+}
+
+/// The routes of signing in and out, with a page for who is refused.
+pub(super) fn with_pages(sign_in: Router<Arc<Web>>) -> Router<Arc<Web>> {
+    sign_in.layer(from_fn(sign_in::readable)).layer(from_fn(headers::guarded))
 }
