@@ -166,7 +166,8 @@ pub(super) fn run_piped(
     Ran { exit, out: String::from_utf8(out).unwrap(), err: String::from_utf8(err).unwrap() }
 }
 
-fn words(command: &str) -> Vec<String> {
+/// The words of a command; between apostrophes is one.
+pub(super) fn words(command: &str) -> Vec<String> {
     let mut words = Vec::new();
     for (index, piece) in command.split('\'').enumerate() {
         if index % 2 == 1 {
