@@ -15,6 +15,7 @@ pub mod machine;
 pub mod machine_action;
 pub mod moment;
 pub mod replay;
+pub mod schema;
 pub mod time;
 pub mod view;
 pub mod vocabulary;

@@ -10,9 +10,11 @@ mod api;
 mod body;
 mod bounded;
 mod caller;
+mod contract;
 mod health;
 mod hooks;
 mod metrics;
+mod open;
 mod peer;
 mod problem;
 mod serve;
@@ -30,7 +32,6 @@ use axum::extract::{Request, State};
 use axum::http::{StatusCode, Uri};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{get, post};
 use jiff::Timestamp;
 use tokio::sync::Mutex;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -69,16 +70,12 @@ pub fn public_router(work: Arc<Work>) -> Router {
 
 /// What the unix socket offers. Its connections are to be served with the peer's user ([`serve_socket`]).
 pub fn socket_router(work: Arc<Work>) -> Router {
-    finished(open_routes().nest("/api/v1", api::router().layer(from_fn(peer::by_the_peer))), Web::new(work))
+    finished(open_routes().nest(api::PREFIX, api::router().layer(from_fn(peer::by_the_peer))), Web::new(work))
 }
 
 /// The routes that need no token.
 fn open_routes() -> Router<Arc<Web>> {
-    Router::new()
-        .route("/healthz", get(health::alive))
-        .route("/readyz", get(health::ready))
-        .route("/metrics", get(metrics::scrape))
-        .route("/hooks/{name}", post(hooks::receive))
+    open::routes().into_router()
 }
 
 fn finished(routes: Router<Arc<Web>>, web: Arc<Web>) -> Router {
@@ -120,6 +117,8 @@ fn panicked(cause: Box<dyn Any + Send + 'static>) -> Response {
 #[cfg(test)]
 mod tests {
     use std::panic::resume_unwind;
+
+    use axum::routing::get;
 
     use super::testing::{Log, TestDaemon, serve_other};
     use super::*;
