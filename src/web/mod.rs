@@ -52,6 +52,7 @@ struct Web {
     work: Arc<Work>,
     started_at: Timestamp,
     door: hooks::Door,
+    under_way: api::UnderWay,
     /// Gauges are cleared and set for each scrape: one at a time.
     scrape: Mutex<()>,
 }
@@ -59,7 +60,13 @@ struct Web {
 impl Web {
     fn new(work: Arc<Work>) -> Arc<Self> {
         let started_at = work.board.started_at(work.now());
-        Arc::new(Self { work, started_at, door: hooks::Door::default(), scrape: Mutex::default() })
+        Arc::new(Self {
+            work,
+            started_at,
+            door: hooks::Door::default(),
+            under_way: api::UnderWay::default(),
+            scrape: Mutex::default(),
+        })
     }
 }
 
@@ -70,7 +77,9 @@ pub fn public_router(work: Arc<Work>) -> Router {
 
 /// What the unix socket offers. Its connections are to be served with the peer's user ([`serve_socket`]).
 pub fn socket_router(work: Arc<Work>) -> Router {
-    finished(open_routes().nest(api::PREFIX, api::router().layer(from_fn(peer::by_the_peer))), Web::new(work))
+    let web = Web::new(work);
+    let api = api::router(&web).layer(from_fn(peer::by_the_peer));
+    finished(open_routes().nest(api::PREFIX, api), web)
 }
 
 /// The routes that need no token.

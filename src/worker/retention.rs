@@ -69,6 +69,7 @@ async fn pass(work: &Work, now: Timestamp) -> Result<Option<(u64, u64)>, StoreEr
             return Ok(None);
         }
     }
+    work.store.forget_old_keys(now).await?;
     Ok(Some((alerts, actions)))
 }
 

@@ -8,6 +8,7 @@ mod alerts;
 mod ask;
 mod brake;
 mod devices;
+mod idempotent;
 mod replay;
 #[cfg(test)]
 mod tests;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 
 use axum::extract::DefaultBodyLimit;
 use axum::http::header::CONTENT_TYPE;
+use axum::middleware::from_fn_with_state;
 use axum::response::IntoResponse;
 use axum::{Json, Router};
 
@@ -27,6 +29,8 @@ use crate::model::schema::Record;
 use crate::model::view::ActionView;
 use crate::model::{ActionId, Role, TenantName};
 use crate::worker::Work;
+
+pub(super) use idempotent::UnderWay;
 
 /// The largest body, in bytes.
 const MOST_BODY_BYTES: usize = 64 * 1024;
@@ -46,8 +50,9 @@ pub(super) fn routes() -> Routes {
 }
 
 /// The routes, to be served behind a door that says who asks.
-pub(super) fn router() -> Router<Arc<Web>> {
-    routes().into_router().layer(DefaultBodyLimit::max(MOST_BODY_BYTES))
+pub(super) fn router(web: &Arc<Web>) -> Router<Arc<Web>> {
+    let once = from_fn_with_state(Arc::clone(web), idempotent::once);
+    routes().into_router().layer(once).layer(DefaultBodyLimit::max(MOST_BODY_BYTES))
 }
 
 fn description_doc() -> Doc {

@@ -17,8 +17,9 @@ async fn asked_as(role: Role, daemon: &TestDaemon, operation: &Operation) -> u16
         request.extensions_mut().insert(Caller { person: Person { name: "ana".to_owned(), from: None }, role });
         next.run(request).await
     });
-    let routes = axum::Router::new().nest(api::PREFIX, api::router().layer(as_somebody));
-    let (address, _server) = serve_other(finished(routes, Web::new(Arc::clone(&daemon.work)))).await;
+    let web = Web::new(Arc::clone(&daemon.work));
+    let routes = axum::Router::new().nest(api::PREFIX, api::router(&web).layer(as_somebody));
+    let (address, _server) = serve_other(finished(routes, web)).await;
     let url = format!("http://{address}{}", operation.example_url());
     let client = reqwest::Client::new();
     let request = match operation.example_body() {
