@@ -60,6 +60,15 @@ const EXAMPLES: &[Examples] = &[
     ),
     ("pause", &["stanch pause --why 'the rule set is being looked at'"]),
     ("resume", &["stanch resume --why 'the rules are mended'"]),
+    (
+        "token create",
+        &[
+            "stanch token create --name night-shift --role operator --why 'for the desk'",
+            "stanch token create --name ci --role viewer --expires 30d --why 'a dashboard'",
+        ],
+    ),
+    ("token list", &["stanch token list"]),
+    ("token revoke", &["stanch token revoke night-shift --why 'the desk has moved'"]),
     ("backup", &["stanch backup /var/backups/stanch.db"]),
     ("health", &["stanch health"]),
     ("completions", &["stanch completions bash > /etc/bash_completion.d/stanch", "stanch completions fish"]),

@@ -9,7 +9,7 @@ use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaFormat, Type};
 use utoipa::openapi::{KnownFormat, RefOr};
 use utoipa::{PartialSchema, ToSchema};
 
-use super::ids::{ActionId, AlertId, MachineActionId, MachineId, RuleId, SourceName, TenantName};
+use super::ids::{ActionId, AlertId, MachineActionId, MachineId, RuleId, SourceName, TenantName, TokenId, TokenName};
 use super::machine_action::RemoteStatus;
 use super::time::AlertTime;
 
@@ -66,6 +66,18 @@ text!(
     "Our id of an action: a UUID, of version 7, so that ids sort by age.",
     |text| text.format(Some(SchemaFormat::Custom("uuid".to_owned()))),
     "0190a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b"
+);
+text!(
+    TokenName,
+    "The name of an API token, by which the history tells who did something.",
+    |text| text.pattern(Some("^[a-z0-9._-]{1,64}$")),
+    "night-shift"
+);
+text!(
+    TokenId,
+    "The id of an API token.",
+    |text| text.format(Some(SchemaFormat::Custom("uuid".to_owned()))),
+    "0197a000-0000-7000-8000-0000000000aa"
 );
 text!(
     RemoteStatus,

@@ -70,7 +70,7 @@ impl Store {
         let known = look(&mut *tx, keyed, now).await?;
         if known == Known::New {
             sqlx::query(
-                "DELETE FROM idempotency WHERE caller = ?1 AND (key = ?2 OR at < (
+                "DELETE FROM idempotency WHERE caller = ?1 AND (key = ?2 OR at <= (
                      SELECT at FROM idempotency WHERE caller = ?1 ORDER BY at DESC LIMIT 1 OFFSET ?3))",
             )
             .bind(&keyed.caller)

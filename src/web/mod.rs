@@ -1,15 +1,17 @@
 //! HTTP: the webhooks, health, metrics, and the API of the command line.
 //!
-//! TCP offers `/healthz`, `/readyz`, `/metrics` and `/hooks/{name}`; the unix socket offers the same and
-//! `/api/v1`, for file permissions are the key there. A handler asks the store, wakes the loop that has
-//! something to do, and answers: refusals are problem documents ([`problem`]). Absent: Microsoft's API (no
-//! handler ever calls it), SQL and deciding. Begin at [`serve_socket`]; what a webhook answers is in
+//! `/healthz`, `/readyz`, `/metrics` and `/hooks/{name}` are open; `/api/v1` needs a key: on TCP a token or a
+//! session ([`access`]), on the unix socket its file permissions ([`peer`]). A handler asks the store, wakes the
+//! loop that has something to do, and answers: refusals are problem documents ([`problem`]). Absent: Microsoft's
+//! API (no handler ever calls it), SQL and deciding. Begin at [`public_router`]; what a webhook answers is in
 //! [`hooks`].
 
+mod access;
 mod api;
 mod body;
 mod bounded;
 mod caller;
+mod console;
 mod contract;
 mod health;
 mod hooks;
@@ -17,6 +19,7 @@ mod metrics;
 mod open;
 mod peer;
 mod problem;
+mod remote;
 mod serve;
 mod socket;
 mod status;
@@ -30,7 +33,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{StatusCode, Uri};
-use axum::middleware::{Next, from_fn};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use jiff::Timestamp;
 use tokio::sync::Mutex;
@@ -53,6 +56,7 @@ struct Web {
     started_at: Timestamp,
     door: hooks::Door,
     under_way: api::UnderWay,
+    failures: access::Failures,
     /// Gauges are cleared and set for each scrape: one at a time.
     scrape: Mutex<()>,
 }
@@ -65,21 +69,31 @@ impl Web {
             started_at,
             door: hooks::Door::default(),
             under_way: api::UnderWay::default(),
+            failures: access::Failures::default(),
             scrape: Mutex::default(),
         })
     }
 }
 
-/// What TCP offers.
+/// What TCP offers. Its connections are to be served with their other end ([`serve_tcp`]).
 pub fn public_router(work: Arc<Work>) -> Router {
-    finished(open_routes(), Web::new(work))
+    let web = Web::new(work);
+    let api = api(&web).layer(from_fn_with_state(Arc::clone(&web), access::api_door));
+    let pages = console::router(&web).layer(from_fn_with_state(Arc::clone(&web), access::console_door));
+    let open = open_routes().merge(console::open_router()).merge(access::router());
+    finished(open.merge(pages).nest(api::PREFIX, api), web)
 }
 
 /// What the unix socket offers. Its connections are to be served with the peer's user ([`serve_socket`]).
 pub fn socket_router(work: Arc<Work>) -> Router {
     let web = Web::new(work);
-    let api = api::router(&web).layer(from_fn(peer::by_the_peer));
-    finished(open_routes().nest(api::PREFIX, api), web)
+    let known = console::router(&web).nest(api::PREFIX, api(&web)).layer(from_fn(peer::by_the_peer));
+    finished(open_routes().merge(console::open_router()).merge(known), web)
+}
+
+/// The API, as it lies behind a door: the door is asked also where there is nothing.
+fn api(web: &Arc<Web>) -> Router<Arc<Web>> {
+    api::router(web).fallback(nothing_here).method_not_allowed_fallback(wrong_method)
 }
 
 /// The routes that need no token.
@@ -98,7 +112,7 @@ fn finished(routes: Router<Arc<Web>>, web: Arc<Web>) -> Router {
 
 async fn nothing_here(State(_): State<Arc<Web>>, uri: Uri) -> Problem {
     let detail = match uri.path().starts_with("/api/") {
-        true => "there is nothing here: the API is at /api/v1, on the daemon's unix socket",
+        true => "there is nothing here: the API is at /api/v1",
         false => "there is nothing here",
     };
     Problem::new(StatusCode::NOT_FOUND, detail)

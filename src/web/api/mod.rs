@@ -12,6 +12,7 @@ mod idempotent;
 mod replay;
 #[cfg(test)]
 mod tests;
+mod tokens;
 
 use std::sync::Arc;
 
@@ -46,6 +47,7 @@ pub(super) fn routes() -> Routes {
         .and(actions::routes())
         .and(devices::routes())
         .and(replay::routes())
+        .and(tokens::routes())
         .get("/openapi.json", description, description_doc())
 }
 

@@ -8,7 +8,7 @@ use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaFormat, Type};
 use utoipa::openapi::{KnownFormat, RefOr, Required};
 
-use crate::model::{ActionId, AlertId, MachineId, RuleId, TenantName};
+use crate::model::{ActionId, AlertId, MachineId, RuleId, SourceName, TenantName, TokenName};
 
 /// The header that makes a change safe to send again.
 pub(in crate::web) const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
@@ -103,6 +103,11 @@ pub(in crate::web) fn cursor() -> Parameter {
     in_query("cursor", about, text.into(), None)
 }
 
+/// A token in the path.
+pub(in crate::web) fn token() -> Parameter {
+    in_path::<TokenName>("The token's name, or its id.")
+}
+
 /// Whose machines.
 pub(in crate::web) fn tenant_of_machines() -> Parameter {
     let tenant = parameter(ParameterIn::Query, "tenant", "The tenant of the machines.").required(Required::True);
@@ -132,7 +137,7 @@ pub(in crate::web) fn idempotency_key() -> Parameter {
 
 /// The name of a webhook source in the path.
 pub(in crate::web) fn source_name() -> Parameter {
-    in_path_named::<crate::model::SourceName>("name", "The name of a webhook source of the configuration.")
+    in_path_named::<SourceName>("name", "The name of a webhook source of the configuration.")
 }
 
 fn in_path<T: ToSchema>(about: &str) -> Parameter {

@@ -92,6 +92,8 @@ async fn looks(held: &mut Held, action: &str) {
     held.get("actions_show", &format!("/api/v1/actions/{action}"), 200).await;
     held.get("devices_show", &format!("/api/v1/devices/{DEVICE}"), 200).await;
     held.get("devices_record", &format!("/api/v1/devices/{DEVICE}/record"), 200).await;
+    held.get("token_list", "/api/v1/tokens", 200).await;
+    held.get("whoami", "/api/v1/whoami", 200).await;
     held.get("replay_alerts", "/api/v1/replay/alerts", 200).await;
     held.get("replay_machines", &format!("/api/v1/replay/machines?tenant=contoso&ids={DEVICE}"), 200).await;
 }
@@ -113,6 +115,9 @@ async fn changes(held: &mut Held, action: &str, other: &str) {
         held.post(id, &format!("/api/v1/{}", id.replace("_many", "").replace('_', "/")), &all, 200).await;
     }
     held.post("resume", "/api/v1/resume", &why(), 200).await;
+    let token = json!({"name": "night-shift", "role": "viewer", "expires_in": "30d", "why": "an exercise"});
+    held.post("token_create", "/api/v1/tokens", &token, 200).await;
+    held.post("token_revoke", "/api/v1/tokens/night-shift/revoke", &why(), 200).await;
 }
 
 async fn hooks(held: &mut Held) {
@@ -151,12 +156,15 @@ async fn refusals(held: &mut Held) {
     let restrict = format!("/api/v1/devices/{}/restrict?tenant=contoso", "c".repeat(40));
     held.post("devices_restrict", &restrict, &why(), 200).await;
     held.post("devices_restrict", &restrict, &why(), 409).await;
+    held.post("token_revoke", "/api/v1/tokens/nobody/revoke", &why(), 404).await;
+    let no_token = held.daemon.get_tcp("/api/v1/status").await;
+    held.hold("status", no_token, 401);
 }
 
 async fn a_store_that_fails(held: &mut Held) {
     held.daemon.work.store.close().await;
     for operation in held.contract.operations() {
-        if ["healthz", "openapi", "readyz", "hooks_receive"].contains(&operation.id()) {
+        if ["healthz", "openapi", "readyz", "hooks_receive", "whoami"].contains(&operation.id()) {
             continue;
         }
         let mut url = operation.example_url();

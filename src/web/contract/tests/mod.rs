@@ -56,6 +56,9 @@ impl Operation {
         match content["$ref"].as_str() {
             Some("#/components/schemas/Why") => Some(json!({"why": "an exercise"})),
             Some("#/components/schemas/Many") => Some(json!({"why": "an exercise", "all": true})),
+            Some("#/components/schemas/NewToken") => {
+                Some(json!({"name": "night-shift", "role": "viewer", "why": "an exercise"}))
+            }
             _ => Some(json!([])),
         }
     }
@@ -83,7 +86,7 @@ impl Contract {
                 schema["unevaluatedProperties"] = json!(false);
             }
         }
-        for part in ["Problem", "KeptInPart"] {
+        for part in ["Problem", "KeptInPart", "TokenView"] {
             document["components"]["schemas"][part].as_object_mut().unwrap().remove("unevaluatedProperties");
         }
         Self::of(document)

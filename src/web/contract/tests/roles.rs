@@ -14,7 +14,11 @@ use crate::web::{Web, api, finished};
 /// The status of an operation that somebody of that role asks for.
 async fn asked_as(role: Role, daemon: &TestDaemon, operation: &Operation) -> u16 {
     let as_somebody = from_fn(move |mut request: Request, next: Next| async move {
-        request.extensions_mut().insert(Caller { person: Person { name: "ana".to_owned(), from: None }, role });
+        request.extensions_mut().insert(Caller {
+            person: Person { name: "ana".to_owned(), from: None },
+            role,
+            csrf: None,
+        });
         next.run(request).await
     });
     let web = Web::new(Arc::clone(&daemon.work));
