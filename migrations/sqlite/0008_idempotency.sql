@@ -10,7 +10,7 @@ CREATE TABLE idempotency (
     -- The answer; without a status it is under way or broke off. The body is null where it is not to be kept.
     status       INTEGER,
     content_type TEXT,
-    body         BLOB,
+    body         TEXT,
     PRIMARY KEY (caller, key)
 ) STRICT;
 -- Which keys are old; which of a caller's are the oldest.

@@ -41,7 +41,7 @@ pub struct KeptAnswer {
     /// What the body is.
     pub content_type: String,
     /// The body; `None`: it is not kept.
-    pub body: Option<Vec<u8>>,
+    pub body: Option<String>,
 }
 
 /// What is known of a key.
@@ -103,7 +103,7 @@ impl Store {
     ///
     /// # Errors
     /// [`super::StoreError`].
-    pub async fn keep_answer(&self, keyed: &Keyed, status: u16, content_type: &str, body: Option<&[u8]>) -> Result<()> {
+    pub async fn keep_answer(&self, keyed: &Keyed, status: u16, content_type: &str, body: Option<&str>) -> Result<()> {
         let mut tx = self.begin().await?;
         sqlx::query("UPDATE idempotency SET status = ?3, content_type = ?4, body = ?5 WHERE caller = ?1 AND key = ?2")
             .bind(&keyed.caller)
@@ -192,9 +192,9 @@ mod tests {
         assert_eq!(store.known_key(&keyed("k"), at(0)).await.unwrap(), Known::New);
         assert_eq!(store.reserve(&keyed("k"), at(0)).await.unwrap(), Known::New);
         assert_eq!(store.reserve(&keyed("k"), at(1)).await.unwrap(), Known::Unanswered(at(0)));
-        store.keep_answer(&keyed("k"), 200, "application/json", Some(b"{}")).await.unwrap();
+        store.keep_answer(&keyed("k"), 200, "application/json", Some("{}")).await.unwrap();
         let answer =
-            KeptAnswer { status: 200, content_type: "application/json".to_owned(), body: Some(b"{}".to_vec()) };
+            KeptAnswer { status: 200, content_type: "application/json".to_owned(), body: Some("{}".to_owned()) };
         assert_eq!(store.reserve(&keyed("k"), at(2)).await.unwrap(), Known::Answered(answer.clone()));
         let other = Keyed { body_hash: "b".to_owned(), ..keyed("k") };
         let request = "POST /pause".to_owned();
@@ -227,7 +227,7 @@ mod tests {
     async fn of_an_answer_that_is_too_long_the_status_is_kept() {
         let (store, _folder) = store().await;
         store.reserve(&keyed("k"), at(0)).await.unwrap();
-        store.keep_answer(&keyed("k"), 200, "text/plain", Some(&vec![b'x'; MOST_ANSWER_BYTES + 1])).await.unwrap();
+        store.keep_answer(&keyed("k"), 200, "text/plain", Some(&"x".repeat(MOST_ANSWER_BYTES + 1))).await.unwrap();
         let known = store.reserve(&keyed("k"), at(1)).await.unwrap();
         let content_type = "text/plain".to_owned();
         assert_eq!(known, Known::Answered(KeptAnswer { status: 200, content_type, body: None }));

@@ -11,7 +11,7 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use jiff::Timestamp;
@@ -21,11 +21,9 @@ use crate::model::ids::hex;
 use crate::store::{KeptAnswer, Keyed, Known, Store};
 use crate::web::body::{Unread, read};
 use crate::web::caller::Caller;
+use crate::web::contract::REPLAYED;
 use crate::web::contract::parameters::{IDEMPOTENCY_KEY, MOST_KEY_CHARS};
 use crate::worker::chain;
-
-/// Says of an answer that it is the one that was given before.
-const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
 /// What an answer says of itself that holds a secret: that one is kept nowhere.
 const NO_STORE: &str = "no-store";
@@ -180,7 +178,7 @@ async fn kept(store: &Store, keyed: &Keyed, response: Response) -> Response {
         true => store.forget_key(keyed).await,
         false => {
             let may_be_kept = parts.headers.get(CACHE_CONTROL).is_none_or(|control| control != NO_STORE);
-            let body = may_be_kept.then_some(body.as_ref());
+            let body = std::str::from_utf8(&body).ok().filter(|_| may_be_kept);
             store.keep_answer(keyed, parts.status.as_u16(), content_type, body).await
         }
     };

@@ -27,6 +27,9 @@ const NOT_ENOUGH: &str = "The caller's role is not enough.";
 
 const JSON: &str = "application/json";
 
+/// Says of an answer that it is one that was given before.
+pub(in crate::web) const REPLAYED: &str = "Idempotent-Replayed";
+
 /// A schema by its name.
 pub(super) type Named = (String, RefOr<Schema>);
 
@@ -37,6 +40,8 @@ pub(in crate::web) struct Doc {
     pub(super) answers: Vec<Named>,
     /// What the API is sent.
     pub(super) bodies: Vec<Named>,
+    /// Whether an answer can be one that was given before.
+    replayed: bool,
 }
 
 impl Doc {
@@ -47,7 +52,7 @@ impl Doc {
         operation.tags = Some(vec![tag.to_owned()]);
         operation.summary = Some(summary.to_owned());
         operation.security = Some(Vec::new());
-        Self { operation, answers: Vec::new(), bodies: Vec::new() }
+        Self { operation, answers: Vec::new(), bodies: Vec::new(), replayed: false }
     }
 
     /// An operation of the API that looks, and the least role that may. Its id is the command's words.
@@ -59,9 +64,8 @@ impl Doc {
     /// An operation of the API that changes something, and the least role that may. Its id is the command's
     /// words.
     pub(in crate::web) fn change(id: &str, tag: &str, summary: &str, role: Role) -> Self {
-        Self::of_the_api(id, tag, summary, role)
+        Self { replayed: true, ..Self::of_the_api(id, tag, summary, role) }
             .takes([parameters::idempotency_key()])
-            .refuses(400, NOT_UNDERSTOOD)
             .refuses(403, NOT_ENOUGH)
             .refuses(408, "The body did not come in time.")
             .refuses_for_now(
@@ -93,13 +97,8 @@ impl Doc {
 
     /// The same, taking these parameters.
     pub(in crate::web) fn takes(mut self, parameters: impl IntoIterator<Item = Parameter>) -> Self {
-        let known = self.operation.parameters.get_or_insert_default();
-        let before = known.len();
-        known.extend(parameters.into_iter().map(RefOr::T));
-        match known.len() > before {
-            true => self.refuses(400, NOT_UNDERSTOOD),
-            false => self,
-        }
+        self.operation.parameters.get_or_insert_default().extend(parameters.into_iter().map(RefOr::T));
+        self.refuses(400, NOT_UNDERSTOOD)
     }
 
     /// The same, taking a JSON body.
@@ -188,7 +187,13 @@ impl Doc {
         self
     }
 
-    fn respond(&mut self, status: u16, response: Response) {
+    fn respond(&mut self, status: u16, mut response: Response) {
+        if self.replayed {
+            let yes = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(["true"]));
+            let about = "There when this is the answer that a request with the same key got before.";
+            let header = HeaderBuilder::new().schema(Some(yes)).description(Some(about)).build();
+            response.headers.insert(REPLAYED.to_owned(), RefOr::T(header));
+        }
         self.operation.responses.responses.insert(status.to_string(), RefOr::T(response));
     }
 }

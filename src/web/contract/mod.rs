@@ -18,7 +18,7 @@ use axum::http::Method;
 use axum::routing::{MethodFilter, on};
 
 use super::Web;
-pub(super) use doc::Doc;
+pub(super) use doc::{Doc, REPLAYED};
 pub(super) use document::{HOOK_BEARER, HOOK_SIGNATURE, document};
 
 /// What is offered at one path by one method.

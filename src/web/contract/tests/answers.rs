@@ -69,6 +69,7 @@ async fn each_answer_is_as_the_document_says() {
     hooks(&mut held).await;
     let all: BTreeSet<String> = held.contract.operations().iter().map(|one| one.id().to_owned()).collect();
     assert_eq!(held.said_yes, all, "each operation was asked");
+    again(&mut held).await;
     refusals(&mut held).await;
     a_store_that_fails(&mut held).await;
 }
@@ -118,6 +119,19 @@ async fn changes(held: &mut Held, action: &str, other: &str) {
     let token = json!({"name": "night-shift", "role": "viewer", "expires_in": "30d", "why": "an exercise"});
     held.post("token_create", "/api/v1/tokens", &token, 200).await;
     held.post("token_revoke", "/api/v1/tokens/night-shift/revoke", &why(), 200).await;
+}
+
+/// The same request twice, then its key for another one.
+async fn again(held: &mut Held) {
+    let key = [("Idempotency-Key", "k")];
+    for (path, body, id, status) in [
+        ("/api/v1/pause", r#"{"why": "x"}"#, "pause", 200),
+        ("/api/v1/pause", r#"{"why": "x"}"#, "pause", 200),
+        ("/api/v1/resume", r#"{"why": "x"}"#, "resume", 422),
+    ] {
+        let answer = held.daemon.post_with(path, &key, body).await;
+        held.hold(id, answer, status);
+    }
 }
 
 async fn hooks(held: &mut Held) {

@@ -141,8 +141,9 @@ impl Contract {
         assert!(said.is_object(), "{id} does not say that it may answer {status}: {}", answer.text);
         let kind = answer.header("content-type");
         assert!(said["content"][kind].is_object(), "{id} {status} does not say that it may be {kind}");
-        for header in answer.headers.keys().filter(|name| *name == "retry-after") {
-            assert!(said["headers"][header.as_str()].is_object(), "{id} {status} does not name {header}");
+        for header in ["retry-after", "Idempotent-Replayed"].into_iter().filter(|name| !answer.header(name).is_empty())
+        {
+            assert!(said["headers"][header].is_object(), "{id} {status} does not name {header}");
         }
         let place = |text: &str| text.replace('~', "~0").replace('/', "~1");
         let pointer = format!(
