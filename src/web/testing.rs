@@ -129,7 +129,7 @@ impl TestDaemon {
         let mut servers = JoinSet::new();
         servers.spawn(serve_tcp(listener, Arc::clone(&work), work.stop.clone()));
         servers.spawn(serve_socket(unix, Arc::clone(&work), work.stop.clone()));
-        let client = || reqwest::Client::builder().tls_certs_only([]);
+        let client = || reqwest::Client::builder().tls_certs_only([]).redirect(reqwest::redirect::Policy::none());
         let (tcp, unix) = (client().build().unwrap(), client().unix_socket(socket.as_path()).build().unwrap());
         Self { work, clock, address, socket, folder, tcp, unix, servers }
     }

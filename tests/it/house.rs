@@ -11,7 +11,7 @@ use stanch::config;
 use stanch::crash_point::CRASH_POINTS;
 use stanch::metrics::Metrics;
 use stanch::model::view::{AlertState, QuotaView, SourceView};
-use stanch::model::{Kind, Lane, Outcome, RuleId, SourceName, State, TenantName};
+use stanch::model::{Kind, Lane, Outcome, Role, RuleId, SourceName, State, TenantName};
 use stanch::store::Totals;
 
 /// The rooms that a room may know, itself aside. `ARCHITECTURE.md` says why each may.
@@ -207,6 +207,9 @@ fn the_schema_lists_just_what_the_code_knows() {
         names([AlertState::Received, AlertState::Waiting, AlertState::Decided], AlertState::as_str)
     );
     assert!(alert_states.iter().all(|name| AlertState::from_name(name).is_some()));
+
+    let roles = listed(&schema, "CREATE TABLE tokens (", "CHECK (role IN (");
+    assert_eq!(roles, names(Role::ALL, Role::as_str));
 
     let one_open = "CREATE UNIQUE INDEX actions_one_open ON actions (tenant, machine_id, kind)";
     assert_eq!(listed(&schema, one_open, "WHERE state IN ("), states(State::is_open));

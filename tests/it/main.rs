@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::disallowed_methods)]
 #![allow(missing_docs, unreachable_pub)]
 
+mod access;
 mod anew;
 mod answers;
 mod backup;
