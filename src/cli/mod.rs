@@ -12,13 +12,16 @@ mod backup;
 mod brake;
 mod check;
 mod client;
+mod completions;
 mod demo;
 mod devices;
 mod doctor;
+mod examples;
 mod exit;
 mod explain;
 mod health;
 mod listing;
+mod man;
 mod output;
 mod replay;
 mod run;
@@ -38,7 +41,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 pub use exit::{Exit, No};
 pub use surroundings::{Surroundings, Terminal};
@@ -106,6 +109,10 @@ enum Command {
     Backup(backup::Target),
     /// Tell whether the daemon is ready, for containers
     Health,
+    /// Print what a shell needs to complete commands, options and their values
+    Completions(completions::Target),
+    /// Print the manual page, or write the pages of all commands
+    Man(man::Target),
 }
 
 /// Runs the program with this process's arguments, terminal and environment.
@@ -128,12 +135,18 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, around: &mut Surroundi
 }
 
 fn obey(arguments: impl IntoIterator<Item = OsString>, around: &mut Surroundings<'_>) -> anyhow::Result<Exit> {
-    let exit = match Arguments::try_parse_from(arguments) {
+    let understood = command_tree().try_get_matches_from(arguments);
+    let exit = match understood.and_then(|matches| Arguments::from_arg_matches(&matches)) {
         Ok(arguments) => dispatch(arguments, around)?,
         Err(error) => usage(&error, around)?,
     };
     around.out.flush().context("can not print")?;
     Ok(exit)
+}
+
+/// Every command, with its options and its examples.
+fn command_tree() -> clap::Command {
+    examples::added_to(Arguments::command())
 }
 
 fn dispatch(Arguments { global, command }: Arguments, around: &mut Surroundings<'_>) -> anyhow::Result<Exit> {
@@ -148,6 +161,8 @@ fn dispatch(Arguments { global, command }: Arguments, around: &mut Surroundings<
         Command::Doctor => doctor::run(&global, around),
         Command::Audit(command) => audit::run(command, &global, around),
         Command::Backup(target) => backup::run(&target, &global, around),
+        Command::Completions(target) => completions::run(target, around),
+        Command::Man(target) => man::run(&target, around),
         Command::Simulate(setup) => simulate::run(&setup, &global, around),
         Command::Status => with_daemon(&global, around, async |session| status::run(session).await),
         Command::Alerts(command) => with_daemon(&global, around, async |session| alerts::run(command, session).await),

@@ -19,6 +19,7 @@ pub mod notice;
 pub mod replay;
 pub mod retry_after;
 pub mod sanitise;
+pub mod schema;
 pub mod time;
 pub mod view;
 pub mod vocabulary;

@@ -21,6 +21,7 @@ mod explain;
 mod facts;
 #[cfg(feature = "otlp")]
 mod finished;
+mod idempotency;
 mod inspect;
 mod lanes;
 mod looks;
@@ -59,6 +60,7 @@ pub use decide::{Choice, DecidedPair, Deciding, Made};
 pub use devices::{MachineKnowledge, PassEnd};
 #[cfg(feature = "otlp")]
 pub use finished::Finished;
+pub use idempotency::{KeptAnswer, Keyed, Known};
 pub use inspect::inspect;
 pub use lanes::{Answered, CallSlot, LaneTrouble, Took};
 pub use looks::{LookEnd, LookPlan};

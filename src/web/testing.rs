@@ -155,6 +155,12 @@ impl TestDaemon {
         read(self.unix.post(format!("http://localhost{path}")).body(body.to_owned())).await
     }
 
+    /// `POST` of a body with headers over the socket.
+    pub(super) async fn post_with(&self, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+        let request = self.unix.post(format!("http://localhost{path}")).body(body.to_owned());
+        read(headers.iter().fold(request, |request, (name, value)| request.header(*name, *value))).await
+    }
+
     /// `POST` of a body with headers over TCP.
     pub(super) async fn send(&self, path: &str, headers: &[(&str, &str)], body: impl Into<reqwest::Body>) -> Answer {
         self.request(Method::POST, path, headers, body).await

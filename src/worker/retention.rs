@@ -79,12 +79,14 @@ async fn pass(work: &Work, now: Timestamp) -> Result<Option<Gone>, StoreError> {
         let removed = work.store.remove_audit(&keep, now).await?;
         gone.audit += removed;
         if removed == 0 {
-            return Ok(Some(gone));
+            break;
         }
         if !work.pause(BREATH).await {
             return Ok(None);
         }
     }
+    work.store.forget_old_keys(now).await?;
+    Ok(Some(gone))
 }
 
 /// What stays: as the configuration says, and longer where rules count further back.

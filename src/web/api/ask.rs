@@ -10,20 +10,15 @@ use axum::http::request::Parts;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use utoipa::ToSchema;
 
 use super::Problem;
 use crate::model::{AlertTime, Happening, MachineId, RuleId, TenantName};
 use crate::store::{AuditFilter, Bulk, Cursor};
-
-/// Rows of a page: what is asked for within these, and how many when nothing is.
-const MOST_ROWS: u32 = 500;
-const ROWS: u32 = 100;
+use crate::web::contract::parameters::{MOST_DEVICE_BYTES, MOST_ROWS, ROWS};
 
 /// The longest reason that a person may give, in characters.
 const MOST_WHY_CHARS: usize = 1_000;
-
-/// The longest name of a device, in bytes. Source: RFC 1035, a domain name has at most 255.
-const MOST_DEVICE_BYTES: usize = 255;
 
 /// The id in the path.
 pub(super) struct Id<T>(pub(super) T);
@@ -306,9 +301,13 @@ impl<S: Send + Sync> FromRequestParts<S> for Machines {
 /// Why a person changes one thing.
 pub(super) struct Why(pub(super) String);
 
-#[derive(Deserialize)]
+/// Why something is changed.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct WhyBody {
+#[schema(as = Why)]
+pub(super) struct WhyBody {
+    /// Why, in words: it is kept in the history.
+    #[schema(value_type = String, required = true, max_length = 1000, pattern = "\\S", example = "confirmed with the owner")]
     why: Option<String>,
 }
 
@@ -328,12 +327,22 @@ pub(super) struct Many {
     pub(super) why: String,
 }
 
-#[derive(Deserialize)]
+/// What is changed at once, and why. Either `rule` or `all: true` is needed.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct ManyBody {
+#[schema(as = Many)]
+pub(super) struct ManyBody {
+    /// Why, in words: it is kept in the history.
+    #[schema(value_type = String, required = true, max_length = 1000, pattern = "\\S", example = "a real outbreak")]
     why: Option<String>,
+    /// All of this rule.
+    #[schema(value_type = Option<RuleId>)]
     rule: Option<String>,
+    /// All there are.
+    #[schema(example = true)]
     all: Option<bool>,
+    /// Only in this tenant.
+    #[schema(value_type = Option<TenantName>)]
     tenant: Option<String>,
 }
 

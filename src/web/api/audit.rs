@@ -7,9 +7,19 @@ use axum::extract::State;
 
 use super::ask::Followed;
 use super::{Problem, Web};
+use crate::model::Role;
 use crate::model::view::{AuditView, Page};
+use crate::web::contract::{Doc, Routes, parameters};
 
-pub(super) async fn list(State(web): State<Arc<Web>>, asked: Followed) -> Result<Json<Page<AuditView>>, Problem> {
+pub(super) fn routes() -> Routes {
+    let list = Doc::look("audit_export", "audit", "List what happened, in the order of its commits", Role::Viewer)
+        .about("What the filters leave out is missing in the chain of hashes: to verify it, ask for all.")
+        .takes(parameters::of_the_audit())
+        .gives_page::<AuditView>("A page, the oldest row first unless it is asked for otherwise.");
+    Routes::default().get("/audit", self::list, list)
+}
+
+async fn list(State(web): State<Arc<Web>>, asked: Followed) -> Result<Json<Page<AuditView>>, Problem> {
     let Followed { filter, newest_first, after, limit } = asked;
     Ok(Json(web.work.store.audit(&filter, newest_first, after.as_ref(), limit).await?))
 }

@@ -24,6 +24,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard, Semaphore, SemaphorePermit};
 use tokio::time::Instant;
+use utoipa::ToSchema;
 
 use super::Web;
 use super::body::{Unread, announced_length, drain, read};
@@ -124,15 +125,18 @@ impl Default for Door {
 }
 
 /// What is kept of a batch that is good as a whole.
-#[derive(Serialize)]
-struct Kept {
+#[derive(Serialize, ToSchema)]
+pub(super) struct Kept {
+    /// Microsoft's alert ids, in the order of the request, known ones included.
     ids: Vec<AlertId>,
 }
 
 /// What is kept and what is not.
-#[derive(Serialize)]
-struct KeptInPart {
+#[derive(Serialize, ToSchema)]
+pub(super) struct KeptInPart {
+    /// Those that are kept.
     ids: Vec<AlertId>,
+    /// The rows that are no alerts.
     errors: Vec<RowError>,
 }
 

@@ -349,6 +349,7 @@ async fn a_body_that_does_not_come_is_a_408() {
         work: Arc::clone(&daemon.work),
         started_at: daemon.work.now(),
         door,
+        under_way: Default::default(),
         failures: Default::default(),
         scrape: Default::default(),
         streams: Default::default(),
