@@ -8,6 +8,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
 
+use crate::config::Wire;
 use crate::crash_point::crash_point;
 use crate::defender::ReadError;
 use crate::model::{Lane, Machine, MachineId, TenantName};
@@ -67,7 +68,7 @@ fn said(work: &Work, name: &TenantName, what: String) {
 }
 
 async fn token(tenant: &TenantWork) -> Result<(), ReadError> {
-    tenant.client.ensure_token().await.map_err(|error| {
+    tenant.client.ensure_token(Wire::Defender).await.map_err(|error| {
         tenant.sign_in.notify_one();
         ReadError::Auth(error)
     })

@@ -218,7 +218,7 @@ impl Work {
             match self.store.take_slot(name, lane, &self.config.limits, self.moment()).await? {
                 Took::Slot(slot) => {
                     if slot.refused {
-                        tenant.client.give_up_token();
+                        tenant.client.give_up_tokens();
                     }
                     return Ok(Some(slot));
                 }

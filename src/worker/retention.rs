@@ -8,7 +8,6 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Work, chain};
-use crate::config::Source;
 use crate::model::{AlertTime, TenantName};
 use crate::store::{Keep, Place, StoreError};
 
@@ -90,8 +89,7 @@ async fn keep(work: &Work, now: Timestamp) -> Result<Keep, StoreError> {
 /// Of each tenant that is polled, from when on its sources ask again for alerts that they have brought already.
 async fn asked_since(work: &Work, now: Timestamp) -> Result<BTreeMap<TenantName, AlertTime>, StoreError> {
     let mut asked: BTreeMap<TenantName, AlertTime> = BTreeMap::new();
-    for source in &work.config.sources {
-        let Source::Defender(source) = source else { continue };
+    for source in work.config.polls() {
         let swept = AlertTime::from_timestamp(now).saturating_sub(source.sweep_back.duration());
         for tenant in &source.tenants {
             let since = match work.store.watermark(tenant, &source.name).await? {

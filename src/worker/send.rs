@@ -9,6 +9,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::task::{JoinError, JoinSet};
 
+use crate::config::Wire;
 use crate::crash_point::crash_point;
 use crate::defender::{Outcome, Posted};
 use crate::guards::{GateFacts, GateVerdict, Want, gate};
@@ -101,7 +102,7 @@ async fn claim(
         if !work.store.has_queued(name, kind).await? {
             continue;
         }
-        if let Err(error) = tenant.client.ensure_token().await {
+        if let Err(error) = tenant.client.ensure_token(Wire::Defender).await {
             tenant.sign_in.notify_one();
             return Err(crate::defender::ReadError::Auth(error).into());
         }
@@ -206,7 +207,7 @@ fn want(work: &Work, rules: &RuleSet, memory: &Memory, context: &GateContext) ->
 async fn post(work: &Work, claimed: ClaimedAction) {
     let Some(tenant) = work.tenants.get(&claimed.tenant) else { return };
     if claimed.slot.refused {
-        tenant.client.give_up_token();
+        tenant.client.give_up_tokens();
     }
     crash_point("send.claimed");
     let posted = tenant.client.post_action(claimed.kind, &claimed.machine_id, &claimed.comment).await;

@@ -19,6 +19,7 @@ mod crash_points;
 mod explain;
 mod fields;
 mod fleet;
+mod graph;
 mod guards;
 mod house;
 mod identity;

@@ -8,7 +8,11 @@ use std::path::PathBuf;
 use axum::response::{IntoResponse, Response};
 use tokio::task::JoinSet;
 
-use super::super::auth::AuthErrorKind;
+use serde_json::json;
+
+use super::super::auth::{AuthErrorKind, Needs};
+use super::super::classify::Outcome;
+use super::super::door::SINGLE_LIMIT;
 use super::super::http::Call;
 use super::super::testing::{Calls, Server, SetClock, client_for, client_of, raw_server, reply, token};
 use super::*;
@@ -145,7 +149,9 @@ fn tenant(api: &Url, login: &Url, proof: Proof) -> Tenant {
         credential: Credential::Application { client_id: "c".to_owned(), proof },
         api_url: api.clone(),
         login_url: login.clone(),
+        graph_url: api.clone(),
         scope: "s".to_owned(),
+        graph_host: "https://graph.microsoft.com",
     }
 }
 
