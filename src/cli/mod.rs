@@ -14,6 +14,7 @@ mod client;
 mod demo;
 mod devices;
 mod doctor;
+mod drill;
 mod exit;
 mod explain;
 mod health;
@@ -96,6 +97,8 @@ enum Command {
     Resume(arguments::Why),
     /// Copy the store to a file, whether a daemon runs or not
     Backup(backup::Target),
+    /// Hold a fire drill: a made-up alert that can never reach a device shows whether a real one would be acted on
+    Drill(drill::Drill),
     /// Tell whether the daemon is ready, for containers
     Health,
 }
@@ -146,6 +149,7 @@ fn dispatch(Arguments { global, command }: Arguments, around: &mut Surroundings<
         Command::Devices(command) => with_daemon(&global, around, async |session| devices::run(command, session).await),
         Command::Pause(why) => with_daemon(&global, around, async |session| brake::pause(&why, session).await),
         Command::Resume(why) => with_daemon(&global, around, async |session| brake::resume(&why, session).await),
+        Command::Drill(drill) => with_daemon(&global, around, async |session| drill::run(&drill, session).await),
         Command::Health => with_daemon(&global, around, async |session| health::run(session).await),
     }
 }

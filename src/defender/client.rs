@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use super::auth::{AuthError, SignedIn};
-use super::classify::{Asked, Posted};
+use super::classify::{Asked, Outcome, Posted};
 use super::door::Door;
 use super::http::Observer;
 use super::page::{ListQuery, Page, PageToken, between};
@@ -93,8 +93,13 @@ impl Client {
         self.graph.tokens().give_up_any();
     }
 
-    /// `POST /api/machines/{id}/<path of the kind>`: at most one request, whatever comes of it.
+    /// `POST /api/machines/{id}/<path of the kind>`: at most one request, whatever comes of it. None for the device
+    /// of drills.
     pub async fn post_action(&self, kind: Kind, machine: &MachineId, comment: &str) -> Posted {
+        if machine.is_of_a_drill() {
+            let (code, message) = ("drill".to_owned(), "the device of drills is none".to_owned());
+            return Posted { outcome: Outcome::Refused { code, message }, status: None, date: None };
+        }
         let spec = kind.spec();
         let path = ["api", "machines", machine.as_str(), spec.path];
         self.mde.post(spec.lane, &path, comment, Asked::Act { kind, machine }).await

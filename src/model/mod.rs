@@ -8,6 +8,7 @@ pub mod action;
 pub mod alert;
 pub mod audit;
 pub mod decision;
+pub mod drill;
 pub mod explanation;
 pub mod ids;
 pub mod lane;

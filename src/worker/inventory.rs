@@ -33,14 +33,14 @@ pub async fn run(work: &Work, name: &TenantName, tenant: &TenantWork) {
             let began = work.moment();
             let wait = match whole_list(work, name, tenant, began.wall).await {
                 Ok(machines) => {
-                    said(work, name, format!("{machines} machines"));
+                    work.board.ran(format!("inventory {name}"), work.now(), format!("{machines} machines"));
                     every
                 }
                 Err(RunError::Stopping) => return,
                 Err(error) => {
                     tracing::warn!(tenant = %name, error = chain(&error), "the machine list can not be read");
                     work.decide.notify_one();
-                    said(work, name, chain(&error));
+                    work.board.failed(format!("inventory {name}"), work.now(), chain(&error));
                     every.min(AFTER_FAILURE)
                 }
             };
@@ -61,10 +61,6 @@ pub async fn run(work: &Work, name: &TenantName, tenant: &TenantWork) {
             return;
         }
     }
-}
-
-fn said(work: &Work, name: &TenantName, what: String) {
-    work.board.ran(format!("inventory {name}"), work.now(), what);
 }
 
 async fn token(tenant: &TenantWork) -> Result<(), ReadError> {

@@ -37,7 +37,7 @@ pub async fn run(work: &Work, name: &TenantName, tenant: &TenantWork) {
             Err(RunError::Stopping) => return,
             Err(error) => {
                 tracing::warn!(tenant = %name, error = chain(&error), "the machine-action list can not be read");
-                work.board.ran(format!("look {name}"), work.now(), chain(&error));
+                work.board.failed(format!("look {name}"), work.now(), chain(&error));
                 if !work.pause(every.min(AFTER_FAILURE)).await {
                     return;
                 }

@@ -9,6 +9,7 @@ pub mod board;
 pub mod cancel;
 pub mod checkpoint;
 pub mod decide;
+pub mod drill;
 pub mod explain;
 pub mod inventory;
 pub mod look;

@@ -91,7 +91,7 @@ impl<'a> Poll<'a> {
                     if self.work.board.polled(self.name, &self.source.name, Ok(began.wall)) {
                         tracing::info!(tenant = %self.name, source = %self.source.name, "the source is polled");
                     }
-                    self.said(format!("{new} new versions of alerts"));
+                    self.work.board.ran(self.loop_name(), self.work.now(), format!("{new} new versions of alerts"));
                 }
                 Err(RunError::Stopping) => return,
                 Err(error) => {
@@ -99,7 +99,7 @@ impl<'a> Poll<'a> {
                     if self.work.board.polled(self.name, &self.source.name, Err(error.clone())) {
                         tracing::warn!(tenant = %self.name, source = %self.source.name, error, "the source can not be polled");
                     }
-                    self.said(error);
+                    self.work.board.failed(self.loop_name(), self.work.now(), error);
                 }
             }
             let rest = self.source.every.duration().saturating_sub(since(began.steady, self.work.steady()));
@@ -109,8 +109,8 @@ impl<'a> Poll<'a> {
         }
     }
 
-    fn said(&self, what: String) {
-        self.work.board.ran(format!("poll {} {}", self.source.name, self.name), self.work.now(), what);
+    fn loop_name(&self) -> String {
+        format!("poll {} {}", self.source.name, self.name)
     }
 
     /// The floor, stored at the very first start.

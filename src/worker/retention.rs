@@ -12,7 +12,7 @@ use crate::model::{AlertTime, TenantName};
 use crate::store::{Keep, Place, StoreError};
 
 /// How often a pass is made.
-const EVERY: Duration = Duration::from_secs(3600);
+pub(super) const EVERY: Duration = Duration::from_secs(3600);
 /// Between two steps that removed something: claims and decisions come first.
 const BREATH: Duration = Duration::from_millis(50);
 /// Microsoft keeps alerts for 180 days (learn.microsoft.com/defender-xdr/data-privacy). For so long a comment can
@@ -23,12 +23,13 @@ const SPENT_DAYS: i64 = 180;
 pub async fn run(work: &Work) {
     loop {
         let now = work.now();
-        let said = match pass(work, now).await {
+        match pass(work, now).await {
             Ok(Some((alerts, actions))) => {
                 if alerts + actions > 0 {
                     tracing::info!(alerts, actions, "what was kept for long enough is removed");
                 }
-                format!("removed {alerts} alerts and {actions} actions")
+                let said = format!("removed {alerts} alerts and {actions} actions");
+                work.board.ran("retention", now, said);
             }
             Ok(None) => return,
             Err(error) => {
@@ -36,10 +37,9 @@ pub async fn run(work: &Work) {
                     error = chain(&error),
                     "old alerts and actions can not be removed, which is tried again"
                 );
-                chain(&error)
+                work.board.failed("retention", now, chain(&error));
             }
-        };
-        work.board.ran("retention", now, said);
+        }
         if !work.pause(EVERY).await {
             return;
         }

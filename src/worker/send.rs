@@ -37,7 +37,7 @@ pub async fn run(work: &Arc<Work>, name: &TenantName) {
             Ok(next) => next,
             Err(error) => {
                 tracing::error!(tenant = %name, error = chain(&error), "nothing can be sent, which is tried again");
-                work.board.ran(format!("send {name}"), work.now(), chain(&error));
+                work.board.failed(format!("send {name}"), work.now(), chain(&error));
                 // A sign-in that fails has its own pace.
                 let wait = if matches!(error, RunError::Read(_)) { AFTER_NO_TOKEN } else { AFTER_FAILURE };
                 if !work.pause(wait).await {
@@ -80,6 +80,7 @@ async fn fill(
     let mut next: Option<Timestamp> = None;
     while posts.len() < work.config.limits.concurrency && !work.stop.is_cancelled() {
         let Some(claimed) = claim(work, name, tenant, &mut next).await? else {
+            work.board.ran(format!("send {name}"), work.now(), "nothing more to send");
             return Ok(next);
         };
         let work = Arc::clone(work);
@@ -129,6 +130,7 @@ async fn claim(
 fn judge(work: &Work, rules: &RuleSet, memory: &Memory, context: &GateContext) -> GateVerdict {
     let protected = protection(work, rules, context);
     let facts = GateFacts {
+        drill: context.machine_id.is_of_a_drill(),
         machine: context.machine.as_ref(),
         protected,
         want: (!context.by_human).then(|| want(work, rules, memory, context)),

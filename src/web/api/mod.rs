@@ -8,6 +8,7 @@ mod alerts;
 mod ask;
 mod brake;
 mod devices;
+mod drill;
 mod replay;
 #[cfg(test)]
 mod tests;
@@ -51,6 +52,7 @@ pub(super) fn router() -> Router<Arc<Web>> {
         .route("/devices/{id}/record", get(devices::record))
         .route("/devices/{id}/restrict", post(devices::restrict))
         .route("/devices/{id}/release", post(devices::release))
+        .route("/drill", post(drill::hold))
         .route("/replay/alerts", get(replay::alerts))
         .route("/replay/machines", get(replay::machines))
         .layer(DefaultBodyLimit::max(MOST_BODY_BYTES))

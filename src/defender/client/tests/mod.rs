@@ -162,6 +162,17 @@ async fn closed() -> Url {
 }
 
 #[tokio::test]
+async fn nothing_is_sent_to_the_device_of_drills() {
+    let server = Server::api(|_, _| created("why")).await;
+    let drill = MachineId::new(crate::model::drill::DRILL_MACHINE).unwrap();
+    for kind in Kind::ALL {
+        let posted = client(&server).post_action(kind, &drill, "why").await;
+        assert!(matches!(posted.outcome, Outcome::Refused { ref code, .. } if code == "drill"), "{posted:?}");
+    }
+    assert_eq!((server.calls().len(), server.sign_ins().len()), (0, 0));
+}
+
+#[tokio::test]
 async fn a_connection_that_can_not_be_made_is_not_sent() {
     let login = Server::api(|_, _| reply(404, "")).await;
     let (client, calls) = client_of_two(&closed().await, &login.url);
