@@ -92,11 +92,7 @@ async fn a_throttled_graph_is_waited_for_and_loses_nothing() {
         .simulator(|options| options.throttle_for = Duration::from_secs(1))
         .start(|simulator| {
             simulator.add_machine(machine(0)).unwrap();
-            for _ in 0..2 {
-                simulator.next_fault(Api::GraphAlerts, Fault::Throttle);
-            }
-            simulator.next_fault(Api::GraphAlerts, Fault::HalfJson);
-            simulator.next_fault(Api::GraphAlerts, Fault::ErrorBefore);
+            simulator.next_fault(Api::GraphAlerts, Fault::Throttle);
             simulator.add_alert(on("alert", &[0])).unwrap();
         })
         .await;
