@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
-use crate::config::{Channel, Config, Source};
+use crate::config::{Channel, Config, PollSource};
 use crate::defender::{Call, Client, ClientError};
 use crate::diagnostics::{Diagnostic, Problems};
 use crate::metrics::Metrics;
@@ -206,8 +206,8 @@ impl Daemon {
     }
 
     fn start_polls(&mut self) {
-        for source in self.work.config.sources.clone() {
-            let Source::Defender(source) = source else { continue };
+        let sources: Vec<PollSource> = self.work.config.polls().cloned().collect();
+        for source in sources {
             for name in source.tenants.clone() {
                 let source = source.clone();
                 self.spawn_for(&name, "poll", |work, name| async move {
@@ -331,12 +331,7 @@ fn posts(config: &Config) -> Result<Vec<(Channel, Post)>, StartError> {
 /// Every polling source with each tenant that it polls.
 fn polled(config: &Config) -> BTreeSet<(TenantName, crate::model::SourceName)> {
     config
-        .sources
-        .iter()
-        .filter_map(|source| match source {
-            Source::Defender(source) => Some(source),
-            Source::Webhook(_) => None,
-        })
+        .polls()
         .flat_map(|source| source.tenants.iter().map(|tenant| (tenant.clone(), source.name.clone())))
         .collect()
 }

@@ -16,6 +16,7 @@ mod completions;
 mod demo;
 mod devices;
 mod doctor;
+mod drill;
 mod examples;
 mod exit;
 mod explain;
@@ -107,6 +108,8 @@ enum Command {
     Audit(audit::Command),
     /// Copy the store to a file, whether a daemon runs or not
     Backup(backup::Target),
+    /// Hold a fire drill: a made-up alert that can never reach a device shows whether a real one would be acted on
+    Drill(drill::Drill),
     /// Tell whether the daemon is ready, for containers
     Health,
     /// Print what a shell needs to complete commands, options and their values
@@ -171,6 +174,7 @@ fn dispatch(Arguments { global, command }: Arguments, around: &mut Surroundings<
         Command::Pause(why) => with_daemon(&global, around, async |session| brake::pause(&why, session).await),
         Command::Resume(why) => with_daemon(&global, around, async |session| brake::resume(&why, session).await),
         Command::Token(command) => with_daemon(&global, around, async |session| token::run(command, session).await),
+        Command::Drill(drill) => with_daemon(&global, around, async |session| drill::run(&drill, session).await),
         Command::Health => with_daemon(&global, around, async |session| health::run(session).await),
     }
 }

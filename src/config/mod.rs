@@ -64,6 +64,22 @@ pub struct Config {
     pub retention: Retention,
 }
 
+impl Config {
+    /// The sources that poll.
+    pub fn polls(&self) -> impl Iterator<Item = &PollSource> {
+        self.sources.iter().filter_map(|source| match source {
+            Source::Poll(source) => Some(source),
+            Source::Webhook(_) => None,
+        })
+    }
+
+    /// Where the alerts of `tenant` are polled from; `None` when they are not polled.
+    #[must_use]
+    pub fn wire_of(&self, tenant: &TenantName) -> Option<Wire> {
+        self.polls().find(|source| source.tenants.contains(tenant)).map(|source| source.wire)
+    }
+}
+
 /// One Entra tenant and how to sign in to it.
 #[derive(Debug, Clone)]
 pub struct Tenant {
@@ -77,8 +93,13 @@ pub struct Tenant {
     pub api_url: Url,
     /// The origin of the login service; `/{tenant_id}/oauth2/v2.0/token` is appended.
     pub login_url: Url,
-    /// The OAuth scope.
+    /// The origin of Microsoft Graph; `/v1.0/...` is appended.
+    pub graph_url: Url,
+    /// The OAuth scope of the MDE API.
     pub scope: String,
+    /// The origin of the cloud's own Graph host, whatever `graph_url` is; with `/.default` it is the OAuth scope of
+    /// Microsoft Graph.
+    pub graph_host: &'static str,
 }
 
 /// Who signs in, and with what.
@@ -131,8 +152,8 @@ pub enum Proof {
 /// Where alerts come from.
 #[derive(Debug, Clone)]
 pub enum Source {
-    /// Polls `GET /api/alerts`.
-    Defender(DefenderSource),
+    /// Polls a list of alerts.
+    Poll(PollSource),
     /// Receives `POST /hooks/{name}`.
     Webhook(WebhookSource),
 }
@@ -142,15 +163,37 @@ impl Source {
     #[must_use]
     pub const fn name(&self) -> &SourceName {
         match self {
-            Self::Defender(source) => &source.name,
+            Self::Poll(source) => &source.name,
             Self::Webhook(source) => &source.name,
         }
     }
 }
 
-/// A source that polls MDE.
+/// The list of alerts that a source polls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wire {
+    /// `GET /api/alerts` of MDE.
+    Defender,
+    /// `GET /v1.0/security/alerts_v2` of Microsoft Graph.
+    Graph,
+}
+
+impl Wire {
+    /// The type of such a source.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Defender => "defender",
+            Self::Graph => "graph",
+        }
+    }
+}
+
+/// A source that polls.
 #[derive(Debug, Clone)]
-pub struct DefenderSource {
+pub struct PollSource {
+    /// What it polls.
+    pub wire: Wire,
     /// Its name, by default its type.
     pub name: SourceName,
     /// The tenants that it polls: the one it names, or all.

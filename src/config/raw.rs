@@ -65,7 +65,7 @@ pub struct RawTenant {
     pub api_url: Option<String>,
     /// An origin in place of the cloud's login host.
     pub login_url: Option<String>,
-    /// An origin in place of the cloud's Graph host: not built yet.
+    /// An origin in place of the cloud's Graph host.
     pub graph_url: Option<String>,
 }
 

@@ -9,6 +9,7 @@ pub mod alert;
 pub mod audit;
 pub mod chain;
 pub mod decision;
+pub mod drill;
 pub mod explanation;
 pub mod ids;
 pub mod lane;

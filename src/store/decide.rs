@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use sqlx::SqliteConnection;
 
 use super::audit::{self, Entry};
+use super::drill::kept_from_acting;
 use super::facts::{Counts, DeviceFacts, counts, device_facts, spent_at};
 use super::row::{millis, to_json};
 use super::transition::{Change, append, transition};
@@ -206,6 +207,7 @@ async fn decide_one(tx: &mut SqliteConnection, context: &Context<'_>, config: &G
         let counts = counts(tx, &alert.tenant, &pair.machine_id, &choice.rule_id, choice.limit(), config, *now).await?;
         verdict = judge(&choice.ask(), &facts(alert, pair, &device, spent, counts), config, *now);
     }
+    let verdict = kept_from_acting(&pair.machine_id, verdict);
     let action_id = carry_out(tx, context, &device, &verdict).await?;
     let reason = match &choice.note {
         Some(note) => format!("{}; {note}", verdict.reason),
@@ -314,6 +316,7 @@ pub(super) fn facts<'a>(
     counts: Counts,
 ) -> Facts<'a> {
     Facts {
+        drill: pair.machine_id.is_of_a_drill(),
         machine: pair.machine.as_ref(),
         alert_last_update: alert.last_update,
         alert_status: alert.status.as_deref(),

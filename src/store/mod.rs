@@ -17,6 +17,7 @@ mod claim;
 mod containment;
 mod decide;
 mod devices;
+mod drill;
 mod explain;
 mod facts;
 #[cfg(feature = "otlp")]
@@ -58,6 +59,7 @@ pub use claim::{Claim, ClaimedAction, GateAlert, GateContext};
 pub use containment::ByRule;
 pub use decide::{Choice, DecidedPair, Deciding, Made};
 pub use devices::{MachineKnowledge, PassEnd};
+pub use drill::Sealed;
 #[cfg(feature = "otlp")]
 pub use finished::Finished;
 pub use idempotency::{KeptAnswer, Keyed, Known};

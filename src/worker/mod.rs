@@ -10,6 +10,7 @@ pub mod board;
 pub mod cancel;
 pub mod checkpoint;
 pub mod decide;
+pub mod drill;
 pub mod explain;
 pub mod inventory;
 pub mod look;
@@ -231,7 +232,7 @@ impl Work {
             match self.store.take_slot(name, lane, &self.config.limits, self.moment()).await? {
                 Took::Slot(slot) => {
                     if slot.refused {
-                        tenant.client.give_up_token();
+                        tenant.client.give_up_tokens();
                     }
                     return Ok(Some(slot));
                 }

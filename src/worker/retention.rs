@@ -8,12 +8,11 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Work, chain};
-use crate::config::Source;
 use crate::model::{AlertTime, TenantName};
 use crate::store::{Keep, Place, StoreError};
 
 /// How often a pass is made.
-const EVERY: Duration = Duration::from_secs(3600);
+pub(super) const EVERY: Duration = Duration::from_secs(3600);
 const DAY_SECS: i64 = 86_400;
 /// Between two steps that removed something: claims and decisions come first.
 const BREATH: Duration = Duration::from_millis(50);
@@ -25,20 +24,20 @@ const SPENT_DAYS: i64 = 180;
 pub async fn run(work: &Work) {
     loop {
         let now = work.now();
-        let said = match pass(work, now).await {
+        match pass(work, now).await {
             Ok(Some(Gone { alerts, actions, audit })) => {
                 if alerts + actions + audit > 0 {
                     tracing::info!(alerts, actions, audit, "what was kept for long enough is removed");
                 }
-                format!("removed {alerts} alerts, {actions} actions and {audit} rows of the audit")
+                let said = format!("removed {alerts} alerts, {actions} actions and {audit} rows of the audit");
+                work.board.ran("retention", now, said);
             }
             Ok(None) => return,
             Err(error) => {
                 tracing::error!(error = chain(&error), "what is old can not be removed, which is tried again");
-                chain(&error)
+                work.board.failed("retention", now, chain(&error));
             }
-        };
-        work.board.ran("retention", now, said);
+        }
         if !work.pause(EVERY).await {
             return;
         }
@@ -111,8 +110,7 @@ async fn keep(work: &Work, now: Timestamp) -> Result<Keep, StoreError> {
 /// Of each tenant that is polled, from when on its sources ask again for alerts that they have brought already.
 async fn asked_since(work: &Work, now: Timestamp) -> Result<BTreeMap<TenantName, AlertTime>, StoreError> {
     let mut asked: BTreeMap<TenantName, AlertTime> = BTreeMap::new();
-    for source in &work.config.sources {
-        let Source::Defender(source) = source else { continue };
+    for source in work.config.polls() {
         let swept = AlertTime::from_timestamp(now).saturating_sub(source.sweep_back.duration());
         for tenant in &source.tenants {
             let since = match work.store.watermark(tenant, &source.name).await? {

@@ -19,7 +19,7 @@ use super::board::RulesState;
 use super::{Work, chain};
 
 /// How often the folder is read.
-const EVERY: Duration = Duration::from_millis(500);
+pub(super) const EVERY: Duration = Duration::from_millis(500);
 /// So many readings must agree before a change counts.
 const READINGS: u32 = 2;
 /// The same while files of the set in force are missing: a folder that is being replaced looks like one that lost

@@ -9,6 +9,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::task::{JoinError, JoinSet};
 
+use crate::config::Wire;
 use crate::crash_point::crash_point;
 use crate::defender::{Outcome, Posted};
 use crate::guards::{GateFacts, GateVerdict, Want, gate};
@@ -36,7 +37,7 @@ pub async fn run(work: &Arc<Work>, name: &TenantName) {
             Ok(next) => next,
             Err(error) => {
                 tracing::error!(tenant = %name, error = chain(&error), "nothing can be sent, which is tried again");
-                work.board.ran(format!("send {name}"), work.now(), chain(&error));
+                work.board.failed(format!("send {name}"), work.now(), chain(&error));
                 // A sign-in that fails has its own pace.
                 let wait = if matches!(error, RunError::Read(_)) { AFTER_NO_TOKEN } else { AFTER_FAILURE };
                 if !work.pause(wait).await {
@@ -84,6 +85,7 @@ async fn fill(
         }
         let claimed = claim(work, name, tenant, room, &mut next).await?;
         if claimed.is_empty() {
+            work.board.ran(format!("send {name}"), work.now(), "nothing more to send");
             return Ok(next);
         }
         for claimed in claimed {
@@ -108,7 +110,7 @@ async fn claim(
         if !work.store.has_queued(name, kind).await? {
             continue;
         }
-        if let Err(error) = tenant.client.ensure_token().await {
+        if let Err(error) = tenant.client.ensure_token(Wire::Defender).await {
             tenant.sign_in.notify_one();
             return Err(crate::defender::ReadError::Auth(error).into());
         }
@@ -135,6 +137,7 @@ async fn claim(
 fn judge(work: &Work, rules: &RuleSet, memory: &Memory, context: &GateContext) -> GateVerdict {
     let protected = protection(work, rules, context);
     let facts = GateFacts {
+        drill: context.machine_id.is_of_a_drill(),
         machine: context.machine.as_ref(),
         protected,
         want: (!context.by_human).then(|| want(work, rules, memory, context)),
@@ -213,7 +216,7 @@ fn want(work: &Work, rules: &RuleSet, memory: &Memory, context: &GateContext) ->
 async fn post(work: &Work, claimed: ClaimedAction) {
     let Some(tenant) = work.tenants.get(&claimed.tenant) else { return };
     if claimed.slot.refused {
-        tenant.client.give_up_token();
+        tenant.client.give_up_tokens();
     }
     crash_point("send.claimed");
     let posted = tenant.client.post_action(claimed.kind, &claimed.machine_id, &claimed.comment).await;

@@ -19,9 +19,11 @@ mod correlations;
 mod crash;
 #[cfg(debug_assertions)] // a release build has no crash points
 mod crash_points;
+mod drill;
 mod explain;
 mod fields;
 mod fleet;
+mod graph;
 mod guards;
 mod house;
 mod identity;

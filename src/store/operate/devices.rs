@@ -37,6 +37,9 @@ impl Store {
         protected: &(dyn Fn(Option<&Machine>) -> Option<String> + Sync),
         now: Timestamp,
     ) -> Result<ActionId, OperateError> {
+        if machine.is_of_a_drill() {
+            return Err(OperateError::Refused(format!("device {machine} can not be restricted: it is that of drills")));
+        }
         let mut tx = self.begin().await?;
         let record = stored_machine(&mut tx, tenant, machine).await?;
         let forbidden = protected(record.as_ref()).or_else(|| record.as_ref().and_then(why_ineligible));

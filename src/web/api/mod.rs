@@ -9,6 +9,7 @@ mod ask;
 mod audit;
 mod brake;
 pub(super) mod devices;
+mod drill;
 pub(super) mod extend;
 mod idempotent;
 mod replay;
@@ -50,6 +51,7 @@ pub(super) fn routes() -> Routes {
         .and(devices::routes())
         .and(extend::routes())
         .and(audit::routes())
+        .and(drill::routes())
         .and(replay::routes())
         .and(tokens::routes())
         .get("/openapi.json", description, description_doc())

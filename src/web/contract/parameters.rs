@@ -130,6 +130,12 @@ pub(in crate::web) fn cursor() -> Parameter {
     in_query("cursor", about, text.into(), None)
 }
 
+/// How long a drill may take.
+pub(in crate::web) fn within() -> Parameter {
+    let span = ObjectBuilder::new().schema_type(Type::String).pattern(Some("^[0-9]+(ms|s)$"));
+    in_query("within", "How long it may take, at most 50 s; 30 s if nothing is said.", span.into(), Some(json!("10s")))
+}
+
 /// A token in the path.
 pub(in crate::web) fn token() -> Parameter {
     in_path::<TokenName>("The token's name, or its id.")

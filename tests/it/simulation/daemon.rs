@@ -196,6 +196,7 @@ fn choice(id: &str) -> Choice {
 
 fn the_gate(context: &GateContext, guards: &GuardsConfig) -> GateVerdict {
     let facts = GateFacts {
+        drill: false,
         machine: context.machine.as_ref(),
         protected: None,
         want: (!context.by_human).then_some(Want::Yes),
