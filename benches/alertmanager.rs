@@ -109,7 +109,7 @@ async fn send(address: &str, requests: Vec<Vec<u8>>) -> Duration {
 
 /// Reads one answer, which has to be a yes.
 async fn read_answer(stream: &mut TcpStream) {
-    let (mut answer, mut piece) = (Vec::new(), [0; 16 * 1_024]);
+    let (mut answer, mut piece) = (Vec::new(), vec![0; 16 * 1_024]);
     loop {
         let read = stream.read(&mut piece).await.unwrap();
         assert!(read > 0, "the connection was closed: {}", String::from_utf8_lossy(&answer));

@@ -231,12 +231,10 @@ mod tests {
         let mut listener = bounded(&folder, Duration::from_secs(60));
         let _clients = (UnixStream::connect(&path).await.unwrap(), UnixStream::connect(&path).await.unwrap());
         let (first, _) = Listener::accept(&mut listener).await;
-        {
-            let mut second = Box::pin(Listener::accept(&mut listener));
-            let waits = std::future::poll_fn(|context| Poll::Ready(second.as_mut().poll(context).is_pending()));
-            assert!(waits.await);
-        }
+        let mut second = Box::pin(Listener::accept(&mut listener));
+        let waits = std::future::poll_fn(|context| Poll::Ready(second.as_mut().poll(context).is_pending()));
+        assert!(waits.await);
         drop(first);
-        Listener::accept(&mut listener).await;
+        second.await;
     }
 }

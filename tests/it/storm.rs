@@ -20,6 +20,9 @@ const SENDERS: usize = 8;
 /// Of so many bodies one is a good alert.
 const GOOD_ONE_IN: u64 = 5;
 
+/// No body is longer: twice what is taken, and little enough that the refusal is read before the connection ends.
+const MOST_BYTES: usize = 8 << 20;
+
 /// The devices that good alerts are about.
 const DEVICES: usize = 20;
 
@@ -133,7 +136,9 @@ pub fn mutated(number: usize, dice: &mut Dice) -> Vec<u8> {
         change(row, dice);
     }
     let text = if rows == 1 && dice.roll(2) == 0 { batch[0].to_string() } else { Value::from(batch).to_string() };
-    broken(text, dice)
+    let mut bytes = broken(text, dice);
+    bytes.truncate(MOST_BYTES);
+    bytes
 }
 
 /// Puts odd values in a row, at the top or below.
