@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use super::form::{Asked, Id};
 use super::layout::{Frame, Page, ROWS, action_link, alert_link, badge, device_link, state_badge};
 use super::{Problem, Web};
-use crate::model::view::{self, ActionView, AlertView, DeviceView, RestrictedBy, Restriction};
+use crate::model::view::{ActionView, AlertView, DeviceView, RestrictedBy, Restriction};
 use crate::model::{MachineId, TenantName};
 use crate::store::{ActionFilter, AlertFilter, ByRule, DeviceFilter};
 
