@@ -10,6 +10,7 @@ mod api;
 mod body;
 mod bounded;
 mod caller;
+mod console;
 mod health;
 mod hooks;
 mod metrics;
@@ -69,7 +70,10 @@ pub fn public_router(work: Arc<Work>) -> Router {
 
 /// What the unix socket offers. Its connections are to be served with the peer's user ([`serve_socket`]).
 pub fn socket_router(work: Arc<Work>) -> Router {
-    finished(open_routes().nest("/api/v1", api::router().layer(from_fn(peer::by_the_peer))), Web::new(work))
+    let web = Web::new(work);
+    let known = Router::new().nest("/api/v1", api::router()).merge(console::router(&web));
+    let routes = open_routes().merge(console::open_router()).merge(known.layer(from_fn(peer::by_the_peer)));
+    finished(routes, web)
 }
 
 /// The routes that need no token.

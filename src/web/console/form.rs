@@ -1,0 +1,249 @@
+//! What a query or a form holds, and where a browser goes after a form. Whatever is not understood is refused.
+
+use std::fmt::Display;
+use std::str::FromStr;
+
+use axum::RequestExt as _;
+use axum::body::Bytes;
+use axum::extract::{FromRequest, FromRequestParts, Path, Request};
+use axum::http::request::Parts;
+use axum::response::Redirect;
+use jiff::Timestamp;
+use url::form_urlencoded::{Serializer, byte_serialize, parse};
+
+use super::Problem;
+use crate::model::{AlertTime, Span};
+use crate::web::caller::Caller;
+
+/// The longest reason that a person may give, in characters.
+const MOST_WHY_CHARS: usize = 1_000;
+
+/// The longest text that is looked for, in bytes. Source: RFC 1035, a domain name has at most 255.
+const MOST_SOUGHT_BYTES: usize = 255;
+
+/// Keys of a query or a form; what comes after them is not read.
+const MOST_KEYS: usize = 2_000;
+
+/// Keys and values as they came. A value that is empty is none, for a form sends every field.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Asked(Vec<(String, String)>);
+
+impl Asked {
+    fn read(bytes: &[u8]) -> Self {
+        Self(parse(bytes).take(MOST_KEYS).map(|(key, value)| (key.into_owned(), value.into_owned())).collect())
+    }
+
+    /// What the query of an address asks for.
+    pub(super) fn from_query(query: Option<&str>) -> Self {
+        Self::read(query.unwrap_or_default().as_bytes())
+    }
+
+    /// The first value of a key.
+    pub(super) fn get(&self, key: &str) -> Option<&str> {
+        self.all(key).next()
+    }
+
+    /// Every value of a key.
+    pub(super) fn all<'a, 'k>(&'a self, key: &'k str) -> impl Iterator<Item = &'a str> + use<'a, 'k> {
+        let named = self.0.iter().filter(move |(name, _)| name == key);
+        named.map(|(_, value)| value.trim()).filter(|text| !text.is_empty())
+    }
+
+    /// A text to look for.
+    pub(super) fn sought(&self, key: &str) -> Result<Option<String>, Problem> {
+        match self.get(key) {
+            Some(text) if text.len() > MOST_SOUGHT_BYTES => {
+                Err(Problem::bad_request(format!("{key} has at most {MOST_SOUGHT_BYTES} bytes")))
+            }
+            text => Ok(text.map(str::to_owned)),
+        }
+    }
+
+    /// An id, a name, a cursor: what its type makes of it.
+    pub(super) fn parsed<T: FromStr<Err: Display>>(&self, key: &str) -> Result<Option<T>, Problem> {
+        let word = |text: &str| text.parse().map_err(|error| Problem::bad_request(format!("{key}: {error}")));
+        self.get(key).map(word).transpose()
+    }
+
+    /// One of `known`, by its name.
+    pub(super) fn one_of<T: Copy>(
+        &self,
+        key: &str,
+        known: &[T],
+        name: impl Fn(T) -> &'static str,
+    ) -> Result<Option<T>, Problem> {
+        let Some(text) = self.get(key) else {
+            return Ok(None);
+        };
+        let names: Vec<&str> = known.iter().map(|one| name(*one)).collect();
+        let found = known.iter().copied().find(|one| name(*one) == text);
+        found.map(Some).ok_or_else(|| Problem::bad_request(format!("{key} is one of {}", names.join(", "))))
+    }
+
+    /// A time: RFC 3339, or how long ago, as `24h`.
+    pub(super) fn since(&self, key: &str, now: Timestamp) -> Result<Option<Timestamp>, Problem> {
+        let Some(text) = self.get(key) else {
+            return Ok(None);
+        };
+        if let Ok(span) = text.parse::<Span>() {
+            return Ok(Some(now.checked_sub(span.duration()).unwrap_or(Timestamp::MIN)));
+        }
+        let time = AlertTime::parse(text).map_err(|_| {
+            Problem::bad_request(format!("{key}: write how long ago, as 24h, or a time, as 2026-11-24T05:00:00Z"))
+        })?;
+        Ok(Some(time.timestamp()))
+    }
+
+    /// The same query with one key changed, as the end of an address, `?` included.
+    pub(super) fn with(&self, key: &str, value: &str) -> String {
+        let rest = self.without(key);
+        let joint = if rest.is_empty() { '?' } else { '&' };
+        format!("{rest}{joint}{}={}", encoded(key), encoded(value))
+    }
+
+    /// The same query without one key, as the end of an address.
+    pub(super) fn without(&self, key: &str) -> String {
+        let pairs = self.0.iter().filter(|(name, value)| name != key && !value.is_empty());
+        let query = Serializer::new(String::new()).extend_pairs(pairs).finish();
+        if query.is_empty() { query } else { format!("?{query}") }
+    }
+
+    /// Why a person changes something.
+    pub(super) fn why(&self) -> Result<String, Problem> {
+        let why = self.get("why").ok_or_else(|| Problem::bad_request("say why: it is kept in the history"))?;
+        match why.chars().count() > MOST_WHY_CHARS {
+            true => Err(Problem::bad_request(format!("why has at most {MOST_WHY_CHARS} characters"))),
+            false => Ok(why.to_owned()),
+        }
+    }
+
+    /// Where to go after a form: a page of ours, or `otherwise`.
+    pub(super) fn then(&self, otherwise: &str) -> String {
+        let ours = |path: &&str| {
+            path.starts_with('/')
+                && !path.starts_with("//")
+                && path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\')
+        };
+        self.get("then").filter(ours).unwrap_or(otherwise).to_owned()
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Asked {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        Ok(Self::from_query(parts.uri.query()))
+    }
+}
+
+/// A form of one of our pages: its sender is who the page was for.
+#[derive(Debug)]
+pub(super) struct Posted(pub(super) Asked);
+
+impl<S: Send + Sync> FromRequest<S> for Posted {
+    type Rejection = Problem;
+
+    async fn from_request(mut request: Request, _: &S) -> Result<Self, Problem> {
+        let caller: Caller = request.extract_parts().await?;
+        let bytes: Bytes = request.extract().await?;
+        let asked = Asked::read(&bytes);
+        is_from_our_page(&caller, asked.get("csrf"))?;
+        Ok(Self(asked))
+    }
+}
+
+/// The socket's callers can not be made to send a form by another site: no browser reaches it.
+fn is_from_our_page(_: &Caller, _: Option<&str>) -> Result<(), Problem> {
+    Ok(())
+}
+
+/// The id in the path.
+pub(super) struct Id<T>(pub(super) T);
+
+impl<S, T> FromRequestParts<S> for Id<T>
+where
+    S: Send + Sync,
+    T: FromStr<Err: Display>,
+{
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Path(text) = Path::<String>::from_request_parts(parts, state).await?;
+        text.parse().map(Self).map_err(|error| Problem::bad_request(format!("id: {error}")))
+    }
+}
+
+/// What was done, as the page after a form says it. In an address it is a word, never a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Done {
+    Approved,
+    Rejected,
+    Cancelled,
+    Retried,
+    Restricted,
+    Released,
+    Extended,
+    Paused,
+    Resumed,
+}
+
+impl Done {
+    const ALL: [Self; 9] = [
+        Self::Approved,
+        Self::Rejected,
+        Self::Cancelled,
+        Self::Retried,
+        Self::Restricted,
+        Self::Released,
+        Self::Extended,
+        Self::Paused,
+        Self::Resumed,
+    ];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Approved => "approved",
+            Self::Rejected => "rejected",
+            Self::Cancelled => "cancelled",
+            Self::Retried => "retried",
+            Self::Restricted => "restricted",
+            Self::Released => "released",
+            Self::Extended => "extended",
+            Self::Paused => "paused",
+            Self::Resumed => "resumed",
+        }
+    }
+
+    /// What the page says.
+    pub(super) const fn says(self) -> &'static str {
+        match self {
+            Self::Approved => "Approved. It is sent as soon as the guards and the quota let it.",
+            Self::Rejected => "Rejected. Nothing is sent for it.",
+            Self::Cancelled => "Cancelled, or Microsoft is asked to cancel it.",
+            Self::Retried => "Queued again, as a new action.",
+            Self::Restricted => "A restriction is queued.",
+            Self::Released => "Released, or a release is queued.",
+            Self::Extended => "The new expiry is in force.",
+            Self::Paused => "Paused: nothing is sent until somebody resumes.",
+            Self::Resumed => "Resumed: what is queued is sent.",
+        }
+    }
+
+    /// What the query of an address says was done.
+    pub(super) fn of(asked: &Asked) -> Option<Self> {
+        let word = asked.get("done")?;
+        Self::ALL.into_iter().find(|done| done.as_str() == word)
+    }
+}
+
+/// Sends the browser to a page of ours that says what was done.
+pub(super) fn see(path: &str, done: Done) -> Redirect {
+    let joint = if path.contains('?') { '&' } else { '?' };
+    Redirect::to(&format!("{path}{joint}done={}", done.as_str()))
+}
+
+/// A text as a part of an address.
+pub(super) fn encoded(text: &str) -> String {
+    // A space is `+` in a query alone.
+    byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20")
+}
