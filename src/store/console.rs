@@ -8,9 +8,9 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use sqlx::Row;
 
-use super::row::{millis, outcome, parsed, timestamp};
+use super::row::{millis, outcome, parsed, timestamp, to_json};
 use super::{Result, Store};
-use crate::model::{Outcome, RuleId};
+use crate::model::{MachineId, Outcome, RuleId, TenantName};
 
 /// The most stretches that a span is cut into.
 const MOST_STRETCHES: u32 = 200;
@@ -231,6 +231,27 @@ impl Store {
                     last: timestamp(row.try_get("last")?),
                 })
             })
+            .collect()
+    }
+
+    /// The names of devices, of those that have one.
+    ///
+    /// # Errors
+    /// [`super::StoreError`].
+    pub async fn device_names(
+        &self,
+        devices: &[(TenantName, MachineId)],
+    ) -> Result<HashMap<(TenantName, MachineId), String>> {
+        let asked: Vec<[&str; 2]> = devices.iter().map(|(tenant, id)| [tenant.as_str(), id.as_str()]).collect();
+        let rows = sqlx::query(
+            "SELECT tenant, machine_id, name FROM json_each(?1) asked CROSS JOIN devices
+             ON tenant = asked.value ->> 0 AND machine_id = asked.value ->> 1 WHERE name IS NOT NULL",
+        )
+        .bind(to_json(&asked)?)
+        .fetch_all(&self.reader)
+        .await?;
+        rows.iter()
+            .map(|row| Ok(((parsed(row, "tenant")?, parsed(row, "machine_id")?), row.try_get("name")?)))
             .collect()
     }
 }

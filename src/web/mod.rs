@@ -54,12 +54,19 @@ struct Web {
     door: hooks::Door,
     /// Gauges are cleared and set for each scrape: one at a time.
     scrape: Mutex<()>,
+    test_ends: console::TestEnds,
 }
 
 impl Web {
     fn new(work: Arc<Work>) -> Arc<Self> {
         let started_at = work.board.started_at(work.now());
-        Arc::new(Self { work, started_at, door: hooks::Door::default(), scrape: Mutex::default() })
+        Arc::new(Self {
+            work,
+            started_at,
+            door: hooks::Door::default(),
+            scrape: Mutex::default(),
+            test_ends: console::TestEnds::default(),
+        })
     }
 }
 

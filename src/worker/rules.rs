@@ -142,6 +142,7 @@ fn apply(work: &Work, seen: &Reading) -> bool {
             tracing::info!(rules = set.loaded(), hash = set.hash(), "the rules are loaded");
             work.metrics.rules(set.loaded(), false);
             work.board.rules(RulesState { error: None });
+            work.board.rules_loaded(work.now());
             work.rules.send_replace(Arc::new(set));
             work.decide.notify_one();
             work.wake_all_send();

@@ -9,11 +9,14 @@
 //!
 //! Absent: who may see a page (the doors), SQL, and words that a request brought and nobody escaped.
 
+mod alerts;
 mod assets;
+mod charts;
 mod form;
 mod headers;
 mod layout;
 mod now;
+mod rules;
 
 use std::sync::Arc;
 
@@ -24,6 +27,7 @@ use axum::routing::{get, post};
 
 use super::Web;
 use super::problem::Problem;
+pub(super) use rules::TestEnds;
 
 /// The largest form, in bytes.
 const MOST_FORM_BYTES: usize = 64 * 1024;
@@ -32,6 +36,8 @@ const MOST_FORM_BYTES: usize = 64 * 1024;
 pub(super) fn router(web: &Arc<Web>) -> Router<Arc<Web>> {
     Router::new()
         .merge(now::routes())
+        .merge(alerts::routes())
+        .merge(rules::routes())
         .route("/theme", post(layout::choose_theme))
         .layer(DefaultBodyLimit::max(MOST_FORM_BYTES))
         .layer(from_fn_with_state(Arc::clone(web), layout::framed))
