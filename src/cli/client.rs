@@ -11,7 +11,7 @@ use http::{Method, StatusCode};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use url::Url;
+use url::{Host, Url};
 
 use super::arguments::Query;
 use super::exit::No;
@@ -88,9 +88,15 @@ impl Client {
     /// Speaks to `base`, with a bearer token if there is one.
     ///
     /// # Errors
-    /// When no HTTP client can be made.
+    /// When the token would go in clear to another machine, or no HTTP client can be made.
     pub(super) fn over_network(base: Url, token: Option<SecretString>) -> anyhow::Result<Self> {
-        let http = builder().build().context("no HTTP client can be made")?;
+        if token.is_some() && base.scheme() != "https" && !is_this_machine(&base) {
+            let to = base.origin().ascii_serialization();
+            bail!("the token in STANCH_TOKEN would go in clear to {to}: write https, or go through an SSH tunnel");
+        }
+        // What stays on this machine is no matter of a proxy's, which would read the token.
+        let builder = if is_this_machine(&base) { builder().no_proxy() } else { builder() };
+        let http = builder.build().context("no HTTP client can be made")?;
         let place = Place::Address(base.origin().ascii_serialization());
         Ok(Self { http, base, token, place })
     }
@@ -180,6 +186,16 @@ impl Client {
     }
 }
 
+/// Whether an address never leaves this machine.
+fn is_this_machine(base: &Url) -> bool {
+    match base.host() {
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.to_canonical().is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost",
+        None => false,
+    }
+}
+
 fn builder() -> reqwest::ClientBuilder {
     // Neither tried again nor led elsewhere: a change is made once, and the token stays where it was sent.
     reqwest::Client::builder()
@@ -213,9 +229,10 @@ fn judge(status: StatusCode, text: String) -> anyhow::Result<Answer> {
     };
     let ambiguous = problem.as_ref().is_some_and(|problem| problem.title == AMBIGUOUS);
     match status {
-        StatusCode::NOT_FOUND | StatusCode::CONFLICT => Err(No(said.clone()).into()),
+        StatusCode::NOT_FOUND | StatusCode::CONFLICT | StatusCode::FORBIDDEN => Err(No(said.clone()).into()),
         StatusCode::BAD_REQUEST if ambiguous => bail!("{said} (say which with --tenant NAME)"),
-        StatusCode::UNAUTHORIZED => bail!("{said} (is STANCH_TOKEN a valid token?)"),
+        StatusCode::UNAUTHORIZED => bail!("{said} (the token is read from STANCH_TOKEN)"),
+        StatusCode::TOO_MANY_REQUESTS => bail!("{said}"),
         _ => bail!("the daemon answers {status}: {said}"),
     }
 }
@@ -230,12 +247,12 @@ mod tests {
     }
 
     #[test]
-    fn not_found_and_conflict_are_a_no_and_the_rest_is_not() {
+    fn not_found_forbidden_and_conflict_are_a_no_and_the_rest_is_not() {
         let problem = r#"{"type":"about:blank","title":"T","status":0,"detail":"because of x"}"#;
-        for status in [404, 409] {
+        for status in [403, 404, 409] {
             assert_eq!(judged(status, problem), (true, "because of x".to_owned()));
         }
-        for status in [400, 401, 403, 413, 429, 500, 503] {
+        for status in [400, 401, 413, 429, 500, 503] {
             let (no, text) = judged(status, problem);
             assert!(!no && text.contains("because of x"), "{status}: {text}");
         }
@@ -253,6 +270,24 @@ mod tests {
     fn an_ambiguous_id_asks_for_the_tenant() {
         let (no, text) = judged(400, r#"{"title":"Ambiguous","detail":"contoso and fabrikam know it"}"#);
         assert!(!no && text.contains("--tenant"), "{text}");
+    }
+
+    #[test]
+    fn a_token_never_goes_to_another_machine_in_clear() {
+        let made =
+            |url: &str, token: Option<&str>| Client::over_network(url.parse().unwrap(), token.map(SecretString::from));
+        for fine in
+            ["https://stanch.example.org", "http://127.0.0.1:8787", "http://[::1]:8787", "http://localhost:8787"]
+        {
+            assert!(made(fine, Some("stanch_x")).is_ok(), "{fine}");
+        }
+        for clear in
+            ["http://stanch.example.org", "http://10.0.0.1", "http://[2001:db8::1]", "http://localhost.evil.example"]
+        {
+            let error = made(clear, Some("stanch_x")).err().unwrap().to_string();
+            assert!(error.contains("https") && !error.contains("stanch_x"), "{error}");
+            assert!(made(clear, None).is_ok(), "{clear}: there is nothing to keep secret");
+        }
     }
 
     #[test]

@@ -30,6 +30,7 @@ mod surroundings;
 mod test;
 #[cfg(test)]
 mod test_daemon;
+mod token;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -94,6 +95,9 @@ enum Command {
     Pause(arguments::Why),
     /// Take the brake off
     Resume(arguments::Why),
+    /// Make, list and revoke the tokens by which the API and the console are reached over the network
+    #[command(subcommand)]
+    Token(token::Command),
     /// Copy the store to a file, whether a daemon runs or not
     Backup(backup::Target),
     /// Tell whether the daemon is ready, for containers
@@ -146,6 +150,7 @@ fn dispatch(Arguments { global, command }: Arguments, around: &mut Surroundings<
         Command::Devices(command) => with_daemon(&global, around, async |session| devices::run(command, session).await),
         Command::Pause(why) => with_daemon(&global, around, async |session| brake::pause(&why, session).await),
         Command::Resume(why) => with_daemon(&global, around, async |session| brake::resume(&why, session).await),
+        Command::Token(command) => with_daemon(&global, around, async |session| token::run(command, session).await),
         Command::Health => with_daemon(&global, around, async |session| health::run(session).await),
     }
 }

@@ -1,9 +1,12 @@
-//! Who may do what.
+//! Who may do what, and the tokens that say it. A token's secret is not among them: only its hash is kept.
 
 use std::fmt;
 use std::str::FromStr;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+
+use super::ids::{TokenId, TokenName, hex};
 
 /// What a caller of the API may do. A greater one may do all that a smaller one may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -49,6 +52,92 @@ impl FromStr for Role {
     fn from_str(text: &str) -> Result<Self, NoSuchRole> {
         Self::ALL.into_iter().find(|role| role.as_str() == text).ok_or(NoSuchRole)
     }
+}
+
+/// SHA-256 of the 256 random bits of a token or of a session: what is kept of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecretHash(String);
+
+impl SecretHash {
+    /// From the digest.
+    #[must_use]
+    pub fn from_digest(digest: &[u8]) -> Self {
+        Self(hex(digest))
+    }
+
+    /// The digest in lower-case hex digits.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Whether a token holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TokenState {
+    /// It does.
+    InForce,
+    /// Its time is over.
+    Expired,
+    /// Somebody has revoked it.
+    Revoked,
+}
+
+impl TokenState {
+    /// The word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::InForce => "in_force",
+            Self::Expired => "expired",
+            Self::Revoked => "revoked",
+        }
+    }
+}
+
+/// An API token, as `token list` shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenView {
+    /// Its id.
+    pub id: TokenId,
+    /// Its name: of those in force, no other has it. What is done with the token is done by this name.
+    pub name: TokenName,
+    /// What it may do.
+    pub role: Role,
+    /// Whether it holds.
+    pub state: TokenState,
+    /// Since when there is one.
+    pub created_at: Timestamp,
+    /// Who made it, as `user:ana`.
+    pub created_by: String,
+    /// From when on it does not hold.
+    pub expires_at: Timestamp,
+    /// When it was revoked.
+    pub revoked_at: Option<Timestamp>,
+    /// When it was used last, to the hour.
+    pub last_used_at: Option<Timestamp>,
+}
+
+/// A token that was just made, with its secret, which is told this once. No `Debug`, for that would tell it too.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct NewTokenView {
+    /// The token.
+    #[serde(flatten)]
+    pub view: TokenView,
+    /// The secret, as it is sent after `Authorization: Bearer`.
+    pub token: String,
+}
+
+/// Who asks, as `/api/v1/whoami` says it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallerView {
+    /// The user on this machine, or the name of the token.
+    pub name: String,
+    /// What that caller may do.
+    pub role: Role,
+    /// Where the request comes from: `socket`, or an address.
+    pub from: Option<String>,
 }
 
 #[cfg(test)]

@@ -109,6 +109,11 @@ text_id!(
     MachineActionId, "machine action id", "a text of 1 to 256 bytes that is not blank",
     |text| is_text(text) && !text.trim().is_empty()
 );
+text_id!(
+    /// The name of an API token. It never reads as the id of one.
+    TokenName, "token name", "1 to 64 lower-case letters, digits, '.', '_' or '-', and no UUID",
+    |text| is_name(text) && !text.bytes().any(|b| b.is_ascii_uppercase()) && Uuid::try_parse(text).is_err()
+);
 
 /// Bytes as lower-case hex digits.
 #[must_use]
@@ -197,6 +202,32 @@ impl FromStr for ActionId {
     }
 }
 
+/// The id of an API token: a UUID of version 7, so that ids sort by age.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct TokenId(Uuid);
+
+impl TokenId {
+    /// A new id.
+    #[must_use]
+    pub fn generate() -> Self {
+        Self(Uuid::now_v7())
+    }
+}
+
+impl fmt::Display for TokenId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for TokenId {
+    type Err = IdError;
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        Uuid::try_parse(text).map(Self).map_err(|_| IdError::new("token id", text, "a UUID"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -207,6 +238,18 @@ mod tests {
         assert_eq!(id.as_str(), "1e5bc9d7e413ddd7902c2932e418702b84d0cc07");
         for bad in ["", "1234", "1e5bc9d7e413ddd7902c2932e418702b84d0cc0g", &"0".repeat(41)] {
             assert!(MachineId::new(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_named_in_lower_case_and_never_like_an_id() {
+        for good in ["ana", "ci-pipeline.2", "a", "0197a000", &"x".repeat(64)] {
+            assert!(TokenName::new(good).is_ok(), "{good:?}");
+        }
+        let id = TokenId::generate().to_string();
+        for bad in ["", "Ana", "ana b", "ana\n", "user:ana", "ana/..", "än", &"x".repeat(65), &id, &id.replace('-', "")]
+        {
+            assert!(TokenName::new(bad).is_err(), "{bad:?}");
         }
     }
 

@@ -19,12 +19,12 @@ pub mod time;
 pub mod view;
 pub mod vocabulary;
 
-pub use access::Role;
+pub use access::{Role, SecretHash};
 pub use action::{By, Event, Family, HoldKind, Kind, Level, Person, State};
 pub use alert::Alert;
 pub use audit::Happening;
 pub use decision::{Decision, MatchedField, Outcome};
-pub use ids::{ActionId, AlertId, MachineActionId, MachineId, RuleId, SourceName, TenantName};
+pub use ids::{ActionId, AlertId, MachineActionId, MachineId, RuleId, SourceName, TenantName, TokenId, TokenName};
 pub use lane::{Lane, Window};
 pub use machine::Machine;
 pub use machine_action::{MachineAction, RemoteStatus};

@@ -6,6 +6,7 @@
 //! (see [`crate::worker`]).
 
 mod accept;
+mod access;
 mod again;
 mod apply;
 mod audit;
@@ -44,6 +45,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePo
 use sqlx::{ConnectOptions as _, Executor, Sqlite, SqliteConnection};
 
 pub use accept::{Accepted, Incoming, Reached};
+pub use access::{Holder, NewToken, Presented};
 pub use audit::Entry;
 pub use backup::{Backup, BackupError, backup};
 pub use cancel::{CancelDue, CancelEnd};

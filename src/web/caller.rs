@@ -1,7 +1,10 @@
 //! Who asks, and what that caller may do.
 //!
-//! The doors put a [`Caller`] into each request: the unix socket by the peer's user ([`super::peer`]). A
-//! handler names the role that it needs by the extractor that it takes.
+//! The doors put a [`Caller`] into each request: the unix socket by the peer's user ([`super::peer`]), TCP by a
+//! token or by the console's session ([`super::access`]). A handler names the role that it needs by the
+//! extractor that it takes.
+
+use std::fmt;
 
 use axum::extract::FromRequestParts;
 use axum::http::StatusCode;
@@ -11,10 +14,18 @@ use super::problem::Problem;
 use crate::model::{By, Person, Role};
 
 /// Who asks.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct Caller {
     pub(super) person: Person,
     pub(super) role: Role,
+    /// Of one who is signed in to the console: what each form has to bring back, so that no other site can send it.
+    pub(super) csrf: Option<String>,
+}
+
+impl fmt::Debug for Caller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Caller").field("person", &self.person).field("role", &self.role).finish_non_exhaustive()
+    }
 }
 
 impl Caller {

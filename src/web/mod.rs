@@ -1,11 +1,12 @@
 //! HTTP: the webhooks, health, metrics, and the API of the command line.
 //!
-//! TCP offers `/healthz`, `/readyz`, `/metrics` and `/hooks/{name}`; the unix socket offers the same and
-//! `/api/v1`, for file permissions are the key there. A handler asks the store, wakes the loop that has
-//! something to do, and answers: refusals are problem documents ([`problem`]). Absent: Microsoft's API (no
-//! handler ever calls it), SQL and deciding. Begin at [`serve_socket`]; what a webhook answers is in
+//! `/healthz`, `/readyz`, `/metrics` and `/hooks/{name}` are open; `/api/v1` needs a key: on TCP a token or a
+//! session ([`access`]), on the unix socket its file permissions ([`peer`]). A handler asks the store, wakes the
+//! loop that has something to do, and answers: refusals are problem documents ([`problem`]). Absent: Microsoft's
+//! API (no handler ever calls it), SQL and deciding. Begin at [`public_router`]; what a webhook answers is in
 //! [`hooks`].
 
+mod access;
 mod api;
 mod body;
 mod bounded;
@@ -16,6 +17,7 @@ mod hooks;
 mod metrics;
 mod peer;
 mod problem;
+mod remote;
 mod serve;
 mod socket;
 mod status;
@@ -29,7 +31,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{StatusCode, Uri};
-use axum::middleware::{Next, from_fn};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use jiff::Timestamp;
@@ -52,6 +54,7 @@ struct Web {
     work: Arc<Work>,
     started_at: Timestamp,
     door: hooks::Door,
+    failures: access::Failures,
     /// Gauges are cleared and set for each scrape: one at a time.
     scrape: Mutex<()>,
     test_ends: console::TestEnds,
@@ -64,23 +67,32 @@ impl Web {
             work,
             started_at,
             door: hooks::Door::default(),
+            failures: access::Failures::default(),
             scrape: Mutex::default(),
             test_ends: console::TestEnds::default(),
         })
     }
 }
 
-/// What TCP offers.
+/// What TCP offers. Its connections are to be served with their other end ([`serve_tcp`]).
 pub fn public_router(work: Arc<Work>) -> Router {
-    finished(open_routes(), Web::new(work))
+    let web = Web::new(work);
+    let api = api().layer(from_fn_with_state(Arc::clone(&web), access::api_door));
+    let pages = console::router(&web).layer(from_fn_with_state(Arc::clone(&web), access::console_door));
+    let open = open_routes().merge(console::open_router()).merge(access::router());
+    finished(open.merge(pages).nest("/api/v1", api), web)
 }
 
 /// What the unix socket offers. Its connections are to be served with the peer's user ([`serve_socket`]).
 pub fn socket_router(work: Arc<Work>) -> Router {
     let web = Web::new(work);
-    let known = Router::new().nest("/api/v1", api::router()).merge(console::router(&web));
-    let routes = open_routes().merge(console::open_router()).merge(known.layer(from_fn(peer::by_the_peer)));
-    finished(routes, web)
+    let known = console::router(&web).nest("/api/v1", api()).layer(from_fn(peer::by_the_peer));
+    finished(open_routes().merge(console::open_router()).merge(known), web)
+}
+
+/// The API, as it lies behind a door: the door is asked also where there is nothing.
+fn api() -> Router<Arc<Web>> {
+    api::router().fallback(nothing_here).method_not_allowed_fallback(wrong_method)
 }
 
 /// The routes that need no token.
@@ -103,7 +115,7 @@ fn finished(routes: Router<Arc<Web>>, web: Arc<Web>) -> Router {
 
 async fn nothing_here(State(_): State<Arc<Web>>, uri: Uri) -> Problem {
     let detail = match uri.path().starts_with("/api/") {
-        true => "there is nothing here: the API is at /api/v1, on the daemon's unix socket",
+        true => "there is nothing here: the API is at /api/v1",
         false => "there is nothing here",
     };
     Problem::new(StatusCode::NOT_FOUND, detail)

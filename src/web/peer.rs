@@ -34,7 +34,7 @@ pub(super) async fn by_the_peer(mut request: Request, next: Next) -> Response {
     if let Some(uid) = peer {
         let name = name_of(uid, &passwd().await).unwrap_or_else(|| uid.to_string());
         let person = Person { name, from: Some("socket".to_owned()) };
-        request.extensions_mut().insert(Caller { person, role: Role::Admin });
+        request.extensions_mut().insert(Caller { person, role: Role::Admin, csrf: None });
     }
     next.run(request).await
 }

@@ -4,23 +4,32 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::extract::connect_info::Connected;
+use axum::serve::IncomingStream;
 use tokio::net::{TcpListener, UnixListener};
 use tokio_util::sync::CancellationToken;
 
 use super::bounded::Bounded;
 use super::peer::Peer;
+use super::remote::Remote;
 use super::{public_router, socket_router};
 use crate::worker::Work;
 
 /// How long requests under way have at the stop.
 const LAST_REQUESTS: Duration = Duration::from_secs(5);
 
+impl Connected<IncomingStream<'_, Bounded<TcpListener>>> for Remote {
+    fn connect_info(stream: IncomingStream<'_, Bounded<TcpListener>>) -> Self {
+        Self { address: *stream.remote_addr(), tls: false, client_certificate: false }
+    }
+}
+
 /// Serves TCP until `stop`; then nothing is accepted, and requests under way have a few seconds to end.
 ///
 /// # Errors
 /// When the listener can no longer be used.
 pub async fn serve_tcp(listener: TcpListener, work: Arc<Work>, stop: CancellationToken) -> io::Result<()> {
-    let service = public_router(work).into_make_service();
+    let service = public_router(work).into_make_service_with_connect_info::<Remote>();
     let server = axum::serve(Bounded::new(listener), service).with_graceful_shutdown(stop.clone().cancelled_owned());
     until_over(server.into_future(), &stop).await
 }
@@ -57,12 +66,13 @@ mod tests {
     use crate::web::testing::{BEARER, TestDaemon};
 
     #[tokio::test]
-    async fn tcp_has_nothing_of_the_api_and_the_socket_has_all_that_tcp_has() {
+    async fn on_tcp_the_api_needs_a_token_and_the_socket_has_all_that_tcp_has() {
         let daemon = TestDaemon::start().await;
-        for path in ["/api/v1/status", "/api/v1/actions", "/api/v1", "/api", "/", "/nothing"] {
-            daemon.get_tcp(path).await.problem(404);
+        for path in ["/api/v1/status", "/api/v1/actions", "/api/v1/nothing", "/api/v1/pause"] {
+            daemon.get_tcp(path).await.problem(401);
         }
-        daemon.send("/api/v1/pause", &[], json!({"why": "x"}).to_string()).await.problem(404);
+        daemon.send("/api/v1/pause", &[], json!({"why": "x"}).to_string()).await.problem(401);
+        daemon.get_tcp("/nothing").await.problem(404);
         assert!(daemon.work.store.brake().await.unwrap().is_none());
         for path in ["/healthz", "/metrics", "/api/v1/status"] {
             assert_eq!(daemon.get(path).await.status, 200, "{path}");

@@ -131,6 +131,31 @@ impl<S: Send + Sync> FromRequestParts<S> for Listed {
     }
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PagedQuery {
+    limit: Option<String>,
+    cursor: Option<String>,
+}
+
+/// Which page of a list that is not narrowed.
+pub(super) struct Paged {
+    pub(super) after: Option<Cursor>,
+    pub(super) limit: u32,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Paged {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Query(query) = Query::<PagedQuery>::from_request_parts(parts, state).await?;
+        Ok(Self {
+            after: word_opt("cursor", query.cursor.as_deref())?,
+            limit: query.limit.as_deref().map_or(Ok(ROWS), rows)?,
+        })
+    }
+}
+
 fn time(text: &str) -> Result<Timestamp, Problem> {
     let time = AlertTime::parse(text).map_err(|_| {
         Problem::bad_request("since: write an RFC 3339 time, as 2026-11-24T05:00:00Z (in a URL, + is written %2B)")
@@ -144,7 +169,7 @@ fn rows(text: &str) -> Result<u32, Problem> {
     Ok(u32::try_from(rows).unwrap_or(MOST_ROWS).clamp(1, MOST_ROWS))
 }
 
-fn word<T: FromStr<Err: Display>>(what: &str, text: &str) -> Result<T, Problem> {
+pub(super) fn word<T: FromStr<Err: Display>>(what: &str, text: &str) -> Result<T, Problem> {
     text.parse().map_err(|error| Problem::bad_request(format!("{what}: {error}")))
 }
 
@@ -281,7 +306,7 @@ impl<S: Send + Sync> FromRequest<S> for Many {
 
 /// The JSON object of a body, whatever its content type says. What is wrong with it is told without its
 /// words.
-async fn body<T: DeserializeOwned>(request: Request, shape: &str) -> Result<T, Problem> {
+pub(super) async fn body<T: DeserializeOwned>(request: Request, shape: &str) -> Result<T, Problem> {
     let bytes: Bytes = request.extract().await?;
     // An array would be taken for the values of the keys in their order.
     let begins = bytes.iter().find(|byte| !byte.is_ascii_whitespace());
@@ -294,7 +319,7 @@ async fn body<T: DeserializeOwned>(request: Request, shape: &str) -> Result<T, P
     })
 }
 
-fn why(why: Option<String>) -> Result<String, Problem> {
+pub(super) fn why(why: Option<String>) -> Result<String, Problem> {
     let why = why.unwrap_or_default().trim().to_owned();
     if why.is_empty() {
         return Err(Problem::bad_request("say why: it is kept in the history"));

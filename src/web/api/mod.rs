@@ -11,6 +11,7 @@ mod devices;
 mod replay;
 #[cfg(test)]
 mod tests;
+mod tokens;
 
 use std::sync::Arc;
 
@@ -53,6 +54,9 @@ pub(super) fn router() -> Router<Arc<Web>> {
         .route("/devices/{id}/release", post(devices::release))
         .route("/replay/alerts", get(replay::alerts))
         .route("/replay/machines", get(replay::machines))
+        .route("/tokens", get(tokens::list).post(tokens::create))
+        .route("/tokens/{id}/revoke", post(tokens::revoke))
+        .route("/whoami", get(tokens::whoami))
         .layer(DefaultBodyLimit::max(MOST_BODY_BYTES))
 }
 

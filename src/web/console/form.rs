@@ -13,6 +13,7 @@ use url::form_urlencoded::{Serializer, byte_serialize, parse};
 
 use super::Problem;
 use crate::model::{AlertTime, Span};
+use crate::web::access::check_csrf;
 use crate::web::caller::Caller;
 
 /// The longest reason that a person may give, in characters.
@@ -147,14 +148,9 @@ impl<S: Send + Sync> FromRequest<S> for Posted {
         let caller: Caller = request.extract_parts().await?;
         let bytes: Bytes = request.extract().await?;
         let asked = Asked::read(&bytes);
-        is_from_our_page(&caller, asked.get("csrf"))?;
+        check_csrf(&caller, asked.get("csrf"))?;
         Ok(Self(asked))
     }
-}
-
-/// The socket's callers can not be made to send a form by another site: no browser reaches it.
-fn is_from_our_page(_: &Caller, _: Option<&str>) -> Result<(), Problem> {
-    Ok(())
 }
 
 /// The id in the path.

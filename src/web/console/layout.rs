@@ -96,8 +96,8 @@ impl Frame {
         Self {
             name: caller.person.name.clone(),
             role: caller.role,
-            csrf: String::new(),
-            in_session: false,
+            csrf: caller.csrf.clone().unwrap_or_default(),
+            in_session: caller.csrf.is_some(),
             pause,
             now: web.work.now(),
             theme: theme(&parts.headers),
