@@ -27,7 +27,9 @@ use crate::web;
 use crate::worker::board::Board;
 use crate::worker::poll::Poll;
 use crate::worker::recall::Current;
-use crate::worker::{TenantWork, Work, checkpoint, decide, inventory, look, retention, rules, send, sign_in, timers};
+use crate::worker::{
+    TenantWork, Work, audit, checkpoint, decide, inventory, look, retention, rules, send, sign_in, timers,
+};
 
 /// How long what is on the wire may take to end once the stop is asked for; what is left then stays
 /// `sending`, to be looked up by the next process.
@@ -158,6 +160,7 @@ impl Daemon {
         self.spawn("decide", |work| async move { decide::run(&work).await });
         self.spawn("retention", |work| async move { retention::run(&work).await });
         self.spawn("timers", |work| async move { timers::run(&work).await });
+        self.spawn("audit", |work| async move { audit::run(&work).await });
         self.spawn("checkpoint", |work| async move { checkpoint::run(&work).await });
         self.spawn("rules", |work| async move { rules::run(&work, files).await });
         let names: Vec<TenantName> = self.work.tenants.keys().cloned().collect();
@@ -263,6 +266,7 @@ async fn build(
         tenants.insert(tenant.name.clone(), TenantWork::new(client));
     }
     let store = Store::open(&config.store).await?;
+    store.rules_loaded(set.hash(), set.loaded(), clock.now()).await?;
     let ahead = store.timeline_ahead(&config.limits, clock.steady()).await?;
     let board = Board::default();
     board.expect(tenants.keys().cloned().collect(), polled(&config));

@@ -7,6 +7,7 @@ pub mod access;
 pub mod action;
 pub mod alert;
 pub mod audit;
+pub mod chain;
 pub mod decision;
 pub mod explanation;
 pub mod ids;

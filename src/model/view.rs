@@ -326,6 +326,39 @@ pub struct LoopView {
     pub said: String,
 }
 
+/// A row of the audit. Its words are texts and not our types, so that a row that was tampered with can be shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditView {
+    /// Its number: 1 more than that of the row before.
+    pub seq: i64,
+    /// When it happened.
+    pub at: Timestamp,
+    /// What: a word of [`super::Happening`].
+    pub what: String,
+    /// `stanch`, `rule:<id>`, `microsoft` or `user:<name>`.
+    pub by: String,
+    /// Where a person's request came from: `socket`, or an address.
+    pub from: Option<String>,
+    /// In which tenant.
+    pub tenant: Option<String>,
+    /// On which device.
+    pub machine_id: Option<String>,
+    /// Through which action.
+    pub action_id: Option<String>,
+    /// Because of which alert.
+    pub alert_id: Option<String>,
+    /// By which rule.
+    pub rule_id: Option<String>,
+    /// What was before it.
+    pub before: Option<String>,
+    /// What is after it.
+    pub after: Option<String>,
+    /// Why, in words.
+    pub detail: String,
+    /// The SHA-256 that chains it to the row before, in hex; null until it is sealed.
+    pub hash: Option<String>,
+}
+
 /// A page of a list.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Page<T> {

@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use sqlx::{Row, SqliteConnection};
 
 use super::again::of_action;
+use super::audit::{self, Entry};
 use super::decide::FIRST_RANK;
 use super::facts::{DeviceFacts, device_facts, device_name};
 use super::lanes::{CallSlot, Took, take};
@@ -15,7 +16,8 @@ use super::{Result, Store};
 use crate::config::Limits;
 use crate::guards::GateVerdict;
 use crate::model::{
-    ActionId, AlertTime, By, Event, Kind, Machine, MachineId, Moment, RuleId, SourceName, State, TenantName,
+    ActionId, AlertTime, By, Event, Happening, HoldKind, Kind, Machine, MachineId, Moment, RuleId, SourceName, State,
+    TenantName,
 };
 
 /// The most alerts of an action that the gate looks at, the newest first.
@@ -148,7 +150,7 @@ impl Store {
                 Kind::Release => (release_gate(&mut tx, tenant, &candidate).await?, false),
             };
             if verdict != GateVerdict::Pass {
-                stop(&mut tx, &candidate, &verdict, now).await?;
+                stop(&mut tx, tenant, &candidate, &verdict, now).await?;
                 if restricted && matches!(verdict, GateVerdict::Cancel(_)) {
                     // What it was for joins the restriction that there is.
                     let why = "the device was restricted before the action was sent";
@@ -295,7 +297,13 @@ async fn next_due(
 }
 
 /// Carries out what the gate says when it does not let an action pass.
-async fn stop(tx: &mut SqliteConnection, candidate: &Candidate, verdict: &GateVerdict, now: Timestamp) -> Result<()> {
+async fn stop(
+    tx: &mut SqliteConnection,
+    tenant: &TenantName,
+    candidate: &Candidate,
+    verdict: &GateVerdict,
+    now: Timestamp,
+) -> Result<()> {
     let (event, detail) = match verdict {
         GateVerdict::Pass => return Ok(()),
         GateVerdict::Hold(kind, words) => (Event::GateHeld, format!("{}: {words}", kind.as_str())),
@@ -303,6 +311,15 @@ async fn stop(tx: &mut SqliteConnection, candidate: &Candidate, verdict: &GateVe
     };
     let change = Change { id: candidate.id, from: State::Queued, event, by: &By::Stanch, detail: &detail, now };
     let to = transition(tx, &change).await?;
+    if matches!(verdict, GateVerdict::Hold(HoldKind::MachineUnknown, _)) {
+        let entry = Entry {
+            tenant: Some(tenant),
+            machine_id: Some(&candidate.machine_id),
+            action_id: Some(candidate.id),
+            ..Entry::new(Happening::MachineUnknown, &By::Stanch, &detail, now)
+        };
+        audit::append(tx, &entry).await?;
+    }
     if to == State::Held {
         sqlx::query("UPDATE actions SET hold_reason = ?2, held_at = ?3 WHERE id = ?1")
             .bind(candidate.id.to_string())

@@ -54,6 +54,8 @@ pub struct DecidedPair {
     pub machine_id: MachineId,
     /// Its record, if there is one.
     pub machine: Option<Machine>,
+    /// Whether rules could not be asked since there is no record.
+    pub unasked: bool,
     /// The rules that chose it, the most urgent first.
     pub choices: Vec<Choice>,
 }
@@ -134,15 +136,44 @@ impl Store {
         for alert in alerts {
             let Some(anew) = mark(&mut tx, alert, now).await? else { continue };
             for pair in &alert.pairs {
+                let first = made.len();
                 for choice in &pair.choices {
                     let context = Context { alert, pair, choice, rules_hash, now, anew };
                     made.push(decide_one(&mut tx, &context, config).await?);
                 }
+                let made = made.get(first..).unwrap_or_default();
+                tell_unknown(&mut tx, alert, pair, made, now).await?;
             }
         }
         tx.commit().await?;
         Ok(made)
     }
+}
+
+/// Says so where there is no machine record, and that kept a rule from being asked or an action from going.
+async fn tell_unknown(
+    tx: &mut SqliteConnection,
+    alert: &Deciding,
+    pair: &DecidedPair,
+    made: &[Made],
+    now: Timestamp,
+) -> Result<()> {
+    let unknown = HoldKind::MachineUnknown.as_str();
+    let held = made.iter().find(|made| made.outcome == Outcome::Held && made.reason.starts_with(unknown));
+    let detail = match held {
+        Some(held) => held.reason.as_str(),
+        None if pair.unasked => "no machine record came in time, so rules that read machine.* could not be asked",
+        None => return Ok(()),
+    };
+    let entry = Entry {
+        tenant: Some(&alert.tenant),
+        machine_id: Some(&pair.machine_id),
+        alert_id: Some(&alert.alert_id),
+        rule_id: held.map(|made| &made.rule_id),
+        action_id: held.and_then(|made| made.action_id),
+        ..Entry::new(Happening::MachineUnknown, &By::Stanch, detail, now)
+    };
+    audit::append(tx, &entry).await
 }
 
 /// Moves the alert on, and gives whether it is decided anew; `None` when it was decided or put back since it was

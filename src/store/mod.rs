@@ -46,7 +46,7 @@ use sqlx::{ConnectOptions as _, Executor, Sqlite, SqliteConnection};
 
 pub use accept::{Accepted, Incoming, Reached};
 pub use access::{Holder, NewToken, Presented};
-pub use audit::Entry;
+pub use audit::{AuditFilter, Entry, Subject};
 pub use backup::{Backup, BackupError, backup};
 pub use cancel::{CancelDue, CancelEnd};
 pub use claim::{Claim, ClaimedAction, GateAlert, GateContext};

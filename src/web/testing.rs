@@ -207,6 +207,7 @@ impl TestDaemon {
         let pair = DecidedPair {
             machine_id: MachineId::new(device).unwrap(),
             machine: None,
+            unasked: false,
             choices: vec![choice_that_asks_for_approval()],
         };
         let deciding = Deciding {

@@ -180,10 +180,11 @@ async fn gather(
         if deciding.pairs.iter().any(|pair| pair.machine_id == known.machine_id) {
             continue;
         }
-        if known.machine.is_none() && rules.reads_machine(work.today(), &alert.tenant) {
+        let unasked = known.machine.is_none() && rules.reads_machine(work.today(), &alert.tenant);
+        if unasked {
             tracing::warn!(tenant = %alert.tenant, alert_id = %alert.alert_id, machine_id = %known.machine_id, "no machine record came in time, so rules that read machine.* could not be asked");
         }
-        let pair = pair(asking, alert, known.machine_id, known.machine);
+        let pair = DecidedPair { unasked, ..pair(asking, alert, known.machine_id, known.machine) };
         *room = room.saturating_sub(1 + pair.choices.len());
         deciding.pairs.push(pair);
     }
@@ -221,7 +222,7 @@ fn pair(asking: &Asking<'_>, alert: &Undecided, machine_id: MachineId, machine: 
         }
     }
     crash_point("decide.judged");
-    DecidedPair { machine_id, machine, choices }
+    DecidedPair { machine_id, machine, unasked: false, choices }
 }
 
 /// What a rule that chose asks of the guards.

@@ -5,6 +5,7 @@
 //! SQL (see [`crate::store`]), HTTP (see [`crate::defender`] and [`crate::web`]) and the judging itself (see
 //! [`crate::rules`] and [`crate::guards`]). [`crate::app`] builds a [`Work`] and runs every loop over it.
 
+pub mod audit;
 pub mod board;
 pub mod cancel;
 pub mod checkpoint;
@@ -38,7 +39,7 @@ use crate::intake::unknown_values;
 use crate::metrics::Metrics;
 use crate::model::{Lane, Moment, SourceName, TenantName};
 use crate::rules::RuleSet;
-use crate::store::{Accepted, Answered, CallSlot, Incoming, LaneTrouble, Store, StoreError, Took};
+use crate::store::{Accepted, Answered, CallSlot, Incoming, LaneTrouble, Store, StoreError, Subject, Took};
 use board::Board;
 
 /// Everything that the loops work with.
@@ -155,6 +156,13 @@ impl Work {
     pub fn wake_all_send(&self) {
         for tenant in self.tenants.values() {
             tenant.send.notify_one();
+        }
+    }
+
+    /// Keeps in the audit that something stopped working, and why, or works again.
+    pub(crate) async fn stands(&self, subject: Subject<'_>, health: Result<(), &str>) {
+        if let Err(error) = self.store.stands(subject, health, self.now()).await {
+            tracing::error!(?subject, error = chain(&error), "the audit can not say what became of this");
         }
     }
 

@@ -15,7 +15,7 @@ use crate::crash_point::crash_point;
 use crate::defender::{ReadError, Reading};
 use crate::intake::parse_mde;
 use crate::model::{AlertTime, Lane, Moment, TenantName};
-use crate::store::{Incoming, Reached};
+use crate::store::{Incoming, Reached, Subject};
 
 use super::{RunError, TenantWork, Work, chain, since};
 
@@ -85,11 +85,17 @@ impl<'a> Poll<'a> {
                     if self.work.board.polled(self.name, &self.source.name, Ok(began.wall)) {
                         tracing::info!(tenant = %self.name, source = %self.source.name, "the source is polled");
                     }
+                    self.work.stands(self.subject(), Ok(())).await;
                     self.said(format!("{new} new versions of alerts"));
                 }
                 Err(RunError::Stopping) => return,
                 Err(error) => {
+                    // A tenant that can not sign in says so itself.
+                    let is_the_tenants = matches!(error, RunError::Read(ReadError::Auth(_)));
                     let error = chain(&error);
+                    if !is_the_tenants {
+                        self.work.stands(self.subject(), Err(&error)).await;
+                    }
                     if self.work.board.polled(self.name, &self.source.name, Err(error.clone())) {
                         tracing::warn!(tenant = %self.name, source = %self.source.name, error, "the source can not be polled");
                     }
@@ -101,6 +107,10 @@ impl<'a> Poll<'a> {
                 return;
             }
         }
+    }
+
+    const fn subject(&self) -> Subject<'a> {
+        Subject::Source(self.name, &self.source.name)
     }
 
     fn said(&self, what: String) {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::config::Source;
 use crate::model::TenantName;
+use crate::store::Subject;
 
 use super::{TenantWork, Work, chain};
 
@@ -21,6 +22,7 @@ pub async fn run(work: &Work, name: &TenantName, tenant: &TenantWork) {
         match health(work, name, tenant).await {
             Ok(()) => {
                 wait = FIRST;
+                work.stands(Subject::Tenant(name), Ok(())).await;
                 if work.board.tenant(name, Ok(())) {
                     tracing::info!(tenant = %name, "the tenant is signed in");
                 }
@@ -32,6 +34,7 @@ pub async fn run(work: &Work, name: &TenantName, tenant: &TenantWork) {
                 if work.board.tenant(name, Err(error.clone())) {
                     tracing::error!(tenant = %name, error, "the tenant can not be worked with");
                 }
+                work.stands(Subject::Tenant(name), Err(&error)).await;
                 sources_are_sick(work, name, &error);
                 if !work.pause(wait).await {
                     return;

@@ -191,7 +191,7 @@ impl Real {
             matched: hit.matched,
             note: None,
         });
-        DecidedPair { machine_id: id.clone(), machine: machine.cloned(), choices: choices.collect() }
+        DecidedPair { machine_id: id.clone(), machine: machine.cloned(), unasked: false, choices: choices.collect() }
     }
 }
 

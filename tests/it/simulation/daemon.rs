@@ -154,6 +154,7 @@ fn deciding(alert: &Undecided) -> Deciding {
                 DecidedPair {
                     machine_id: machine_id.clone(),
                     machine: Machine::from_record(record.as_object().unwrap().clone()),
+                    unasked: false,
                     choices: rules.iter().map(|rule| choice(rule.as_str().unwrap())).collect(),
                 }
             })
