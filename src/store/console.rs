@@ -111,6 +111,15 @@ pub struct ProtectedFor {
     pub last: Timestamp,
 }
 
+/// How far the audit is sealed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seal {
+    /// The number of its newest row; 0: there is none.
+    pub newest: i64,
+    /// Every row up to this number is in the chain.
+    pub sealed: i64,
+}
+
 impl Store {
     /// How much happened in each stretch.
     ///
@@ -232,6 +241,21 @@ impl Store {
                 })
             })
             .collect()
+    }
+
+    /// How far the audit is sealed.
+    ///
+    /// # Errors
+    /// [`super::StoreError`].
+    pub async fn audit_seal(&self) -> Result<Seal> {
+        let row = sqlx::query(
+            "SELECT (SELECT MAX(seq) FROM audit) AS newest, (SELECT MIN(seq) FROM audit WHERE hash IS NULL) AS unsealed",
+        )
+        .fetch_one(&self.reader)
+        .await?;
+        let (newest, unsealed): (Option<i64>, Option<i64>) = (row.try_get("newest")?, row.try_get("unsealed")?);
+        let newest = newest.unwrap_or(0);
+        Ok(Seal { newest, sealed: unsealed.map_or(newest, |first| first - 1) })
     }
 
     /// The names of devices, of those that have one.

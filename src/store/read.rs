@@ -52,7 +52,7 @@ pub struct ActionFilter {
     pub kind: Option<Kind>,
     /// Of this tenant.
     pub tenant: Option<TenantName>,
-    /// Of the device of this id or name.
+    /// Of the devices of this id or name; `*` in a name stands for anything.
     pub device: Option<String>,
     /// Created at this time or later.
     pub since: Option<Timestamp>,
@@ -78,7 +78,7 @@ pub struct DeviceFilter {
     pub restriction: Option<Restriction>,
     /// Of this tenant.
     pub tenant: Option<TenantName>,
-    /// Of this id or name.
+    /// Of this id or name; `*` in a name stands for anything.
     pub device: Option<String>,
     /// Whose restriction changed at this time or later.
     pub since: Option<Timestamp>,
@@ -121,7 +121,7 @@ impl Store {
              LEFT JOIN devices d ON d.tenant = a.tenant AND d.machine_id = a.machine_id
              LEFT JOIN machine_actions m ON m.tenant = a.tenant AND m.id = a.machine_action_id
              WHERE (?1 IS NULL OR a.state = ?1) AND (?2 IS NULL OR a.kind = ?2) AND (?3 IS NULL OR a.tenant = ?3)
-             AND (?4 IS NULL OR a.machine_id = lower(?4) OR d.name = ?4 COLLATE NOCASE)
+             AND (?4 IS NULL OR a.machine_id = lower(?4) OR d.name LIKE ?9 ESCAPE '!')
              AND (?5 IS NULL OR a.created_at >= ?5)
              AND (?6 IS NULL OR (a.created_at, a.id) < (?6, ?7))
              ORDER BY a.created_at DESC, a.id DESC LIMIT ?8",
@@ -134,6 +134,7 @@ impl Store {
         .bind(after.map(|cursor| cursor.key))
         .bind(after.map(|cursor| cursor.id.as_str()))
         .bind(i64::from(limit) + 1)
+        .bind(filter.device.as_deref().map(name_pattern))
         .fetch_all(&mut *reader)
         .await?;
         let mut items = Vec::with_capacity(rows.len());
@@ -231,7 +232,7 @@ impl Store {
         let rows = sqlx::query(
             "SELECT * FROM device_states
              WHERE (CASE WHEN ?1 IS NULL THEN restriction <> 'none' OR ?3 IS NOT NULL ELSE restriction = ?1 END)
-             AND (?2 IS NULL OR tenant = ?2) AND (?3 IS NULL OR machine_id = lower(?3) OR name = ?3 COLLATE NOCASE)
+             AND (?2 IS NULL OR tenant = ?2) AND (?3 IS NULL OR machine_id = lower(?3) OR name LIKE ?7 ESCAPE '!')
              AND (?4 IS NULL OR since >= ?4) AND (?5 IS NULL OR machine_id || tenant > ?5)
              ORDER BY machine_id || tenant LIMIT ?6",
         )
@@ -241,6 +242,7 @@ impl Store {
         .bind(filter.since.map(millis))
         .bind(after.map(|cursor| cursor.id.as_str()))
         .bind(i64::from(limit) + 1)
+        .bind(filter.device.as_deref().map(name_pattern))
         .fetch_all(&self.reader)
         .await?;
         let items: Vec<DeviceView> = rows.iter().take(limit as usize).map(device_view).collect::<Result<_>>()?;
@@ -250,6 +252,19 @@ impl Store {
             .map(|last| Cursor { key: 0, id: format!("{}{}", last.machine_id, last.tenant) }.to_string());
         Ok(Page { items, next_cursor })
     }
+}
+
+/// A name as what LIKE takes, which knows no case.
+fn name_pattern(name: &str) -> String {
+    let mut pattern = String::with_capacity(name.len());
+    for letter in name.chars() {
+        match letter {
+            '*' => pattern.push('%'),
+            '%' | '_' | '!' => pattern.extend(['!', letter]),
+            _ => pattern.push(letter),
+        }
+    }
+    pattern
 }
 
 async fn action_view(reader: &mut SqliteConnection, row: &SqliteRow) -> Result<ActionView> {

@@ -58,6 +58,8 @@ struct Web {
     /// Gauges are cleared and set for each scrape: one at a time.
     scrape: Mutex<()>,
     test_ends: console::TestEnds,
+    /// The pages that are followed.
+    streams: console::Streams,
 }
 
 impl Web {
@@ -70,6 +72,7 @@ impl Web {
             failures: access::Failures::default(),
             scrape: Mutex::default(),
             test_ends: console::TestEnds::default(),
+            streams: console::Streams::default(),
         })
     }
 }

@@ -8,6 +8,8 @@
 mod anew;
 mod answers;
 mod backup;
+#[cfg(feature = "browser")]
+mod browser;
 mod caps;
 mod clocks;
 mod commands;

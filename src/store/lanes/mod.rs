@@ -132,6 +132,28 @@ impl Store {
         }
         Ok(views)
     }
+
+    /// When each lane that has no slot for an operator's call now may have the next one, by the clock.
+    ///
+    /// # Errors
+    /// [`super::StoreError`].
+    pub async fn next_slots(
+        &self,
+        tenant: &TenantName,
+        limits: &Limits,
+        now: impl Into<Moment> + Send,
+    ) -> Result<Vec<(Lane, Timestamp)>> {
+        let moment: Moment = now.into();
+        let mut slots = Vec::new();
+        let mut reader = self.reader.acquire().await?;
+        for lane in Lane::ALL {
+            let held = held_from(&mut reader, tenant, lane, limits, moment.steady).await?;
+            if let Slot::At(at) = quota::slot(moment.steady, limits.windows(lane), 0, &held) {
+                slots.push((lane, moment.by_the_clock(at)));
+            }
+        }
+        Ok(slots)
+    }
 }
 
 /// Takes a slot inside a transaction. `operator`: the reserve may be used.

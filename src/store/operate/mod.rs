@@ -2,6 +2,7 @@
 
 mod brake;
 mod devices;
+mod extend;
 mod held;
 mod undo;
 

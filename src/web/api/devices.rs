@@ -11,7 +11,7 @@ use super::actions::all_changed;
 use super::ask::{Id, InTenant, Listed, Many, Why, one_of};
 use super::{Problem, Web, changed, the_only_one};
 use crate::model::view::{ActionView, DeviceView, Page, Restriction};
-use crate::model::{Machine, MachineId, SourceName, TenantName};
+use crate::model::{By, Machine, MachineId, SourceName, TenantName};
 use crate::rules::Event;
 use crate::store::DeviceFilter;
 use crate::web::caller::{Admin, Operator};
@@ -70,15 +70,26 @@ pub(super) async fn restrict(
 ) -> Result<Json<ActionView>, Problem> {
     let work = &web.work;
     let tenant = tenant_of(work, &id, tenant).await?;
+    Ok(Json(restrict_by(work, &tenant, &id, &by, &why).await?))
+}
+
+/// Restricts a device by a person's word, unless the rules protect it.
+pub(in crate::web) async fn restrict_by(
+    work: &Work,
+    tenant: &TenantName,
+    id: &MachineId,
+    by: &By,
+    why: &str,
+) -> Result<ActionView, Problem> {
     let source: SourceName = OPERATOR.parse().map_err(|_| Problem::unavailable("no rule can be asked"))?;
     let now = work.now();
-    let protected = |machine: Option<&Machine>| protection(work, machine, &tenant, &source, now);
-    let action = work.store.restrict_device(&tenant, &id, &by, &why, &protected, now).await?;
+    let protected = |machine: Option<&Machine>| protection(work, machine, tenant, &source, now);
+    let action = work.store.restrict_device(tenant, id, by, why, &protected, now).await?;
     // A device without a record is asked for before it is restricted.
-    if let Some(tenant) = work.tenants.get(&tenant) {
+    if let Some(tenant) = work.tenants.get(tenant) {
         tenant.inventory.notify_one();
     }
-    Ok(Json(changed(work, action).await?))
+    changed(work, action).await
 }
 
 /// Why the rules forbid to restrict a device.
@@ -118,7 +129,7 @@ pub(super) async fn release_many(
 
 /// The tenant of a device that is to be changed: the one that is named, the one that knows it, or the only
 /// one there is.
-async fn tenant_of(work: &Work, id: &MachineId, named: Option<TenantName>) -> Result<TenantName, Problem> {
+pub(super) async fn tenant_of(work: &Work, id: &MachineId, named: Option<TenantName>) -> Result<TenantName, Problem> {
     let configured: Vec<TenantName> = work.tenants.keys().cloned().collect();
     if let Some(named) = named {
         return match configured.contains(&named) {

@@ -7,7 +7,8 @@ mod actions;
 mod alerts;
 mod ask;
 mod brake;
-mod devices;
+pub(super) mod devices;
+mod extend;
 mod replay;
 #[cfg(test)]
 mod tests;
@@ -52,6 +53,7 @@ pub(super) fn router() -> Router<Arc<Web>> {
         .route("/devices/{id}/record", get(devices::record))
         .route("/devices/{id}/restrict", post(devices::restrict))
         .route("/devices/{id}/release", post(devices::release))
+        .route("/devices/{id}/extend", post(extend::extend))
         .route("/replay/alerts", get(replay::alerts))
         .route("/replay/machines", get(replay::machines))
         .route("/tokens", get(tokens::list).post(tokens::create))
@@ -66,7 +68,7 @@ async fn action(work: &Work, id: ActionId) -> Result<ActionView, Problem> {
 }
 
 /// The action that a change was about, once what it concerns is awake.
-async fn changed(work: &Work, id: ActionId) -> Result<ActionView, Problem> {
+pub(super) async fn changed(work: &Work, id: ActionId) -> Result<ActionView, Problem> {
     crash_point("api.changed");
     let action = action(work, id).await?;
     wake(work, &action.tenant);

@@ -267,3 +267,6 @@ impl ExplanationPage {
         format!("/alerts/{}?tenant={tenant}", encoded(self.explanation.alert_id.as_str()))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,4 @@
-//! Charts that the server draws: alerts and actions over time, from alert to restriction, and the quota.
+//! Charts that the server draws: alerts and actions over time, and the time from alert to restriction.
 //!
 //! A chart is made of rectangles in a drawing that is stretched to the width there is, with its words beside it as
 //! text, and its numbers in a table below: it needs no script, and nobody has to see it to know what it says. Colours
@@ -15,13 +15,9 @@ use askama::filters::HtmlSafe;
 use jiff::Timestamp;
 
 use super::layout::span;
-use crate::model::view::QuotaView;
 use crate::store::{StoreError, Stretch, Stretches, SubmitTimes};
-use crate::web::{Web, status};
+use crate::web::Web;
 use draw::{Chart, Column, Mark, Scale};
-
-/// The most bars of quotas.
-const MOST_BARS: usize = 48;
 
 /// How far back charts go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -78,29 +74,15 @@ impl Reach {
     }
 }
 
-/// The charts of one reach, and the quota of now. A template shows it by its name alone.
+/// The charts of one reach. A template shows it by its name alone.
 #[derive(Debug, Template)]
 #[template(path = "charts.html")]
 pub(super) struct Overview {
     reaches: Vec<(Reach, bool)>,
     charts: [Chart; 3],
-    bars: Vec<Bar>,
-    more_bars: usize,
 }
 
 impl HtmlSafe for Overview {}
-
-/// What of one window is used.
-#[derive(Debug)]
-struct Bar {
-    name: String,
-    used: u32,
-    calls: u32,
-    /// From 0 to 100.
-    percent: u32,
-    class: &'static str,
-    paused: Option<String>,
-}
 
 /// Draws everything.
 pub(super) async fn overview(web: &Web, reach: Reach) -> Result<Overview, StoreError> {
@@ -108,18 +90,15 @@ pub(super) async fn overview(web: &Web, reach: Reach) -> Result<Overview, StoreE
     let stretches = reach.stretches(work.now());
     let volume = work.store.volume(&stretches).await?;
     let times = work.store.alert_to_submit(&stretches).await?;
-    let quota = status::quota(work).await?;
     Ok(Overview {
         reaches: Reach::ALL.map(|one| (one, one == reach)).into(),
         charts: [alerts(reach, &volume), actions(reach, &volume), took(reach, &stretches, &times)],
-        more_bars: quota.len().saturating_sub(MOST_BARS),
-        bars: quota.iter().take(MOST_BARS).map(bar).collect(),
     })
 }
 
 fn alerts(reach: Reach, volume: &[Stretch]) -> Chart {
     let scale = Scale::count(volume.iter().map(|one| one.alerts).max().unwrap_or(0));
-    let total: u64 = volume.iter().map(|one| one.alerts).sum();
+    let total = volume.iter().map(|one| one.alerts).fold(0, u64::saturating_add);
     let column = |one: &Stretch| Column {
         label: reach.label(one.begins),
         row_label: reach.row_label(one.begins),
@@ -188,23 +167,6 @@ fn took(reach: Reach, stretches: &Stretches, times: &[SubmitTimes]) -> Chart {
     };
     chart.draw(&scale, stretches.each().map(column).collect());
     chart
-}
-
-fn bar(quota: &QuotaView) -> Bar {
-    let used = quota.calls.saturating_sub(quota.remaining);
-    let percent = u64::from(used) * 100 / u64::from(quota.calls.max(1));
-    let percent = u32::try_from(percent).unwrap_or(100).min(100);
-    Bar {
-        name: format!("{} {} in {}", quota.tenant, quota.lane, quota.window),
-        used,
-        calls: quota.calls,
-        percent,
-        class: if percent >= 90 { "bar-full" } else { "bar-part" },
-        paused: quota.paused_until.map(|until| {
-            let reason = quota.reason.as_deref().unwrap_or("no reason is known");
-            format!("paused until {} UTC: {reason}", until.strftime("%H:%M:%S"))
-        }),
-    }
 }
 
 fn counted(count: u64, thing: &str) -> String {

@@ -11,10 +11,12 @@
 
 mod alerts;
 mod assets;
+mod audit;
 mod charts;
 mod form;
 mod headers;
 mod layout;
+mod live;
 mod now;
 mod rules;
 
@@ -27,6 +29,7 @@ use axum::routing::{get, post};
 
 use super::Web;
 use super::problem::Problem;
+pub(super) use live::Streams;
 pub(super) use rules::TestEnds;
 
 /// The largest form, in bytes.
@@ -38,6 +41,8 @@ pub(super) fn router(web: &Arc<Web>) -> Router<Arc<Web>> {
         .merge(now::routes())
         .merge(alerts::routes())
         .merge(rules::routes())
+        .merge(audit::routes())
+        .merge(live::routes())
         .route("/theme", post(layout::choose_theme))
         .layer(DefaultBodyLimit::max(MOST_FORM_BYTES))
         .layer(from_fn_with_state(Arc::clone(web), layout::framed))

@@ -25,6 +25,8 @@ use ends::{Ends, TestEnd};
 
 /// Rules of one page.
 const MOST_RULES: usize = 100;
+/// Tests of one rule that fail and are shown.
+const MOST_FAILED: usize = 20;
 /// A rule that did not match for so many days is told apart.
 const QUIET_DAYS: i64 = 30;
 const SECONDS_A_DAY: i64 = 86_400;
@@ -110,8 +112,9 @@ struct Row {
 }
 
 impl Row {
+    /// Its tests that fail, as far as they are shown.
     fn failed(&self) -> Vec<&TestEnd> {
-        self.tests.iter().flatten().filter(|test| !test.passed).collect()
+        self.tests.iter().flatten().filter(|test| !test.passed).take(MOST_FAILED).collect()
     }
 }
 
@@ -250,3 +253,6 @@ fn notes(rule: &Rule) -> Vec<String> {
     ];
     notes.into_iter().flatten().collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -52,11 +52,6 @@ impl Scale {
         Duration::from_millis(self.top)
     }
 
-    #[cfg(test)]
-    pub(super) fn height_of_top(self) -> f64 {
-        self.height(self.top)
-    }
-
     /// A value's height in the drawing.
     #[allow(clippy::cast_precision_loss, reason = "a drawing is not that exact")]
     fn height(self, value: u64) -> f64 {
