@@ -108,8 +108,8 @@ async fn a_held_action_is_approved_with_a_reason_and_the_device_becomes_restrict
 
     let form = format!("form[action='/actions/{}/approve']", action.id);
     browser.find(&format!("{form} button:not([formaction])")).await.click().await;
-    let missing = browser.run(&format!("return document.querySelector(\"{form} [name=why]\").validity.valueMissing"));
-    assert_eq!(missing.await, Value::Bool(true), "nothing is sent without a reason");
+    let why_is_missing = format!("return document.querySelector(\"{form} [name=why]\").validity.valueMissing");
+    assert_eq!(browser.run(&why_is_missing).await, Value::Bool(true), "nothing is sent without a reason");
     assert_eq!(app.actions().await[0].state, State::Held);
 
     do_it(&browser, &form, "button:not([formaction])", "seen on two screens").await;
