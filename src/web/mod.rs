@@ -82,7 +82,7 @@ pub fn public_router(work: Arc<Work>) -> Router {
     let web = Web::new(work);
     let api = api().layer(from_fn_with_state(Arc::clone(&web), access::api_door));
     let pages = console::router(&web).layer(from_fn_with_state(Arc::clone(&web), access::console_door));
-    let open = open_routes().merge(console::open_router()).merge(access::router());
+    let open = open_routes().merge(console::open_router()).merge(console::with_pages(access::router()));
     finished(open.merge(pages).nest("/api/v1", api), web)
 }
 

@@ -129,7 +129,7 @@ impl TestDaemon {
         let mut servers = JoinSet::new();
         servers.spawn(serve_tcp(listener, Arc::clone(&work), work.stop.clone()));
         servers.spawn(serve_socket(unix, Arc::clone(&work), work.stop.clone()));
-        let client = || reqwest::Client::builder().tls_certs_only([]);
+        let client = || reqwest::Client::builder().tls_certs_only([]).redirect(reqwest::redirect::Policy::none());
         let (tcp, unix) = (client().build().unwrap(), client().unix_socket(socket.as_path()).build().unwrap());
         Self { work, clock, address, socket, folder, tcp, unix, servers }
     }
@@ -281,7 +281,8 @@ pub(super) fn was_woken(signal: &Notify) -> bool {
     woken.as_mut().poll(&mut std::task::Context::from_waker(&waker)).is_ready()
 }
 
-async fn read(request: reqwest::RequestBuilder) -> Answer {
+/// The answer to a request, read whole.
+pub(super) async fn read(request: reqwest::RequestBuilder) -> Answer {
     let response = request.send().await.unwrap();
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
     let text = response.text().await.unwrap();

@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::{ACCEPT, AUTHORIZATION, CACHE_CONTROL, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::{Extensions, HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 
@@ -98,6 +98,18 @@ async fn caller_of(web: &Web, parts: &Parts) -> Result<Option<Caller>, Problem> 
     };
     note_use(web, &holder).await;
     Ok(Some(Caller { person: person(&holder, remote), role: holder.role, csrf: Some(secret.csrf()) }))
+}
+
+/// Whether a request that was let in still would be: for what goes on for long. The unix socket's always would.
+pub(in crate::web) async fn still_holds(web: &Web, headers: &HeaderMap, extensions: &Extensions) -> bool {
+    let Ok(remote) = Remote::of(extensions) else { return true };
+    let (store, now) = (&web.work.store, web.work.now());
+    if headers.contains_key(AUTHORIZATION) {
+        let Some(secret) = bearer(headers) else { return false };
+        return matches!(store.caller_of_token(&secret.hash(), now).await, Ok(Presented::Holds(_)));
+    }
+    let Some(secret) = cookie::secret_in(headers, remote) else { return false };
+    matches!(store.caller_of_session(&secret.hash(), now).await, Ok(Some(_)))
 }
 
 /// The token in the one header `Authorization: Bearer TOKEN`.

@@ -22,7 +22,7 @@ use super::problem::Problem;
 use super::remote::Remote;
 
 pub(super) use csrf::check_csrf;
-pub(super) use door::{api_door, console_door};
+pub(super) use door::{api_door, console_door, still_holds};
 pub(super) use failures::Failures;
 pub(super) use secret::Secret;
 pub(super) use sign_in::router;

@@ -129,7 +129,11 @@ pub(super) async fn release_many(
 
 /// The tenant of a device that is to be changed: the one that is named, the one that knows it, or the only
 /// one there is.
-pub(super) async fn tenant_of(work: &Work, id: &MachineId, named: Option<TenantName>) -> Result<TenantName, Problem> {
+pub(in crate::web) async fn tenant_of(
+    work: &Work,
+    id: &MachineId,
+    named: Option<TenantName>,
+) -> Result<TenantName, Problem> {
     let configured: Vec<TenantName> = work.tenants.keys().cloned().collect();
     if let Some(named) = named {
         return match configured.contains(&named) {

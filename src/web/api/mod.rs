@@ -8,7 +8,7 @@ mod alerts;
 mod ask;
 mod brake;
 pub(super) mod devices;
-mod extend;
+pub(super) mod extend;
 mod replay;
 #[cfg(test)]
 mod tests;

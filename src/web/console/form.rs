@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::str::FromStr;
 
+use askama::filters::Safe;
 use axum::RequestExt as _;
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
@@ -12,7 +13,8 @@ use jiff::Timestamp;
 use url::form_urlencoded::{Serializer, byte_serialize, parse};
 
 use super::Problem;
-use crate::model::{AlertTime, Span};
+use super::layout::escaped;
+use crate::model::{AlertTime, MachineId, Span};
 use crate::web::access::check_csrf;
 use crate::web::caller::Caller;
 
@@ -21,6 +23,16 @@ const MOST_WHY_CHARS: usize = 1_000;
 
 /// The longest text that is looked for, in bytes. Source: RFC 1035, a domain name has at most 255.
 const MOST_SOUGHT_BYTES: usize = 255;
+
+/// Since when, as a filter offers it.
+const SINCE: [(&str, &str); 6] = [
+    ("", "any time"),
+    ("15m", "15 minutes"),
+    ("1h", "1 hour"),
+    ("24h", "24 hours"),
+    ("7d", "7 days"),
+    ("30d", "30 days"),
+];
 
 /// Keys of a query or a form; what comes after them is not read.
 const MOST_KEYS: usize = 2_000;
@@ -93,6 +105,66 @@ impl Asked {
             Problem::bad_request(format!("{key}: write how long ago, as 24h, or a time, as 2026-11-24T05:00:00Z"))
         })?;
         Ok(Some(time.timestamp()))
+    }
+
+    /// A time of RFC 3339.
+    pub(super) fn time(&self, key: &str) -> Result<Option<Timestamp>, Problem> {
+        let time = |text: &str| AlertTime::parse(text).map(AlertTime::timestamp);
+        let unreadable = |_| Problem::bad_request(format!("{key}: write a time, as 2026-11-24T05:00:00Z"));
+        self.get(key).map(time).transpose().map_err(unreadable)
+    }
+
+    /// The devices that are looked for: by an id, or by a part of their name.
+    pub(super) fn device(&self) -> Result<Option<String>, Problem> {
+        let whole = |text: &str| text.contains('*') || MachineId::new(text).is_ok();
+        let sought = self.sought("device")?;
+        Ok(sought.map(|text| if whole(&text) { text } else { format!("*{text}*") }))
+    }
+
+    /// Whether a key has this value.
+    pub(super) fn is(&self, key: &str, value: &(impl Display + ?Sized)) -> bool {
+        self.get(key).is_some_and(|text| text == value.to_string())
+    }
+
+    /// The value of a key, for its field.
+    pub(super) fn shown(&self, key: &str) -> &str {
+        self.get(key).unwrap_or_default()
+    }
+
+    /// Whether anything is asked for beyond a place in the list.
+    pub(super) fn filters(&self) -> bool {
+        self.0.iter().any(|(key, value)| !["cursor", "done"].contains(&key.as_str()) && !value.is_empty())
+    }
+
+    /// The field of a filter for since when.
+    pub(super) fn since_field(&self) -> Safe<String> {
+        let chosen = self.shown("since");
+        let listed = SINCE.iter().any(|(value, _)| *value == chosen);
+        let own = (!listed).then_some((chosen, chosen));
+        let options = SINCE.iter().copied().chain(own).map(|(value, name)| {
+            let selected = if value == chosen { " selected" } else { "" };
+            format!("<option value=\"{}\"{selected}>{}</option>", escaped(value), escaped(name))
+        });
+        let options: String = options.collect();
+        Safe(format!(
+            "<div><label for=\"f-since\">Since</label><select id=\"f-since\" name=\"since\">{options}</select></div>"
+        ))
+    }
+
+    /// The links to the first page and to the next, where there is one.
+    pub(super) fn pages(&self, next_cursor: &Option<String>) -> Safe<String> {
+        let first = self.get("cursor").map(|_| match self.without("cursor") {
+            query if query.is_empty() => "?".to_owned(),
+            query => query,
+        });
+        let first = first.map(|query| format!("<a href=\"{}\">First page</a>", escaped(&query))).unwrap_or_default();
+        let next = next_cursor.as_ref().map(|cursor| self.with("cursor", cursor));
+        let next =
+            next.map(|query| format!("<a rel=\"next\" href=\"{}\">Next page</a>", escaped(&query))).unwrap_or_default();
+        match first.is_empty() && next.is_empty() {
+            true => Safe(String::new()),
+            false => Safe(format!("<nav class=\"pages\" aria-label=\"Pages of the list\">{first}{next}</nav>")),
+        }
     }
 
     /// The same query with one key changed, as the end of an address, `?` included.

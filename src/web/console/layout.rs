@@ -8,8 +8,9 @@ use askama::Template;
 use askama::filters::Safe;
 use axum::body::to_bytes;
 use axum::extract::{FromRequestParts, Request, State};
-use axum::http::header::{CONTENT_TYPE, COOKIE, LOCATION, SET_COOKIE};
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, COOKIE, LOCATION, SET_COOKIE};
 use axum::http::request::Parts;
+use axum::http::response;
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::Next;
 use axum::response::{Html, IntoResponse, Response};
@@ -20,6 +21,9 @@ use super::{Problem, Web, assets};
 use crate::model::view::{self, PauseView};
 use crate::model::{Role, State as Stage};
 use crate::web::caller::Caller;
+
+/// Rows of a page of a list.
+pub(super) const ROWS: u32 = 50;
 
 /// The pages of the navigation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,6 +135,14 @@ impl Frame {
         ))
     }
 
+    /// The field for why somebody changes something; `id` tells it from others of the page.
+    pub(super) fn why_field(&self, id: &(impl Display + ?Sized)) -> Safe<String> {
+        Safe(format!(
+            "<div><label for=\"why-{id}\">Why</label><input type=\"text\" id=\"why-{id}\" name=\"why\" required \
+             maxlength=\"1000\" autocomplete=\"off\"></div>"
+        ))
+    }
+
     /// A time as how long ago it was, with the exact one in its title.
     pub(super) fn ago(&self, at: &Timestamp) -> Safe<String> {
         let seconds = self.now.duration_since(*at).as_secs();
@@ -233,9 +245,21 @@ pub(super) async fn framed(State(web): State<Arc<Web>>, request: Request, next: 
 
 /// A problem document as a page; anything else as it is.
 async fn readable(frame: Frame, response: Response) -> Response {
+    match problem_of(response).await {
+        Ok(response) => response,
+        Err((mut parts, problem)) => {
+            let page = Page(ProblemPage { frame, problem }).into_response();
+            parts.headers.extend(page.headers().clone());
+            Response::from_parts(parts, page.into_body())
+        }
+    }
+}
+
+/// The problem document that an answer is, with what else is said by it; any other answer as it is.
+pub(super) async fn problem_of(response: Response) -> Result<Response, (response::Parts, view::Problem)> {
     let is_problem = response.headers().get(CONTENT_TYPE).is_some_and(|kind| kind == "application/problem+json");
     if !is_problem {
-        return response;
+        return Ok(response);
     }
     let (mut parts, body) = response.into_parts();
     let document = to_bytes(body, MOST_PROBLEM_BYTES).await.unwrap_or_default();
@@ -245,10 +269,8 @@ async fn readable(frame: Frame, response: Response) -> Response {
         status: parts.status.as_u16(),
         detail: String::new(),
     });
-    let page = Page(ProblemPage { frame, problem }).into_response();
-    parts.headers.extend(page.headers().clone());
-    parts.headers.remove("content-length");
-    Response::from_parts(parts, page.into_body())
+    parts.headers.remove(CONTENT_LENGTH);
+    Err((parts, problem))
 }
 
 /// No refusal is longer.

@@ -12,6 +12,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
+use axum::http::{Extensions, HeaderMap};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use tokio::io::{AsyncRead, ReadBuf};
@@ -19,6 +20,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::io::ReaderStream;
 
 use super::{Problem, Web};
+use crate::web::access::still_holds;
 use crate::web::caller::Caller;
 
 /// Streams at once; a page that gets none still refreshes itself now and then.
@@ -31,7 +33,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const LOOKS_TO_A_SIGN: u32 = 15;
 
 /// Looks before it is asked again whether the caller may still look.
-const LOOKS_TO_A_CHECK: u32 = 5;
+const LOOKS_TO_A_CHECK: u32 = 3;
 
 /// The places for streams.
 #[derive(Debug, Clone)]
@@ -47,13 +49,18 @@ pub(super) fn routes() -> Router<Arc<Web>> {
     Router::new().route("/live", get(live))
 }
 
-async fn live(State(web): State<Arc<Web>>, caller: Caller) -> Result<Response, Problem> {
+async fn live(
+    State(web): State<Arc<Web>>,
+    _: Caller,
+    headers: HeaderMap,
+    extensions: Extensions,
+) -> Result<Response, Problem> {
     let full = |_| Problem::unavailable("as many pages as can be are followed already");
     let place = Arc::clone(&web.streams.0).try_acquire_owned().map_err(full)?;
     let told = web.work.store.last_change().await?;
-    let following = Following { web, caller, told, looks: 0, _place: place };
+    let following = Following { web, headers, extensions, told, looks: 0, _place: place };
     // A browser that loses the stream comes back after this many milliseconds.
-    let begin = "retry: 3000\nevent: hello\ndata:\n\n".to_owned();
+    let begin = format!("retry: 3000\nevent: hello\ndata: {told}\n\n");
     let stream = ReaderStream::new(Stream { left: begin.into_bytes(), next: Some(Box::pin(following.next())) });
     Ok(([(CONTENT_TYPE, "text/event-stream")], Body::from_stream(stream)).into_response())
 }
@@ -61,7 +68,9 @@ async fn live(State(web): State<Arc<Web>>, caller: Caller) -> Result<Response, P
 /// One page that is followed.
 struct Following {
     web: Arc<Web>,
-    caller: Caller,
+    /// What the caller was let in with.
+    headers: HeaderMap,
+    extensions: Extensions,
     told: i64,
     looks: u32,
     _place: OwnedSemaphorePermit,
@@ -76,7 +85,8 @@ impl Following {
                 () = tokio::time::sleep(LOOK_EVERY) => {}
             }
             self.looks = self.looks.wrapping_add(1);
-            if self.looks.is_multiple_of(LOOKS_TO_A_CHECK) && !self.may_look().await {
+            let check = self.looks.is_multiple_of(LOOKS_TO_A_CHECK);
+            if check && !still_holds(&self.web, &self.headers, &self.extensions).await {
                 return None;
             }
             // A store that can not be read now tells nothing; the pages say so themselves.
@@ -87,15 +97,9 @@ impl Following {
                 return Some((self, event));
             }
             if self.looks.is_multiple_of(LOOKS_TO_A_SIGN) {
-                return Some((self, "event: hello\ndata:\n\n".to_owned()));
+                return Some((self, format!("event: hello\ndata: {last}\n\n")));
             }
         }
-    }
-
-    /// Whether the caller's session still holds.
-    async fn may_look(&self) -> bool {
-        let _ = &self.caller;
-        true
     }
 }
 

@@ -9,16 +9,22 @@
 //!
 //! Absent: who may see a page (the doors), SQL, and words that a request brought and nobody escaped.
 
+mod act;
+mod actions;
 mod alerts;
 mod assets;
 mod audit;
 mod charts;
+mod devices;
 mod form;
 mod headers;
 mod layout;
 mod live;
 mod now;
 mod rules;
+mod sign_in;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -42,6 +48,9 @@ pub(super) fn router(web: &Arc<Web>) -> Router<Arc<Web>> {
         .merge(alerts::routes())
         .merge(rules::routes())
         .merge(audit::routes())
+        .merge(actions::routes())
+        .merge(devices::routes())
+        .merge(act::routes())
         .merge(live::routes())
         .route("/theme", post(layout::choose_theme))
         .layer(DefaultBodyLimit::max(MOST_FORM_BYTES))
@@ -51,5 +60,13 @@ pub(super) fn router(web: &Arc<Web>) -> Router<Arc<Web>> {
 
 /// What a browser gets before it is known who asks.
 pub(super) fn open_router() -> Router<Arc<Web>> {
-    Router::new().route("/assets/{name}", get(assets::serve)).layer(from_fn(headers::guarded))
+    Router::new()
+        .route("/assets/{name}", get(assets::serve))
+        .route("/sign-in", get(sign_in::show))
+        .layer(from_fn(headers::guarded))
+}
+
+/// The routes of signing in and out, with a page for who is refused.
+pub(super) fn with_pages(sign_in: Router<Arc<Web>>) -> Router<Arc<Web>> {
+    sign_in.layer(from_fn(sign_in::readable)).layer(from_fn(headers::guarded))
 }
