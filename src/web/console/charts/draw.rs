@@ -53,7 +53,6 @@ impl Scale {
     }
 
     /// A value's height in the drawing.
-    #[allow(clippy::cast_precision_loss, reason = "a drawing is not that exact")]
     fn height(self, value: u64) -> f64 {
         HEIGHT * (value as f64 / self.top as f64)
     }
