@@ -9,6 +9,9 @@ use clap::Command;
 type Examples = (&'static str, &'static [&'static str]);
 
 const EXAMPLES: &[Examples] = &[
+    ("audit export", &["stanch audit export > audit.jsonl", "stanch audit export --since 7d"]),
+    ("audit verify", &["stanch audit verify", "stanch audit verify --file audit.jsonl"]),
+    ("drill", &["stanch drill", "stanch drill --tenant contoso --json"]),
     ("run", &["stanch run", "stanch --config stanch.yaml run"]),
     ("demo", &["stanch demo", "stanch demo --keep"]),
     ("check", &["stanch check", "stanch check --strict rules/", "stanch check rules/ --annotate github"]),

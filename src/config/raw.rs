@@ -1,7 +1,7 @@
 //! The configuration as it is written: every key is known here and nothing is checked but its type.
 //!
 //! Every value may be absent, so that one mistake never hides the next; [`mod@super::load`] knows what is
-//! needed. Keys whose effect is not built yet are known too, so that they can be refused by name.
+//! needed.
 //! Absent: defaults (see `defaults.yaml`) and meaning (see `resolve`).
 
 use std::collections::BTreeMap;
@@ -10,7 +10,6 @@ use std::path::PathBuf;
 
 use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer};
-use serde_yaml::Value;
 
 use crate::model::Span;
 use crate::model::notice::Word;
@@ -177,7 +176,7 @@ pub struct RawSource {
 pub enum SourceType {
     /// Polls MDE.
     Defender,
-    /// Polls Microsoft Graph: not built yet.
+    /// Polls Microsoft Graph.
     Graph,
     /// Receives.
     Webhook,

@@ -164,11 +164,4 @@ impl<'a> Report<'a> {
         }
         Some(span)
     }
-
-    /// Refuses a key whose effect does not exist, rather than ignoring it.
-    pub(super) fn not_built<T>(&mut self, at: &KeyPath, value: Option<&T>) {
-        if value.is_some() {
-            self.error_with_hint(at, "not built yet", "remove it");
-        }
-    }
 }

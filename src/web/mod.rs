@@ -62,6 +62,7 @@ struct Web {
     failures: access::Failures,
     /// Gauges are cleared and set for each scrape: one at a time.
     scrape: Mutex<()>,
+    test_ends: console::TestEnds,
     /// The pages that are followed.
     streams: console::Streams,
 }
@@ -76,6 +77,7 @@ impl Web {
             under_way: api::UnderWay::default(),
             failures: access::Failures::default(),
             scrape: Mutex::default(),
+            test_ends: console::TestEnds::default(),
             streams: console::Streams::default(),
         })
     }

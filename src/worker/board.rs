@@ -27,6 +27,7 @@ struct Seen {
     tenants: BTreeMap<TenantName, Option<Result<(), String>>>,
     sources: BTreeMap<(TenantName, SourceName), Option<Result<Timestamp, String>>>,
     rules: RulesState,
+    rules_loaded: Option<Timestamp>,
 }
 
 /// How a loop's last run ended.
@@ -97,6 +98,17 @@ impl Board {
     #[must_use]
     pub fn rules_state(&self) -> RulesState {
         self.seen().rules.clone()
+    }
+
+    /// A set was taken into use while the daemon ran.
+    pub fn rules_loaded(&self, now: Timestamp) {
+        self.seen().rules_loaded = Some(now);
+    }
+
+    /// When the set in force was taken into use; `None`: it is the one of the start.
+    #[must_use]
+    pub fn rules_loaded_at(&self) -> Option<Timestamp> {
+        self.seen().rules_loaded
     }
 
     /// Each loop's last run.

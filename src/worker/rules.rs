@@ -143,6 +143,7 @@ async fn apply(work: &Work, seen: &Reading) -> bool {
             tracing::info!(rules = set.loaded(), hash = set.hash(), "the rules are loaded");
             work.metrics.rules(set.loaded(), false);
             work.board.rules(RulesState { error: None });
+            work.board.rules_loaded(work.now());
             keep(work.store.rules_loaded(set.hash(), set.loaded(), work.now()).await);
             work.rules.send_replace(Arc::new(set));
             work.decide.notify_one();

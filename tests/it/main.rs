@@ -11,6 +11,8 @@ mod answers;
 mod attack;
 mod audit;
 mod backup;
+#[cfg(feature = "browser")]
+mod browser;
 mod caps;
 mod clocks;
 mod commands;

@@ -226,7 +226,6 @@ fn memory(process: &Process, what: &str) -> f64 {
 
 /// Sends so many bodies and waits until every good alert is decided. It fails when the daemon gives way anywhere.
 pub async fn storm(bodies: usize, seed: u64) -> Storm {
-    println!("the seed is {seed}");
     let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let app = TestApp::builder().without_polling().set("SOURCES", SOURCES).set("SERVER__LISTEN", &address);
     let app =
