@@ -128,6 +128,16 @@ impl Client {
         judge(status, text)
     }
 
+    /// `POST` of what may be done twice. It has no key, which would have to be kept: it has to go where the store takes
+    /// no writes.
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    pub(super) async fn post_again(&self, segments: &[&str], query: &Query) -> anyhow::Result<Answer> {
+        let (status, text) = self.send(self.http.request(Method::POST, self.url(segments, query)?)).await?;
+        judge(status, text)
+    }
+
     /// The status and the body of `/readyz`, whatever they are.
     ///
     /// # Errors

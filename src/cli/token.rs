@@ -69,12 +69,12 @@ const LISTING: Listing<TokenView> = Listing {
 
 /// What is sent to make one.
 #[derive(Serialize)]
-struct Wanted<'a> {
-    name: &'a TokenName,
-    role: Role,
+pub(super) struct Wanted<'a> {
+    pub(super) name: &'a TokenName,
+    pub(super) role: Role,
     #[serde(skip_serializing_if = "Option::is_none")]
-    expires_in: Option<&'a Span>,
-    why: &'a str,
+    pub(super) expires_in: Option<&'a Span>,
+    pub(super) why: &'a str,
 }
 
 /// Makes, lists and revokes tokens.

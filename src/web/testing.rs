@@ -23,7 +23,7 @@ use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::defender::Client;
 use crate::metrics::Metrics;
-use crate::model::{ActionId, Level, Machine, MachineId, TenantName};
+use crate::model::{ActionId, AlertTime, By, Kind, Level, Machine, MachineAction, MachineId, RemoteStatus, TenantName};
 use crate::rules::{LoadContext, RuleFile, RuleSet};
 use crate::store::{Choice, DecidedPair, Deciding, PassEnd, Store};
 use crate::worker::board::Board;
@@ -102,6 +102,14 @@ impl Answer {
         assert_eq!(self.body["status"], status);
         assert_ne!(self.body["title"], "");
         self.body["detail"].as_str().unwrap()
+    }
+
+    /// Sees to it that this is a page that refuses with that status, and gives it.
+    #[track_caller]
+    pub(super) fn refusal_page(&self, status: u16) -> &str {
+        assert_eq!(self.status, status, "{}", self.text);
+        assert_eq!(self.header("content-type"), "text/html; charset=utf-8");
+        &self.text
     }
 
     /// Sees to it that this is a yes, and gives its document.
@@ -198,6 +206,25 @@ impl TestDaemon {
         self.work.store.save_machines(&tenant, &[machine], now).await.unwrap();
         let end = PassEnd { began: now, fleet: 1_000 };
         self.work.store.finish_inventory(&tenant, end, now).await.unwrap();
+    }
+
+    /// The device restricted by an action of ours.
+    pub(super) async fn restricted(&self, tenant: &str, device: &str) {
+        let id = self.held(tenant, device).await;
+        let (store, now) = (&self.work.store, self.work.now());
+        store.approve(id, &By::user("ana"), "seen", now).await.unwrap();
+        let row = MachineAction {
+            id: format!("remote-{}", &device[..4]).parse().unwrap(),
+            kind: Kind::Restrict.spec().microsoft_type.to_owned(),
+            status: RemoteStatus::from_text("Succeeded"),
+            machine_id: Some(MachineId::new(device).unwrap()),
+            comment: store.action(id).await.unwrap().unwrap().comment,
+            cancel_comment: String::new(),
+            created: Some(AlertTime::from_timestamp(now)),
+            last_update: Some(AlertTime::from_timestamp(now)),
+            error_hresult: None,
+        };
+        store.apply_look(&TenantName::new(tenant).unwrap(), &[row], now).await.unwrap();
     }
 
     /// A held action: the rule `rule-1` chose a device for an alert, and asks for an approval.

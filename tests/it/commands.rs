@@ -176,7 +176,7 @@ async fn a_bad_config_or_rule_file_names_the_place() {
 
     std::fs::remove_file(app.path("rules/bad.yml")).unwrap();
     let config = std::fs::read_to_string(app.config_path()).unwrap();
-    std::fs::write(app.config_path(), format!("{config}notify: []\nserverr: {{}}\n")).unwrap();
+    std::fs::write(app.config_path(), format!("{config}notify: [{{ type: pager }}]\nserverr: {{}}\n")).unwrap();
     let run = output(&app, &["run"]);
     assert_eq!(run.status.code(), Some(2));
     let check = output(&app, &["check", "--json"]);

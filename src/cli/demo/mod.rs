@@ -3,6 +3,7 @@
 //! Simulator, daemon and sample rules in one process, over a temporary SQLite file, through the same code
 //! as `run`. At the end the simulator's ledger is asked what Microsoft would have seen.
 
+mod console;
 mod setting;
 mod verdict;
 mod watch;
@@ -24,6 +25,7 @@ use super::surroundings::Surroundings;
 use crate::app::{Daemon, Ended};
 use crate::clock::SystemClock;
 use crate::simulator::Simulator;
+use console::Console;
 use setting::Setting;
 use verdict::Verdict;
 use watch::Watch;
@@ -58,6 +60,7 @@ async fn show(demo: &Demo, global: &Global, around: &mut Surroundings<'_>) -> an
 
     let daemon = Daemon::start(setting.config, clock).await?;
     let work = Arc::clone(daemon.work());
+    let address = daemon.listens_on().context("the daemon of the demo does not listen")?;
     let over = CancellationToken::new();
     let asked = over.clone();
     let mut running = JoinSet::new();
@@ -65,7 +68,8 @@ async fn show(demo: &Demo, global: &Global, around: &mut Surroundings<'_>) -> an
 
     let mut screen = screen(around.out, around.out_terminal);
     if !global.json {
-        introduce(&mut screen, simulator.machine_ids().len())?;
+        let console = Console::open(&work.config.server.socket, address).await?;
+        introduce(&mut screen, simulator.machine_ids().len(), &console)?;
     }
     let mut watch = Watch::new(&work, &simulator, global.json);
     let contained = watch.until_contained(&mut screen, LONGEST).await?;
@@ -85,10 +89,13 @@ async fn show(demo: &Demo, global: &Global, around: &mut Surroundings<'_>) -> an
     if verdict.is_good() && ended == Ended::AsAsked { Ok(Exit::Done) } else { Ok(Exit::No) }
 }
 
-fn introduce(screen: &mut Screen<'_>, devices: usize) -> std::io::Result<()> {
+fn introduce(screen: &mut Screen<'_>, devices: usize, console: &Console) -> std::io::Result<()> {
     screen.line(&[part(Tone::Strong, format!("Ransomware spreads over a fleet of {devices} devices."))])?;
     screen.line(&[plain("stanch reads the alerts and restricts the workstations. Nothing leaves this machine:")])?;
     screen.line(&[plain("Microsoft is a simulator, with quotas, delays and faults. Caps are lifted for the demo.")])?;
+    screen.blank()?;
+    screen.line(&[plain("Watch it in a browser  "), part(Tone::Strong, &console.url)])?;
+    screen.line(&[plain("sign in with           "), plain(&console.token)])?;
     screen.blank()
 }
 

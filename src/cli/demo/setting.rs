@@ -79,7 +79,7 @@ limits:
   request_timeout: 3s
   reconcile_grace: 500ms
 tracking: {{ every: 500ms }}
-server: {{ socket: stanch.sock }}
+server: {{ socket: stanch.sock, listen: 127.0.0.1:0 }}
 "
     )
 }

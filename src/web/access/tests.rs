@@ -243,7 +243,7 @@ async fn who_guesses_is_refused_without_a_look_and_the_audit_stays_short() {
         assert_eq!(limited.header("retry-after"), "60");
     }
     daemon.get_as(&good, "/api/v1/status").await.problem(429);
-    daemon.form("/sign-in", &[], &format!("token={good}")).await.problem(429);
+    daemon.form("/sign-in", &[], &format!("token={good}")).await.refusal_page(429);
     let page = daemon.request(Method::GET, "/api/v1/status", &[("cookie", &cookie)], "").await;
     assert_eq!(page.status, 200, "who is signed in goes on");
     assert_eq!(daemon.get("/api/v1/status").await.status, 200, "and so does the socket");
@@ -328,7 +328,7 @@ async fn somebody_signs_in_looks_around_and_signs_out() {
     assert!(page.text.contains("ana") && !page.text.contains(cookie.split_once('=').unwrap().1));
 
     let proof = daemon.proof(cookie).await;
-    daemon.form("/sign-out", &[("cookie", cookie)], "").await.problem(403);
+    daemon.form("/sign-out", &[("cookie", cookie)], "").await.refusal_page(403);
     let out = daemon.form("/sign-out", &[("cookie", cookie)], &format!("csrf={proof}&then=%2F")).await;
     assert_eq!((out.status, out.header("location")), (303, "/sign-in"), "{}", out.text);
     assert!(out.header("set-cookie").contains("Max-Age=0"));
@@ -380,8 +380,8 @@ async fn another_site_can_not_use_who_is_signed_in() {
 
     // Neither signs another site anybody in, nor out, nor does it send a form of the console.
     let foreign = [("cookie", cookie.as_str()), ("origin", "https://evil.example")];
-    daemon.form("/sign-in", &foreign, &format!("token={WRONG}")).await.problem(403);
-    daemon.form("/sign-out", &foreign, &format!("csrf={proof}")).await.problem(403);
+    daemon.form("/sign-in", &foreign, &format!("token={WRONG}")).await.refusal_page(403);
+    daemon.form("/sign-out", &foreign, &format!("csrf={proof}")).await.refusal_page(403);
     assert_eq!(daemon.form("/theme", &foreign, &format!("csrf={proof}&theme=dark")).await.status, 403);
     let ours = [("cookie", cookie.as_str())];
     assert_eq!(daemon.form("/theme", &ours, &format!("csrf={foreign_proof}&theme=dark")).await.status, 403);
@@ -408,13 +408,13 @@ async fn a_form_that_is_none_or_too_long_is_refused_without_its_words() {
     let daemon = TestDaemon::start().await;
     for form in ["", "next=%2F", "tok"] {
         let answer = daemon.form("/sign-in", &[], form).await;
-        assert!(answer.problem(422).contains("the field token"), "{}", answer.text);
+        assert!(answer.refusal_page(422).contains("the field token"), "{}", answer.text);
     }
     let long = daemon.form("/sign-in", &[], &format!("token={}", "x".repeat(100_000))).await;
     assert!(long.status == 413 && !long.text.contains("xxx"), "{}", long.text);
     let text = daemon.request(Method::POST, "/sign-in", &[], format!("token={WRONG}")).await;
     assert!(!text.text.contains(WRONG), "{}", text.text);
-    text.problem(415);
+    text.refusal_page(415);
 }
 
 #[tokio::test]

@@ -6,9 +6,7 @@ use axum::http::Method;
 use jiff::SignedDuration;
 use serde_json::json;
 
-use crate::model::{
-    AlertTime, By, Kind, Machine, MachineAction, MachineId, RemoteStatus, Role, State as Stage, TenantName,
-};
+use crate::model::{By, Kind, Machine, MachineId, Role, State as Stage, TenantName};
 use crate::store::{Incoming, PassEnd};
 use crate::web::testing::{Answer, DEVICE, OTHER_DEVICE, TestDaemon, read};
 
@@ -53,26 +51,6 @@ async fn send(daemon: &TestDaemon, path: &str, form: &str) -> Answer {
 fn led_to(answer: &Answer) -> &str {
     assert_eq!(answer.status, 303, "{}", answer.text);
     answer.header("location")
-}
-
-/// A restriction of ours that is in force, as the loops would leave it.
-async fn restricted(daemon: &TestDaemon) {
-    let id = daemon.held("contoso", DEVICE).await;
-    let (store, now) = (&daemon.work.store, daemon.work.now());
-    store.approve(id, &By::user("ana"), "seen", now).await.unwrap();
-    let action = store.action(id).await.unwrap().unwrap();
-    let row = MachineAction {
-        id: "remote-1".parse().unwrap(),
-        kind: Kind::Restrict.spec().microsoft_type.to_owned(),
-        status: RemoteStatus::from_text("Succeeded"),
-        machine_id: Some(machine()),
-        comment: action.comment,
-        cancel_comment: String::new(),
-        created: Some(AlertTime::from_timestamp(now)),
-        last_update: Some(AlertTime::from_timestamp(now)),
-        error_hresult: None,
-    };
-    store.apply_look(&tenant(), &[row], now).await.unwrap();
 }
 
 /// Somebody who is signed in by TCP.
@@ -282,7 +260,7 @@ async fn a_restriction_in_force_gets_a_new_expiry_and_nothing_else_does() {
     let path = format!("/devices/{DEVICE}/extend");
     daemon.knows("contoso", DEVICE, "Windows11").await;
     assert!(page(&send(&daemon, &path, "why=x&for=1h").await, 409).contains("it is not restricted"));
-    restricted(&daemon).await;
+    daemon.restricted("contoso", DEVICE).await;
     assert!(page(&daemon.get("/devices").await, 200).contains("rule-1"));
     let store = &daemon.work.store;
     let expiry = async || store.device(&machine(), None).await.unwrap()[0].expires_at;
