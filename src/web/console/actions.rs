@@ -62,7 +62,6 @@ struct Show {
     frame: Frame,
     action: ActionView,
     alerts: Vec<AlertView>,
-    in_shadow: bool,
 }
 
 impl Show {
@@ -90,6 +89,5 @@ async fn show(State(web): State<Arc<Web>>, frame: Frame, Id(id): Id<ActionId>) -
     for id in action.alert_ids.iter().take(MOST_ALERTS) {
         alerts.extend(store.alert(id, Some(&action.tenant)).await?);
     }
-    let in_shadow = web.work.config.guards.mode.as_str() == "shadow";
-    Ok(Page(Show { frame, action, alerts, in_shadow }))
+    Ok(Page(Show { frame, action, alerts }))
 }
