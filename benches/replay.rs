@@ -187,5 +187,5 @@ fn shadowed(machine_id: stanch::model::MachineId) -> DecidedPair {
         comment: "because".to_owned(),
         note: None,
     };
-    DecidedPair { machine_id, machine: None, choices: vec![choice] }
+    DecidedPair { machine_id, machine: None, unasked: false, choices: vec![choice] }
 }

@@ -16,18 +16,21 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
-use crate::config::{Config, Source};
+use crate::config::{Channel, Config, PollSource};
 use crate::defender::{Call, Client, ClientError};
 use crate::diagnostics::{Diagnostic, Problems};
 use crate::metrics::Metrics;
-use crate::model::TenantName;
+use crate::model::{ChannelName, TenantName};
+use crate::notify::post::{Post, PostError};
 use crate::rules::{RuleFile, RuleSet};
 use crate::store::{Store, StoreError};
 use crate::web;
 use crate::worker::board::Board;
 use crate::worker::poll::Poll;
 use crate::worker::recall::Current;
-use crate::worker::{TenantWork, Work, checkpoint, decide, inventory, look, retention, rules, send, sign_in, timers};
+use crate::worker::{
+    TenantWork, Work, audit, checkpoint, decide, inventory, look, notify, retention, rules, send, sign_in, timers,
+};
 
 /// How long what is on the wire may take to end once the stop is asked for; what is left then stays
 /// `sending`, to be looked up by the next process.
@@ -52,6 +55,17 @@ pub enum StartError {
         tenant: TenantName,
         /// Why.
         source: ClientError,
+    },
+    /// The files of TLS can not be used.
+    #[error("there is no TLS (server.tls): {0}")]
+    Tls(#[from] web::TlsError),
+    /// There is no way to a channel.
+    #[error("channel {channel} can not be used")]
+    Channel {
+        /// The channel.
+        channel: ChannelName,
+        /// Why.
+        source: PostError,
     },
     /// A port can not be opened.
     #[error("{address} can not be listened on (server.listen)")]
@@ -99,13 +113,19 @@ impl Daemon {
         for warning in warnings {
             tracing::warn!(warning = %warning, "the rules are loaded, but look at this");
         }
+        let tls = match &work.config.server.tls {
+            Some(files) => Some(Arc::new(web::Tls::load(files.clone(), work.now()).await?)),
+            None => None,
+        };
+        let posts = posts(&work.config)?;
         let tcp = listen(&work.config).await?;
         let listens_on = tcp.as_ref().and_then(|tcp| tcp.local_addr().ok());
         let socket = web::bind_socket(&work.config.server.socket)
             .map_err(|source| StartError::Socket { path: work.config.server.socket.clone(), source })?;
         let mut daemon = Self { work, tasks: JoinSet::new(), listens_on };
         daemon.start_loops(files);
-        daemon.start_servers(tcp, socket);
+        daemon.start_channels(posts);
+        daemon.start_servers(tcp, tls, socket);
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             rules = daemon.work.rule_set().loaded(),
@@ -158,7 +178,10 @@ impl Daemon {
         self.spawn("decide", |work| async move { decide::run(&work).await });
         self.spawn("retention", |work| async move { retention::run(&work).await });
         self.spawn("timers", |work| async move { timers::run(&work).await });
+        self.spawn("audit", |work| async move { audit::run(&work).await });
         self.spawn("checkpoint", |work| async move { checkpoint::run(&work).await });
+        #[cfg(feature = "otlp")]
+        self.spawn("traces", |work| async move { crate::worker::traces::run(&work).await });
         self.spawn("rules", |work| async move { rules::run(&work, files).await });
         let names: Vec<TenantName> = self.work.tenants.keys().cloned().collect();
         for name in names {
@@ -183,8 +206,8 @@ impl Daemon {
     }
 
     fn start_polls(&mut self) {
-        for source in self.work.config.sources.clone() {
-            let Source::Defender(source) = source else { continue };
+        let sources: Vec<PollSource> = self.work.config.polls().cloned().collect();
+        for source in sources {
             for name in source.tenants.clone() {
                 let source = source.clone();
                 self.spawn_for(&name, "poll", |work, name| async move {
@@ -196,11 +219,20 @@ impl Daemon {
         }
     }
 
-    fn start_servers(&mut self, tcp: Option<TcpListener>, socket: UnixListener) {
+    fn start_channels(&mut self, posts: Vec<(Channel, Post)>) {
+        for (channel, post) in posts {
+            self.spawn("notify", |work| async move { notify::run(&work, &channel, &post).await });
+        }
+    }
+
+    fn start_servers(&mut self, tcp: Option<TcpListener>, tls: Option<Arc<web::Tls>>, socket: UnixListener) {
+        if let Some(tls) = tls.clone() {
+            self.spawn("tls", |work| async move { tls.run(&work).await });
+        }
         if let Some(tcp) = tcp {
             self.spawn("tcp", |work| async move {
                 let stop = work.stop.clone();
-                if let Err(error) = web::serve_tcp(tcp, work, stop).await {
+                if let Err(error) = web::serve_tcp(tcp, tls.as_deref(), work, stop).await {
                     tracing::error!(%error, "the TCP server has failed");
                 }
             });
@@ -263,6 +295,8 @@ async fn build(
         tenants.insert(tenant.name.clone(), TenantWork::new(client));
     }
     let store = Store::open(&config.store).await?;
+    store.rules_loaded(set.hash(), set.loaded(), clock.now()).await?;
+    store.open_channels(&config.notify.iter().map(|channel| channel.name.clone()).collect()).await?;
     let ahead = store.timeline_ahead(&config.limits, clock.steady()).await?;
     let board = Board::default();
     board.expect(tenants.keys().cloned().collect(), polled(&config));
@@ -278,21 +312,26 @@ async fn build(
         decide: Notify::new(),
         timers: Notify::new(),
         reload: Notify::new(),
+        reload_tls: Notify::new(),
         recall: Current::default(),
         stop: CancellationToken::new(),
     };
     Ok((Arc::new(work), warnings))
 }
 
+/// A way to each channel.
+fn posts(config: &Config) -> Result<Vec<(Channel, Post)>, StartError> {
+    let post = |channel: &Channel| match Post::new(channel) {
+        Ok(post) => Ok((channel.clone(), post)),
+        Err(source) => Err(StartError::Channel { channel: channel.name.clone(), source }),
+    };
+    config.notify.iter().map(post).collect()
+}
+
 /// Every polling source with each tenant that it polls.
 fn polled(config: &Config) -> BTreeSet<(TenantName, crate::model::SourceName)> {
     config
-        .sources
-        .iter()
-        .filter_map(|source| match source {
-            Source::Defender(source) => Some(source),
-            Source::Webhook(_) => None,
-        })
+        .polls()
         .flat_map(|source| source.tenants.iter().map(|tenant| (tenant.clone(), source.name.clone())))
         .collect()
 }

@@ -10,7 +10,7 @@
 //! places. Absent: what must hold afterwards.
 
 /// The places, each by its name and what is done there and what is not.
-pub const CRASH_POINTS: [(&str, &str); 38] = [
+pub const CRASH_POINTS: [(&str, &str); 39] = [
     ("hook.stored", "a webhook's batch is stored, its sender not answered"),
     ("api.changed", "what a person asked for is stored, the person not answered"),
     ("brake.put_on", "the brake is on, the person not answered"),
@@ -47,6 +47,7 @@ pub const CRASH_POINTS: [(&str, &str); 38] = [
     ("look.slot_answered", "the answer is recorded, the page not"),
     ("look.page_recorded", "a page of machine actions is recorded, the look not finished"),
     ("look.finished", "a look is recorded, nobody is woken"),
+    ("audit.sealed", "a batch of rows of the audit is sealed, the next is not"),
     ("timers.due", "nothing of what is due is carried out"),
     ("timers.carried_out", "what was due is stored, nobody is woken"),
 ];

@@ -16,7 +16,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use crate::model::view::{QuotaView, SourceView};
-use crate::model::{Outcome, RuleId, SourceName, TenantName};
+use crate::model::{ChannelName, Outcome, RuleId, SourceName, TenantName};
 use crate::store::Totals;
 
 /// The content type of [`Metrics::text`]. Source: the OpenMetrics specification.
@@ -48,6 +48,8 @@ pub struct Metrics {
     rules_loaded: Gauge,
     rules_stale: Gauge,
     paused: Gauge,
+    notices: Family<Vec<(&'static str, String)>, Counter>,
+    notices_undelivered: Family<Vec<(&'static str, String)>, Gauge>,
 }
 
 /// Bounds of the histogram, in seconds: from what a poll adds to what a used-up hour costs.
@@ -75,6 +77,8 @@ impl Default for Metrics {
             rules_loaded: Gauge::default(),
             rules_stale: Gauge::default(),
             paused: Gauge::default(),
+            notices: Family::default(),
+            notices_undelivered: Family::default(),
         };
         metrics.register();
         metrics
@@ -106,6 +110,12 @@ impl Metrics {
         r.register("rules_loaded", "Rules in force", self.rules_loaded.clone());
         r.register("rules_stale", "1 while the rule folder holds what can not be loaded", self.rules_stale.clone());
         r.register("paused", "1 while the brake is on", self.paused.clone());
+        r.register("notices", "Messages to people by what came of them", self.notices.clone());
+        r.register(
+            "notices_undelivered",
+            "Messages to people that wait to be delivered",
+            self.notices_undelivered.clone(),
+        );
     }
 
     /// Versions that a source brought for the first time, and rows of it that are no alert.
@@ -168,6 +178,17 @@ impl Metrics {
             self.source_lag.get_or_create(&labels).set(lag);
         }
         self.paused.set(i64::from(paused));
+    }
+
+    /// What came of a message to people: `delivered`, `failed` (to be tried again) or `given_up`.
+    pub fn notice(&self, channel: &ChannelName, status: &'static str) {
+        let labels = labels([("channel", channel.to_string()), ("status", status.to_owned())]);
+        self.notices.get_or_create(&labels).inc();
+    }
+
+    /// How many messages a channel has yet to deliver.
+    pub fn notices_undelivered(&self, channel: &ChannelName, count: i64) {
+        self.notices_undelivered.get_or_create(&labels([("channel", channel.to_string())])).set(count);
     }
 
     /// How old the oldest action that waits to be sent is; 0 when none does.

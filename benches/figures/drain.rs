@@ -81,15 +81,20 @@ impl Drain {
     /// Claims as long as there is a place on the wire; gives when there may be something to claim.
     async fn fill(&mut self, now: i64) -> Option<i64> {
         let gate = |_: &_| GateVerdict::Pass;
-        while self.coming.len() < limits().concurrency {
+        loop {
+            let room = limits().concurrency.saturating_sub(self.coming.len());
+            if room == 0 {
+                return None;
+            }
             let at = self.at(now);
-            let claim = self.store.claim(&TestApp::tenant(), Kind::Restrict, &limits(), &gate, at).await.unwrap();
-            let Some(claimed) = claim.claimed else {
+            let claim = self.store.claim(&TestApp::tenant(), Kind::Restrict, room, &limits(), &gate, at).await.unwrap();
+            if claim.claimed.is_empty() {
                 return claim.next.map(|next| next.duration_since(self.begun).as_millis() as i64);
-            };
-            self.later(now, Happening::Arrives(claimed));
+            }
+            for claimed in claim.claimed {
+                self.later(now, Happening::Arrives(claimed));
+            }
         }
-        None
     }
 
     async fn happens(&mut self, now: i64, what: Happening) {

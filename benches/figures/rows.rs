@@ -68,10 +68,10 @@ async fn dedup(store: &Store, n: usize) -> f64 {
 async fn claim(store: &Store) -> f64 {
     let gate = |_: &_| GateVerdict::Pass;
     let begun = Instant::now();
-    let claim = store.claim(&TestApp::tenant(), Kind::Restrict, &limits(), &gate, TestApp::now()).await.unwrap();
+    let claim = store.claim(&TestApp::tenant(), Kind::Restrict, 1, &limits(), &gate, TestApp::now()).await.unwrap();
     let took = begun.elapsed().as_secs_f64() * 1_000.0;
     let refused = Settlement::Refused { code: "no".to_owned(), message: "only measured".to_owned() };
-    let claimed = claim.claimed.unwrap();
+    let claimed = claim.claimed.into_iter().next().unwrap();
     store.settle(&claimed, &refused, Answered::Now, &LaneTrouble::None, TestApp::now(), 0.5).await.unwrap();
     took
 }

@@ -92,6 +92,7 @@ fn deciding(alert: &Undecided) -> Deciding {
         machine: Machine::from_record(
             json!({"id": id.as_str(), "osPlatform": "Windows11"}).as_object().unwrap().clone(),
         ),
+        unasked: false,
         choices: vec![choice()],
     };
     Deciding {

@@ -12,6 +12,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use url::{Host, Url};
+use uuid::Uuid;
 
 use super::arguments::Query;
 use super::exit::No;
@@ -28,6 +29,9 @@ const MAX_ANSWER_BYTES: usize = 64 << 20;
 
 /// The title of the problem document for an id that several tenants know.
 const AMBIGUOUS: &str = "Ambiguous";
+
+/// The header that makes a change safe to send again.
+const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 
 /// Speaks to one daemon.
 pub(super) struct Client {
@@ -116,7 +120,10 @@ impl Client {
     /// # Errors
     /// As [`Client::get`].
     pub(super) async fn post(&self, segments: &[&str], query: &Query, body: &impl Serialize) -> anyhow::Result<Answer> {
-        let request = self.http.request(Method::POST, self.url(segments, query)?).json(body);
+        // A word of its own for each change: whoever sends the same bytes again, the change is made once.
+        let key = Uuid::now_v7().to_string();
+        let request =
+            self.http.request(Method::POST, self.url(segments, query)?).header(IDEMPOTENCY_KEY, key).json(body);
         let (status, text) = self.send(request).await?;
         judge(status, text)
     }

@@ -94,15 +94,23 @@ fn most_rows(session: &Session<'_>, limit: Option<NonZeroU64>) -> u64 {
 }
 
 /// Where we are in a list.
-struct Pages {
-    noun: &'static str,
-    filters: Query,
-    left: u64,
-    cursor: Option<String>,
+pub(super) struct Pages {
+    /// The last part of the API's path.
+    pub noun: &'static str,
+    /// Which rows.
+    pub filters: Query,
+    /// How many more rows are wanted.
+    pub left: u64,
+    /// Where the page begins that is next.
+    pub cursor: Option<String>,
 }
 
 impl Pages {
-    async fn next(&mut self, session: &Session<'_>) -> anyhow::Result<Page<Box<RawValue>>> {
+    /// The next page, its rows as they came.
+    ///
+    /// # Errors
+    /// When the daemon can not be asked.
+    pub(super) async fn next(&mut self, session: &Session<'_>) -> anyhow::Result<Page<Box<RawValue>>> {
         let mut query = self.filters.clone();
         query.push(("limit", self.left.min(PAGE_ROWS).to_string()));
         query.extend(self.cursor.iter().map(|cursor| ("cursor", cursor.clone())));
@@ -113,7 +121,7 @@ impl Pages {
     }
 
     /// Moves on behind `page`, and says whether that was the last one to ask for.
-    fn is_at_the_end(&mut self, page: &Page<Box<RawValue>>) -> anyhow::Result<bool> {
+    pub(super) fn is_at_the_end(&mut self, page: &Page<Box<RawValue>>) -> anyhow::Result<bool> {
         if page.next_cursor.is_some() && page.next_cursor == self.cursor {
             bail!("the daemon's list of {} does not end: the same page comes again", self.noun);
         }

@@ -7,17 +7,22 @@
 mod actions;
 mod alerts;
 mod arguments;
+mod audit;
 mod backup;
 mod brake;
 mod check;
 mod client;
+mod completions;
 mod demo;
 mod devices;
 mod doctor;
+mod drill;
+mod examples;
 mod exit;
 mod explain;
 mod health;
 mod listing;
+mod man;
 mod output;
 mod replay;
 mod run;
@@ -37,7 +42,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 pub use exit::{Exit, No};
 pub use surroundings::{Surroundings, Terminal};
@@ -98,10 +103,19 @@ enum Command {
     /// Make, list and revoke the tokens by which the API and the console are reached over the network
     #[command(subcommand)]
     Token(token::Command),
+    /// Look at everything that happened, and whether it is still as it was written
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// Copy the store to a file, whether a daemon runs or not
     Backup(backup::Target),
+    /// Hold a fire drill: a made-up alert that can never reach a device shows whether a real one would be acted on
+    Drill(drill::Drill),
     /// Tell whether the daemon is ready, for containers
     Health,
+    /// Print what a shell needs to complete commands, options and their values
+    Completions(completions::Target),
+    /// Print the manual page, or write the pages of all commands
+    Man(man::Target),
 }
 
 /// Runs the program with this process's arguments, terminal and environment.
@@ -124,12 +138,18 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, around: &mut Surroundi
 }
 
 fn obey(arguments: impl IntoIterator<Item = OsString>, around: &mut Surroundings<'_>) -> anyhow::Result<Exit> {
-    let exit = match Arguments::try_parse_from(arguments) {
+    let understood = command_tree().try_get_matches_from(arguments);
+    let exit = match understood.and_then(|matches| Arguments::from_arg_matches(&matches)) {
         Ok(arguments) => dispatch(arguments, around)?,
         Err(error) => usage(&error, around)?,
     };
     around.out.flush().context("can not print")?;
     Ok(exit)
+}
+
+/// Every command, with its options and its examples.
+fn command_tree() -> clap::Command {
+    examples::added_to(Arguments::command())
 }
 
 fn dispatch(Arguments { global, command }: Arguments, around: &mut Surroundings<'_>) -> anyhow::Result<Exit> {
@@ -142,7 +162,10 @@ fn dispatch(Arguments { global, command }: Arguments, around: &mut Surroundings<
         Command::Schema(target) => schema::run(&target, around),
         Command::Replay(arguments) => replay::run(&arguments, &global, around),
         Command::Doctor => doctor::run(&global, around),
+        Command::Audit(command) => audit::run(command, &global, around),
         Command::Backup(target) => backup::run(&target, &global, around),
+        Command::Completions(target) => completions::run(target, around),
+        Command::Man(target) => man::run(&target, around),
         Command::Simulate(setup) => simulate::run(&setup, &global, around),
         Command::Status => with_daemon(&global, around, async |session| status::run(session).await),
         Command::Alerts(command) => with_daemon(&global, around, async |session| alerts::run(command, session).await),
@@ -151,6 +174,7 @@ fn dispatch(Arguments { global, command }: Arguments, around: &mut Surroundings<
         Command::Pause(why) => with_daemon(&global, around, async |session| brake::pause(&why, session).await),
         Command::Resume(why) => with_daemon(&global, around, async |session| brake::resume(&why, session).await),
         Command::Token(command) => with_daemon(&global, around, async |session| token::run(command, session).await),
+        Command::Drill(drill) => with_daemon(&global, around, async |session| drill::run(&drill, session).await),
         Command::Health => with_daemon(&global, around, async |session| health::run(session).await),
     }
 }

@@ -16,7 +16,7 @@ use crate::worker::Work;
 /// Runs the daemon of a configuration until SIGTERM or SIGINT.
 pub(super) fn run(config: &Path) -> anyhow::Result<Exit> {
     let Loaded { config, warnings, .. } = config::load(config, &config::environment())?;
-    telemetry::init(config.log);
+    telemetry::init(config.telemetry.log);
     for warning in warnings {
         tracing::warn!(warning = %warning, "the configuration is loaded, but look at this");
     }
@@ -46,13 +46,16 @@ impl Signals {
         })
     }
 
-    /// SIGHUP asks for the rules to be read again; the others end the wait.
+    /// SIGHUP asks for the rules and the files of TLS to be read again; the others end the wait.
     async fn until_asked_to_stop(&mut self, work: &Work) {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return,
                 _ = self.interrupt.recv() => return,
-                _ = self.hang_up.recv() => work.reload.notify_one(),
+                _ = self.hang_up.recv() => {
+                    work.reload.notify_one();
+                    work.reload_tls.notify_one();
+                }
             }
         }
     }

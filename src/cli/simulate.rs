@@ -158,7 +158,7 @@ fn welcome(setup: &Setup, json: bool, url: &str, out: &mut Screen<'_>) -> anyhow
         format_args!(": {} devices, scenario {}, seed {}", setup.devices, setup.scenario, setup.seed).to_string();
     out.line(&[part(Tone::Good, "listening"), plain(format_args!(" on {url}{fleet}"))])?;
     out.section("In the config, for a tenant")?;
-    for key in ["api_url", "login_url"] {
+    for key in ["api_url", "login_url", "graph_url"] {
         out.line(&[plain(format_args!("    {key}: {url}"))])?;
     }
     out.line(&[part(

@@ -28,6 +28,8 @@ pub(super) struct Call {
     pub body: Value,
     /// The `Authorization` header.
     pub authorization: Option<String>,
+    /// The `Idempotency-Key` header.
+    pub key: Option<String>,
 }
 
 type Script = dyn Fn(&Call) -> (u16, String) + Send + Sync;
@@ -119,10 +121,12 @@ fn router(calls: Arc<Mutex<Vec<Call>>>, script: Arc<Script>) -> Router {
     Router::new().fallback(move |request: Request| async move {
         let (head, body) = request.into_parts();
         let body: Bytes = axum::body::to_bytes(body, 1 << 20).await.unwrap();
+        let header = |name: &str| head.headers.get(name).map(|value| value.to_str().unwrap().to_owned());
         let call = Call {
             line: format!("{} {}", head.method, head.uri),
             body: serde_json::from_slice(&body).unwrap_or_default(),
-            authorization: head.headers.get("authorization").map(|value| value.to_str().unwrap().to_owned()),
+            authorization: header("authorization"),
+            key: header("idempotency-key"),
         };
         let (status, document) = script(&call);
         calls.lock().unwrap().push(call);
@@ -166,7 +170,8 @@ pub(super) fn run_piped(
     Ran { exit, out: String::from_utf8(out).unwrap(), err: String::from_utf8(err).unwrap() }
 }
 
-fn words(command: &str) -> Vec<String> {
+/// The words of a command; between apostrophes is one.
+pub(super) fn words(command: &str) -> Vec<String> {
     let mut words = Vec::new();
     for (index, piece) in command.split('\'').enumerate() {
         if index % 2 == 1 {

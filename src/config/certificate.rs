@@ -41,6 +41,9 @@ pub enum CertificateError {
     /// Entra takes no other keys for `PS256`.
     #[error("the key in it is no RSA key of 2,048 bits or more")]
     NotRsa,
+    /// TLS can not be done with the key.
+    #[error("the key in it is damaged, or of a kind that TLS does not take")]
+    UnusableKey,
     /// The key belongs to another certificate.
     #[error("the key in it is not the key of the certificate")]
     Mismatch,
@@ -73,9 +76,21 @@ impl CertificateError {
             Self::NoKey => "PEM begins with -----BEGIN PRIVATE KEY-----; openssl pkey -in OLD -out NEW makes it",
             Self::Protected => "take the password off with openssl pkey -in OLD -out NEW, and guard the file",
             Self::NotRsa => "make a certificate with an RSA key: Entra takes no other",
+            Self::UnusableKey => "make a key with openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256",
             Self::Mismatch => "put the key and the certificate in place that were made together",
             Self::Expired(_) => "make a new certificate, add it to the app registration, and put it in place",
             Self::NotYet(_) => "wait, or check this machine's clock",
+        }
+    }
+}
+
+impl CertificateError {
+    /// What to do about a certificate or key of a server.
+    #[must_use]
+    pub const fn mend_of_a_server(&self) -> &'static str {
+        match self {
+            Self::Expired(_) => Purpose::Server.renewal(),
+            _ => self.mend(),
         }
     }
 }
@@ -99,8 +114,16 @@ impl Certificate {
     pub fn read(path: &Path) -> Result<Self, CertificateError> {
         let text = pem_of(path, CertificateError::NoCertificate)?;
         let der = CertificateDer::from_pem_slice(text.expose_secret().as_bytes())
-            .map_err(|_| CertificateError::NoCertificate)?
-            .to_vec();
+            .map_err(|_| CertificateError::NoCertificate)?;
+        Self::from_der(&der)
+    }
+
+    /// A certificate in DER form.
+    ///
+    /// # Errors
+    /// [`CertificateError::Damaged`].
+    pub(super) fn from_der(der: &[u8]) -> Result<Self, CertificateError> {
+        let der = der.to_vec();
         let certificate = x509_cert::Certificate::from_der(&der).map_err(|_| CertificateError::Damaged)?;
         let body = certificate.tbs_certificate();
         let key = body.subject_public_key_info().subject_public_key.raw_bytes().to_vec();
@@ -178,7 +201,7 @@ impl SigningCertificate {
 }
 
 /// The text in a file. What is no text is DER or a PFX file, and then `none` knows the mend.
-fn pem_of(path: &Path, none: CertificateError) -> Result<SecretString, CertificateError> {
+pub(super) fn pem_of(path: &Path, none: CertificateError) -> Result<SecretString, CertificateError> {
     read_secret(path).map_err(|error| match error {
         SecretError::NotText => none,
         error => error.into(),
@@ -204,6 +227,28 @@ pub(super) fn read_key(path: &Path) -> Result<RsaKey, CertificateError> {
     .map_err(|_| CertificateError::NotRsa)
 }
 
+/// What a certificate is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// Signing in at Entra.
+    SignIn,
+    /// TLS of this daemon.
+    Server,
+    /// Certificates of those who send.
+    ClientAuthority,
+}
+
+impl Purpose {
+    /// What to do once it is over.
+    const fn renewal(self) -> &'static str {
+        match self {
+            Self::SignIn => CertificateError::Expired(Timestamp::UNIX_EPOCH).mend(),
+            Self::Server => "put a new certificate and its key in place: no restart is needed",
+            Self::ClientAuthority => "put the authority's new certificate in place, or take it out of the file",
+        }
+    }
+}
+
 /// A certificate that the configuration names, and where: whether it is valid is a question of the day.
 #[derive(Debug, Clone)]
 pub struct NamedCertificate {
@@ -212,23 +257,24 @@ pub struct NamedCertificate {
     pub(super) key: String,
     pub(super) path: PathBuf,
     pub(super) certificate: Certificate,
+    pub(super) purpose: Purpose,
 }
 
 impl NamedCertificate {
     /// What is wrong with it at `now`, or soon will be.
     #[must_use]
     pub fn at(&self, now: Timestamp) -> Option<Diagnostic> {
-        let Self { config, place, key, path, certificate } = self;
+        let Self { config, place, key, path, certificate, purpose } = self;
         let file = path.display();
         if let Err(error) = certificate.valid_at(now) {
             let diagnostic = Diagnostic::error(config, *place, format!("{key}: {file}: {error}"));
-            return Some(diagnostic.with_hint(error.mend()));
+            let is_over = matches!(error, CertificateError::Expired(_));
+            return Some(diagnostic.with_hint(if is_over { purpose.renewal() } else { error.mend() }));
         }
         let days = certificate.days_left(now);
         (days < ENDS_SOON_DAYS).then(|| {
             let message = format!("{key}: {file}: the certificate in it expires in {days} days");
-            let mend = CertificateError::Expired(certificate.not_after).mend();
-            Diagnostic::warning(config, *place, message).with_hint(mend)
+            Diagnostic::warning(config, *place, message).with_hint(purpose.renewal())
         })
     }
 }

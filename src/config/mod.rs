@@ -13,11 +13,12 @@ mod reference;
 mod report;
 mod resolve;
 mod secret;
+mod server_tls;
 mod size;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -29,8 +30,10 @@ pub use certificate::{Certificate, CertificateError, ENDS_SOON_DAYS, NamedCertif
 pub use load::{Loaded, default_guards, default_restrict_windows, environment, load, parse, store_of};
 pub use reference::Reference;
 pub use secret::{SecretError, read_secret};
+pub use server_tls::{Fingerprint, ServerTls, TlsFile, TlsIdentity};
 
-use crate::model::{SourceName, Span, TenantName, Window};
+use crate::model::notice::Word;
+use crate::model::{ChannelName, SourceName, Span, TenantName, Window};
 
 /// A configuration that holds together.
 #[derive(Debug, Clone)]
@@ -53,10 +56,28 @@ pub struct Config {
     pub tracking: Tracking,
     /// Where the daemon listens.
     pub server: Server,
-    /// The form of the log.
-    pub log: LogFormat,
+    /// The channels that messages to people go through, names unique.
+    pub notify: Vec<Channel>,
+    /// What is told of the daemon's own running.
+    pub telemetry: Telemetry,
     /// How long things are kept.
     pub retention: Retention,
+}
+
+impl Config {
+    /// The sources that poll.
+    pub fn polls(&self) -> impl Iterator<Item = &PollSource> {
+        self.sources.iter().filter_map(|source| match source {
+            Source::Poll(source) => Some(source),
+            Source::Webhook(_) => None,
+        })
+    }
+
+    /// Where the alerts of `tenant` are polled from; `None` when they are not polled.
+    #[must_use]
+    pub fn wire_of(&self, tenant: &TenantName) -> Option<Wire> {
+        self.polls().find(|source| source.tenants.contains(tenant)).map(|source| source.wire)
+    }
 }
 
 /// One Entra tenant and how to sign in to it.
@@ -72,8 +93,13 @@ pub struct Tenant {
     pub api_url: Url,
     /// The origin of the login service; `/{tenant_id}/oauth2/v2.0/token` is appended.
     pub login_url: Url,
-    /// The OAuth scope.
+    /// The origin of Microsoft Graph; `/v1.0/...` is appended.
+    pub graph_url: Url,
+    /// The OAuth scope of the MDE API.
     pub scope: String,
+    /// The origin of the cloud's own Graph host, whatever `graph_url` is; with `/.default` it is the OAuth scope of
+    /// Microsoft Graph.
+    pub graph_host: &'static str,
 }
 
 /// Who signs in, and with what.
@@ -126,8 +152,8 @@ pub enum Proof {
 /// Where alerts come from.
 #[derive(Debug, Clone)]
 pub enum Source {
-    /// Polls `GET /api/alerts`.
-    Defender(DefenderSource),
+    /// Polls a list of alerts.
+    Poll(PollSource),
     /// Receives `POST /hooks/{name}`.
     Webhook(WebhookSource),
 }
@@ -137,15 +163,37 @@ impl Source {
     #[must_use]
     pub const fn name(&self) -> &SourceName {
         match self {
-            Self::Defender(source) => &source.name,
+            Self::Poll(source) => &source.name,
             Self::Webhook(source) => &source.name,
         }
     }
 }
 
-/// A source that polls MDE.
+/// The list of alerts that a source polls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wire {
+    /// `GET /api/alerts` of MDE.
+    Defender,
+    /// `GET /v1.0/security/alerts_v2` of Microsoft Graph.
+    Graph,
+}
+
+impl Wire {
+    /// The type of such a source.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Defender => "defender",
+            Self::Graph => "graph",
+        }
+    }
+}
+
+/// A source that polls.
 #[derive(Debug, Clone)]
-pub struct DefenderSource {
+pub struct PollSource {
+    /// What it polls.
+    pub wire: Wire,
     /// Its name, by default its type.
     pub name: SourceName,
     /// The tenants that it polls: the one it names, or all.
@@ -310,8 +358,40 @@ pub struct Server {
     pub listen: Option<SocketAddr>,
     /// The unix socket, for `/api/v1`.
     pub socket: PathBuf,
+    /// The files of TLS, for TCP; absent, TCP is not encrypted.
+    pub tls: Option<ServerTls>,
     /// The most undecided alerts; beyond it `/hooks` answers 429.
     pub inbox: u64,
+}
+
+/// A channel that messages to people go through.
+#[derive(Debug, Clone)]
+pub struct Channel {
+    /// Its name, by default its type.
+    pub name: ChannelName,
+    /// Whose messages it takes.
+    pub kind: ChannelKind,
+    /// Where messages are posted: a URL, and a secret, as whoever has it may post.
+    pub url: SecretString,
+    /// The host of that URL and its port, which may be shown.
+    pub host: String,
+    /// Whether that host is this machine.
+    pub is_of_this_machine: bool,
+    /// What it is told.
+    pub on: BTreeSet<Word>,
+    /// Where people open the console, without a trailing slash.
+    pub console_url: Option<Url>,
+}
+
+/// Whose messages a channel takes.
+#[derive(Debug, Clone)]
+pub enum ChannelKind {
+    /// An incoming webhook of Slack.
+    Slack,
+    /// A workflow of Microsoft Teams.
+    Teams,
+    /// Whatever takes JSON; signed with the key, if there is one, as our own webhooks want it.
+    Webhook(Option<SecretString>),
 }
 
 /// How long things are kept. What a promise still needs is kept for longer.
@@ -322,6 +402,15 @@ pub struct Retention {
     pub alerts: Span,
     /// Actions and their histories, after their end; not less than `alerts`.
     pub actions: Span,
+}
+
+/// What is told of the daemon's own running.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Telemetry {
+    /// The form of the log.
+    pub log: LogFormat,
+    /// The OpenTelemetry collector that traces are sent to, with its path of traces.
+    pub otlp: Option<Url>,
 }
 
 /// The form of the log.

@@ -1,7 +1,7 @@
 //! The configuration as it is written: every key is known here and nothing is checked but its type.
 //!
 //! Every value may be absent, so that one mistake never hides the next; [`mod@super::load`] knows what is
-//! needed. Keys whose effect is not built yet are known too, so that they can be refused by name.
+//! needed.
 //! Absent: defaults (see `defaults.yaml`) and meaning (see `resolve`).
 
 use std::collections::BTreeMap;
@@ -10,9 +10,9 @@ use std::path::PathBuf;
 
 use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer};
-use serde_yaml::Value;
 
 use crate::model::Span;
+use crate::model::notice::Word;
 
 /// The whole file.
 #[derive(Debug, Default, Deserialize)]
@@ -36,8 +36,8 @@ pub struct RawConfig {
     pub tracking: Option<RawTracking>,
     /// Where the daemon listens.
     pub server: Option<RawServer>,
-    /// Messages to people: not built yet.
-    pub notify: Option<Value>,
+    /// Messages to people.
+    pub notify: Option<Vec<RawChannel>>,
     /// The log.
     pub telemetry: Option<RawTelemetry>,
     /// How long things are kept.
@@ -64,7 +64,7 @@ pub struct RawTenant {
     pub api_url: Option<String>,
     /// An origin in place of the cloud's login host.
     pub login_url: Option<String>,
-    /// An origin in place of the cloud's Graph host: not built yet.
+    /// An origin in place of the cloud's Graph host.
     pub graph_url: Option<String>,
 }
 
@@ -176,7 +176,7 @@ pub struct RawSource {
 pub enum SourceType {
     /// Polls MDE.
     Defender,
-    /// Polls Microsoft Graph: not built yet.
+    /// Polls Microsoft Graph.
     Graph,
     /// Receives.
     Webhook,
@@ -330,12 +330,67 @@ pub struct RawServer {
     pub listen: Option<String>,
     /// The unix socket.
     pub socket: Option<PathBuf>,
-    /// TLS: not built yet.
-    pub tls: Option<Value>,
+    /// The files of TLS.
+    pub tls: Option<RawTls>,
     /// The most undecided alerts.
     pub inbox: Option<i64>,
     /// Whether TCP without TLS may leave this machine.
     pub insecure: Option<bool>,
+}
+
+/// `server.tls`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a mapping")]
+pub struct RawTls {
+    /// The server's certificate and those between it and its authority.
+    pub certificate_file: Option<PathBuf>,
+    /// Its private key.
+    pub key_file: Option<PathBuf>,
+    /// The authorities of clients.
+    pub client_ca_file: Option<PathBuf>,
+}
+
+/// A member of `notify`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a mapping")]
+pub struct RawChannel {
+    /// What kind of channel.
+    #[serde(rename = "type")]
+    pub kind: Option<ChannelType>,
+    /// Its name.
+    pub name: Option<String>,
+    /// A file with the address that is posted to.
+    pub url_file: Option<PathBuf>,
+    /// `webhook`: a file with the key that messages are signed with.
+    pub hmac_file: Option<PathBuf>,
+    /// What it is told.
+    pub on: Option<Vec<Word>>,
+    /// Where people open the console.
+    pub console_url: Option<String>,
+}
+
+/// The types of channels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChannelType {
+    /// An incoming webhook of Slack.
+    Slack,
+    /// A workflow of Microsoft Teams.
+    Teams,
+    /// Whatever takes JSON.
+    Webhook,
+}
+
+impl ChannelType {
+    /// The word in the configuration.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Slack => "slack",
+            Self::Teams => "teams",
+            Self::Webhook => "webhook",
+        }
+    }
 }
 
 /// `telemetry`
@@ -344,8 +399,8 @@ pub struct RawServer {
 pub struct RawTelemetry {
     /// The form of the log.
     pub log: Option<RawLog>,
-    /// Where traces go: not built yet.
-    pub otlp: Option<Value>,
+    /// Where traces go.
+    pub otlp: Option<String>,
 }
 
 /// `telemetry.log`

@@ -128,6 +128,10 @@ fn unknown_key(report: &mut Report<'_>, at: &KeyPath, known: &[&str]) {
         let hint = "put it into a file and name that with bearer_file or hmac_file";
         return report.error_with_hint(at, "a secret is never written here", hint);
     }
+    if known.contains(&"url_file") && matches!(key, "url" | "webhook" | "webhook_url" | "secret" | "key") {
+        let hint = "put it into a file and name that with url_file, or a key for signing with hmac_file";
+        return report.error_with_hint(at, "a secret is never written here", hint);
+    }
     let hint = match nearest(key, known.iter().copied()) {
         Some(near) => {
             if let Some((above, _)) = at.split_last() {

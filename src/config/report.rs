@@ -6,7 +6,7 @@
 use std::ops::RangeInclusive;
 use std::path::Path;
 
-use super::certificate::{Certificate, NamedCertificate};
+use super::certificate::{Certificate, NamedCertificate, Purpose};
 use super::key_path::KeyPath;
 use super::overrides::Overrides;
 use super::raw::RawSpan;
@@ -69,10 +69,10 @@ impl<'a> Report<'a> {
     }
 
     /// Notes a certificate that is named at a key.
-    pub(super) fn names_certificate(&mut self, at: &KeyPath, path: &Path, certificate: Certificate) {
+    pub(super) fn names_certificate(&mut self, at: &KeyPath, path: &Path, certificate: Certificate, purpose: Purpose) {
         let (config, place) = (self.file.to_owned(), self.place(at));
         let (key, path) = (self.key(at), path.to_owned());
-        self.certificates.push(NamedCertificate { config, place, key, path, certificate });
+        self.certificates.push(NamedCertificate { config, place, key, path, certificate, purpose });
     }
 
     /// The certificates that were named.
@@ -163,12 +163,5 @@ impl<'a> Report<'a> {
             return None;
         }
         Some(span)
-    }
-
-    /// Refuses a key whose effect does not exist, rather than ignoring it.
-    pub(super) fn not_built<T>(&mut self, at: &KeyPath, value: Option<&T>) {
-        if value.is_some() {
-            self.error_with_hint(at, "not built yet", "remove it");
-        }
     }
 }

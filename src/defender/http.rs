@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use jiff::fmt::rfc2822::DateTimeParser;
 use reqwest::header::{DATE, RETRY_AFTER};
 use secrecy::{ExposeSecret, SecretString};
 use url::{Host, Url};
@@ -15,6 +14,7 @@ use url::{Host, Url};
 use super::message::{redacted, shown};
 use crate::clock::Clock;
 use crate::model::AlertTime;
+use crate::model::retry_after::{self, http_date};
 
 /// One request that was made or tried, for metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,32 +74,16 @@ pub enum BodyError {
     },
 }
 
-/// No wait that an answer asks for is longer.
-const LONGEST_WAIT: Duration = Duration::from_secs(86_400);
-
 impl Answer {
     /// The header `Date` at 100 ns.
     pub(super) fn date(&self) -> Option<AlertTime> {
         self.date.map(AlertTime::from_timestamp)
     }
 
-    /// What `Retry-After` asks for: seconds or an HTTP date (RFC 9110 §10.2.3), at most a day. A date is
-    /// taken against the answer's own `Date`, so that our clock does not matter.
+    /// What `Retry-After` asks for. A date is taken against the answer's own `Date`, if it has one.
     pub(super) fn wait(&self) -> Option<Duration> {
-        let text = self.retry_after.as_deref()?.trim();
-        if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
-            let wait = text.parse().map_or(LONGEST_WAIT, Duration::from_secs);
-            return Some(wait.min(LONGEST_WAIT));
-        }
-        let until = http_date(text)?.duration_since(self.date.unwrap_or(self.received_at));
-        Some(Duration::try_from(until).unwrap_or(Duration::ZERO).min(LONGEST_WAIT))
+        retry_after::wait(self.retry_after.as_deref()?, self.date.unwrap_or(self.received_at))
     }
-}
-
-/// A time in the form of HTTP headers.
-fn http_date(text: &str) -> Option<Timestamp> {
-    static PARSER: DateTimeParser = DateTimeParser::new().relaxed_weekday(true);
-    PARSER.parse_timestamp(text).ok()
 }
 
 /// A way to one host.
@@ -176,7 +160,7 @@ impl Http {
         let received_at = self.now();
         let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let retry_after = header(RETRY_AFTER);
-        let date = header(DATE).and_then(|text| http_date(text.trim()));
+        let date = header(DATE).and_then(|text| http_date(&text));
         let status = response.status().as_u16();
         let mut body = read_body(response, limit).await;
         // Error pages may repeat the request; lists of rows are never quoted in a message.
@@ -244,27 +228,16 @@ fn chain(error: reqwest::Error) -> String {
 mod tests {
     use super::*;
 
-    fn wait(retry_after: &str) -> Option<Duration> {
+    #[test]
+    fn a_date_is_taken_by_the_services_clock() {
         let answer = Answer {
             status: 429,
-            retry_after: Some(retry_after.to_owned()),
+            retry_after: Some("Tue, 24 Nov 2026 05:00:30 GMT".to_owned()),
             date: Some("2026-11-24T05:00:00Z".parse().unwrap()),
             received_at: "2026-11-24T09:00:00Z".parse().unwrap(),
             body: Ok(Vec::new()),
         };
-        answer.wait()
-    }
-
-    #[test]
-    fn retry_after_is_seconds_or_a_date_by_the_services_clock() {
-        assert_eq!(wait("7"), Some(Duration::from_secs(7)));
-        assert_eq!(wait(" 0 "), Some(Duration::ZERO));
-        assert_eq!(wait("99999999999999999999999"), Some(LONGEST_WAIT));
-        assert_eq!(wait("Tue, 24 Nov 2026 05:00:30 GMT"), Some(Duration::from_secs(30)));
-        assert_eq!(wait("Tue, 24 Nov 2026 04:00:00 GMT"), Some(Duration::ZERO), "a date that is past");
-        assert_eq!(wait("soon"), None);
-        assert_eq!(wait("-5"), None);
-        assert_eq!(wait(""), None);
+        assert_eq!(answer.wait(), Some(Duration::from_secs(30)));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Microsoft's API as a client: sign-in, calls, wire types, and what an answer means.
+//! Microsoft's APIs as a client: sign-in, calls, wire types, and what an answer means.
 //!
 //! One method is one HTTP request, so that the caller can take one quota slot for each; nothing here is
 //! tried again but the sign-in. Absent: rules, the queue, the store and the quota. [`classify()`] is the
@@ -7,6 +7,7 @@
 mod auth;
 mod classify;
 mod client;
+mod door;
 mod http;
 mod message;
 mod page;
@@ -17,7 +18,7 @@ mod rows;
 mod testing;
 mod wire;
 
-pub use auth::{AuthError, AuthErrorKind, SignedIn};
+pub use auth::{AuthError, AuthErrorKind, Needs, SignedIn};
 pub use classify::{Asked, Outcome, Posted, classify};
 pub use client::{Client, ClientError, ROWS};
 pub use http::{Answer, BodyError, Call, Exchange, Observer};

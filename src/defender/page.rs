@@ -50,14 +50,45 @@ impl PageToken {
 /// The most pages of one list that are read.
 pub(super) const MAX_PAGES: u32 = 200;
 
-/// A list that the API offers.
+/// Where an API is, and what of it is read.
+#[derive(Debug, Clone)]
+pub(super) struct Api {
+    /// Its origin; a path prefix of it is kept.
+    pub(super) origin: Url,
+    /// Below this path are its lists.
+    pub(super) root: &'static str,
+    /// Which links to a next page are followed.
+    pub(super) links: Links,
+}
+
+/// Which links to a next page are followed. Whatever it names, our token goes to the configured host only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Links {
+    /// Those of any host: real answers of MDE name other hosts of Microsoft than the one that was asked.
+    OfAnyHost,
+    /// Those of the configured host, and of this origin, which the API has when it is asked without a proxy.
+    OfOwnHostOr(&'static str),
+}
+
+impl Links {
+    fn lead_to(self, origin: &Url, url: &Url) -> bool {
+        match self {
+            Self::OfAnyHost => true,
+            Self::OfOwnHostOr(other) => {
+                url.origin() == origin.origin() || Url::parse(other).is_ok_and(|other| url.origin() == other.origin())
+            }
+        }
+    }
+}
+
+/// A list that an API offers.
 #[derive(Debug, Clone)]
 pub(super) struct ListQuery {
-    /// The last part of `/api/...`.
-    pub(super) name: &'static str,
+    /// Its path below the API's origin.
+    pub(super) path: &'static str,
     /// OData conditions.
     pub(super) filter: Option<String>,
-    /// Whether an alert's evidence is wanted.
+    /// Whether evidence has to be asked for, which is wanted with alerts.
     pub(super) with_evidence: bool,
     /// The most rows of a page, at least 1.
     pub(super) top: u32,
@@ -89,7 +120,7 @@ impl ListQuery {
             url.set_query(query.as_deref());
             return Ok(url);
         }
-        url.set_path(&format!("{prefix}/api/{}", self.name));
+        url.set_path(&format!("{prefix}{}", self.path));
         // Keys keep their '$' and blanks become %20, which the strictest OData servers take.
         let mut parts = Vec::new();
         parts.extend(self.filter.as_ref().map(|filter| format!("$filter={filter}")));
@@ -108,7 +139,7 @@ impl ListQuery {
     /// [`ReadError::Unreadable`] when the body is no list, or its link leads out of the API.
     pub(super) fn page<T>(
         &self,
-        origin: &Url,
+        api: &Api,
         page: Option<&PageToken>,
         (answer, body): (&Answer, &[u8]),
         read: impl Fn(Value) -> Option<T>,
@@ -118,7 +149,7 @@ impl ListQuery {
             ReadError::Unreadable { message }
         })?;
         let link = list.beside.get("@odata.nextLink").and_then(Value::as_str).filter(|link| !link.is_empty());
-        let next = self.next(origin, page, list.rows.len(), link)?;
+        let next = self.next(api, page, list.rows.len(), link)?;
         let mut read_page = Page { rows: Vec::new(), unreadable: 0, unreadable_tagged: 0, next, date: answer.date() };
         for (row, tagged) in list.rows.into_iter().zip(list.tagged) {
             match row.and_then(&read) {
@@ -134,14 +165,14 @@ impl ListQuery {
 
     fn next(
         &self,
-        origin: &Url,
+        api: &Api,
         page: Option<&PageToken>,
         count: usize,
         link: Option<&str>,
     ) -> Result<Option<PageToken>, ReadError> {
         let number = page.map_or(1, |page| page.number.saturating_add(1));
         if let Some(link) = link {
-            return Ok(Some(PageToken { number, at: followed(origin, link)? }));
+            return Ok(Some(PageToken { number, at: followed(api, link)? }));
         }
         let count = u64::try_from(count).unwrap_or(u64::MAX);
         if count < u64::from(self.top) {
@@ -157,17 +188,20 @@ impl ListQuery {
     }
 }
 
-/// The position that `link` leads to. Its host is ignored, so that no link can carry our token elsewhere:
-/// real answers name other hosts of Microsoft than the one that was asked.
-fn followed(origin: &Url, link: &str) -> Result<Position, ReadError> {
+/// The position that `link` leads to. Its host is never asked, so that no link can carry our token elsewhere.
+fn followed(api: &Api, link: &str) -> Result<Position, ReadError> {
     let astray =
-        || ReadError::Unreadable { message: format!("the link to the next page is not below /api/: {}", shown(link)) };
-    let url = origin.join(link).map_err(|_| astray())?;
-    let prefix = origin.path().trim_end_matches('/');
+        |why: &str| ReadError::Unreadable { message: format!("the link to the next page {why}: {}", shown(link)) };
+    let outside = || astray(&format!("is not below {}", api.root));
+    let url = api.origin.join(link).map_err(|_| outside())?;
+    if !api.links.lead_to(&api.origin, &url) {
+        return Err(astray("leads to another host"));
+    }
+    let prefix = api.origin.path().trim_end_matches('/');
     let path = url.path();
-    let path = path.strip_prefix(prefix).filter(|rest| rest.starts_with("/api/")).unwrap_or(path);
-    if !path.starts_with("/api/") {
-        return Err(astray());
+    let path = path.strip_prefix(prefix).filter(|rest| rest.starts_with(api.root)).unwrap_or(path);
+    if !path.starts_with(api.root) {
+        return Err(outside());
     }
     Ok(Position::Link { path: path.to_owned(), query: url.query().map(str::to_owned) })
 }
@@ -181,9 +215,13 @@ mod tests {
         "https://proxy.example/mde".parse().unwrap()
     }
 
+    fn api() -> Api {
+        Api { origin: origin(), root: "/api/", links: Links::OfAnyHost }
+    }
+
     fn query(top: u32) -> ListQuery {
         ListQuery {
-            name: "alerts",
+            path: "/api/alerts",
             filter: Some("lastUpdateTime ge 2026-11-24T05:00:00.1234567Z".to_owned()),
             with_evidence: true,
             top,
@@ -191,6 +229,10 @@ mod tests {
     }
 
     fn read(query: &ListQuery, page: Option<&PageToken>, body: &Value) -> Result<Page<Value>, ReadError> {
+        read_of(&api(), query, page, body)
+    }
+
+    fn read_of(api: &Api, query: &ListQuery, page: Option<&PageToken>, body: &Value) -> Result<Page<Value>, ReadError> {
         let answer = Answer {
             status: 200,
             retry_after: None,
@@ -198,7 +240,7 @@ mod tests {
             received_at: jiff::Timestamp::UNIX_EPOCH,
             body: Ok(Vec::new()),
         };
-        query.page(&origin(), page, (&answer, body.to_string().as_bytes()), Some)
+        query.page(api, page, (&answer, body.to_string().as_bytes()), Some)
     }
 
     #[test]
@@ -271,6 +313,39 @@ mod tests {
     }
 
     #[test]
+    fn graphs_links_are_followed_to_its_own_host_and_no_other() {
+        let graph = Api {
+            origin: "https://proxy.example/graph".parse().unwrap(),
+            root: "/v1.0/",
+            links: Links::OfOwnHostOr("https://graph.microsoft.com"),
+        };
+        let query = ListQuery { path: "/v1.0/security/alerts_v2", filter: None, with_evidence: false, top: 2 };
+        assert_eq!(
+            query.url(&graph.origin, None).unwrap().as_str(),
+            "https://proxy.example/graph/v1.0/security/alerts_v2?$top=2"
+        );
+        let to = |link: &str| read_of(&graph, &query, None, &json!({"value": [1], "@odata.nextLink": link}));
+        for link in [
+            "https://graph.microsoft.com/v1.0/security/alerts_v2?$skiptoken=x",
+            "https://proxy.example/graph/v1.0/security/alerts_v2?$skiptoken=x",
+            "/v1.0/security/alerts_v2?$skiptoken=x",
+        ] {
+            let url = query.url(&graph.origin, to(link).unwrap().next.as_ref()).unwrap();
+            let expected = "https://proxy.example/graph/v1.0/security/alerts_v2?$skiptoken=x";
+            assert_eq!(url.as_str(), expected, "{link}");
+        }
+        for link in [
+            "https://evil.example/v1.0/security/alerts_v2?$skiptoken=x",
+            "http://graph.microsoft.com/v1.0/security/alerts_v2",
+            "https://graph.microsoft.com:444/v1.0/security/alerts_v2",
+            "//evil.example/v1.0/security/alerts_v2",
+            "https://graph.microsoft.com/beta/security/alerts_v2",
+        ] {
+            assert!(matches!(to(link), Err(ReadError::Unreadable { .. })), "{link}");
+        }
+    }
+
+    #[test]
     fn a_list_without_end_is_given_up() {
         let query = query(1);
         let mut token = None;
@@ -292,7 +367,7 @@ mod tests {
             received_at: jiff::Timestamp::UNIX_EPOCH,
             body: Ok(Vec::new()),
         };
-        let page = query(2).page(&origin(), None, (&answer, body.to_string().as_bytes()), |row| row.as_i64()).unwrap();
+        let page = query(2).page(&api(), None, (&answer, body.to_string().as_bytes()), |row| row.as_i64()).unwrap();
         assert_eq!((page.rows, page.unreadable), (vec![1], 1));
         assert!(page.next.is_some());
     }

@@ -154,7 +154,9 @@ pub(super) fn client_of(api: &Url, timeout: Duration, clock: Arc<SetClock>) -> (
         },
         api_url: api.clone(),
         login_url: api.clone(),
+        graph_url: api.clone(),
         scope: "https://api.securitycenter.microsoft.com/.default".to_owned(),
+        graph_host: "https://graph.microsoft.com",
     };
     client_for(&tenant, timeout, clock)
 }

@@ -2,13 +2,15 @@
 
 use jiff::Timestamp;
 
-use super::why_ineligible;
+use super::{DRILL, why_ineligible};
 use crate::config::{GuardsConfig, Mode};
 use crate::model::{HoldKind, Machine};
 
 /// Everything that the gate looks at.
 #[derive(Debug, Clone)]
 pub struct GateFacts<'a> {
+    /// Whether the device is the one of drills, which is none.
+    pub drill: bool,
     /// The machine record.
     pub machine: Option<&'a Machine>,
     /// The protect rule that matches the device now, and its reason.
@@ -48,6 +50,9 @@ pub enum GateVerdict {
 /// Whether a restrict that is about to be sent may be.
 #[must_use]
 pub fn gate(facts: &GateFacts<'_>, config: &GuardsConfig) -> GateVerdict {
+    if facts.drill {
+        return GateVerdict::Cancel(DRILL.to_owned());
+    }
     if let Some(reason) = &facts.protected {
         return GateVerdict::Cancel(reason.clone());
     }

@@ -72,6 +72,8 @@ pub struct InForce {
 /// Everything that the guards look at, for one (alert, device) pair, as it stands now.
 #[derive(Debug, Clone)]
 pub struct Facts<'a> {
+    /// Whether the device is the one of drills, which is none.
+    pub drill: bool,
     /// The machine record; `None` when none was to be had in time.
     pub machine: Option<&'a Machine>,
     /// The alert's `lastUpdateTime`.
@@ -113,6 +115,7 @@ impl<'a> Facts<'a> {
         alert_last_event: Option<AlertTime>,
     ) -> Self {
         Self {
+            drill: false,
             machine,
             alert_last_update,
             alert_status,
@@ -142,7 +145,7 @@ type Guard = fn(&Ask<'_>, &Facts<'_>, &GuardsConfig, Timestamp) -> Option<Verdic
 
 /// The guards by name, in their order.
 const GUARDS: [(&str, Guard); 10] = [
-    ("protected", |ask, _, _, _| protected(ask)),
+    ("protected", |ask, facts, _, _| protected(ask, facts)),
     ("ineligible", |_, facts, _, _| ineligible(facts)),
     ("stale", |_, facts, config, now| stale(facts, config, now)),
     ("shadow", |ask, _, config, _| shadow(ask, config)),
@@ -160,8 +163,12 @@ pub fn judge(ask: &Ask<'_>, facts: &Facts<'_>, config: &GuardsConfig, now: Times
     GUARDS.iter().find_map(|(_, guard)| guard(ask, facts, config, now)).unwrap_or_else(|| act(facts))
 }
 
-fn protected(ask: &Ask<'_>) -> Option<Verdict> {
-    ask.protected.as_ref().map(|reason| Verdict::protected(reason.clone()))
+/// What a drill's device is protected with, whatever rules say.
+const DRILL: &str = "drill: the device of drills is none, and nothing is done to it";
+
+fn protected(ask: &Ask<'_>, facts: &Facts<'_>) -> Option<Verdict> {
+    let reason = ask.protected.clone().or_else(|| facts.drill.then(|| DRILL.to_owned()));
+    reason.map(Verdict::protected)
 }
 
 /// Why the API can not restrict this machine, if it can not.

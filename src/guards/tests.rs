@@ -275,9 +275,18 @@ fn a_small_fleet_may_have_five_restricted_and_an_unknown_fleet_none() {
 }
 
 #[test]
+fn the_device_of_a_drill_is_protected_whatever_a_rule_says() {
+    let windows = machine(json!({}));
+    let rule_id = RuleId::new("match-everything").unwrap();
+    let facts = Facts { drill: true, ..plain_facts(Some(&windows)) };
+    check(&judge(&plain_ask(&rule_id), &facts, &config(), now()), Outcome::Protected, "drill: ");
+}
+
+#[test]
 fn the_gate_fails_closed() {
     let windows = machine(json!({}));
     let pass = GateFacts {
+        drill: false,
         machine: Some(&windows),
         protected: None,
         want: Some(Want::Yes),
@@ -290,6 +299,8 @@ fn the_gate_fails_closed() {
 
     let ubuntu = machine(json!({"osPlatform": "Ubuntu"}));
     let cancelled = [
+        GateFacts { drill: true, ..pass.clone() },
+        GateFacts { drill: true, want: None, ..pass.clone() },
         GateFacts { protected: Some("protected".into()), ..pass.clone() },
         GateFacts { machine: Some(&ubuntu), ..pass.clone() },
         GateFacts { want: Some(Want::No("the rule is gone".into())), ..pass.clone() },
@@ -329,6 +340,7 @@ proptest! {
     ) {
         let known = record.map(|platform| machine(json!({"osPlatform": platform})));
         let facts = GateFacts {
+            drill: false,
             machine: known.as_ref(),
             protected: protected.then(|| "protected by rule X".to_owned()),
             want: want.map(|yes| if yes { Want::Yes } else { Want::No("the rule is gone".to_owned()) }),

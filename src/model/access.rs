@@ -5,11 +5,13 @@ use std::str::FromStr;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::ids::{TokenId, TokenName, hex};
+use super::schema::Time;
 
 /// What a caller of the API may do. A greater one may do all that a smaller one may.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Looks.
@@ -73,7 +75,7 @@ impl SecretHash {
 }
 
 /// Whether a token holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TokenState {
     /// It does.
@@ -97,7 +99,7 @@ impl TokenState {
 }
 
 /// An API token, as `token list` shows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TokenView {
     /// Its id.
     pub id: TokenId,
@@ -108,19 +110,23 @@ pub struct TokenView {
     /// Whether it holds.
     pub state: TokenState,
     /// Since when there is one.
+    #[schema(value_type = Time)]
     pub created_at: Timestamp,
     /// Who made it, as `user:ana`.
     pub created_by: String,
     /// From when on it does not hold.
+    #[schema(value_type = Time)]
     pub expires_at: Timestamp,
     /// When it was revoked.
+    #[schema(value_type = Option<Time>)]
     pub revoked_at: Option<Timestamp>,
     /// When it was used last, to the hour.
+    #[schema(value_type = Option<Time>)]
     pub last_used_at: Option<Timestamp>,
 }
 
 /// A token that was just made, with its secret, which is told this once. No `Debug`, for that would tell it too.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
 pub struct NewTokenView {
     /// The token.
     #[serde(flatten)]
@@ -130,7 +136,7 @@ pub struct NewTokenView {
 }
 
 /// Who asks, as `/api/v1/whoami` says it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CallerView {
     /// The user on this machine, or the name of the token.
     pub name: String,

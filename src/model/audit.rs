@@ -11,6 +11,12 @@ pub enum Happening {
     /// A rule said what is to be done about a device of an alert.
     #[serde(rename = "decision")]
     Decision,
+    /// A person asked that Microsoft cancel an action that is under way.
+    #[serde(rename = "cancel_asked")]
+    CancelAsked,
+    /// A person asked for a release that was under way already; it is theirs now.
+    #[serde(rename = "release_asked")]
+    ReleaseAsked,
     /// A person undid what stanch did to a device, which is not fought.
     #[serde(rename = "human_override")]
     Override,
@@ -59,7 +65,7 @@ pub enum Happening {
     /// A fire drill ended.
     #[serde(rename = "drill")]
     Drill,
-    /// A person set when a restriction expires.
+    /// A person changed when a restriction expires, or that it does.
     #[serde(rename = "extended")]
     Extended,
     /// Older rows were removed: the chain begins here.
@@ -69,9 +75,11 @@ pub enum Happening {
 
 impl Happening {
     /// Everything that can happen.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 22] = [
         Self::Transition,
         Self::Decision,
+        Self::CancelAsked,
+        Self::ReleaseAsked,
         Self::Override,
         Self::Paused,
         Self::Resumed,
@@ -98,6 +106,8 @@ impl Happening {
         match self {
             Self::Transition => "transition",
             Self::Decision => "decision",
+            Self::CancelAsked => "cancel_asked",
+            Self::ReleaseAsked => "release_asked",
             Self::Override => "human_override",
             Self::Paused => "paused",
             Self::Resumed => "resumed",
@@ -116,6 +126,25 @@ impl Happening {
             Self::Drill => "drill",
             Self::Extended => "extended",
             Self::Checkpoint => "checkpoint",
+        }
+    }
+
+    /// The happening of that name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|what| what.as_str() == name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_happening_has_one_name_everywhere() {
+        for what in Happening::ALL {
+            assert_eq!(serde_json::to_value(what).unwrap(), what.as_str());
+            assert_eq!(Happening::from_name(what.as_str()), Some(what));
         }
     }
 }

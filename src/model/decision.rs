@@ -3,11 +3,13 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::ids::{ActionId, MachineId, RuleId};
+use super::schema::Time;
 
 /// The outcome of a decision.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// An action was queued.
@@ -50,7 +52,7 @@ impl Outcome {
 }
 
 /// A field of the event that a rule matched on, and its value.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct MatchedField {
     /// The field as the rule names it, as `machine.osPlatform`.
     pub field: String,
@@ -59,7 +61,7 @@ pub struct MatchedField {
 }
 
 /// What one rule said of one (alert, device) pair.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Decision {
     /// The rule.
     pub rule_id: RuleId,
@@ -76,5 +78,6 @@ pub struct Decision {
     /// The action that was created or joined.
     pub action_id: Option<ActionId>,
     /// When.
+    #[schema(value_type = Time)]
     pub at: Timestamp,
 }

@@ -4,12 +4,14 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::decision::MatchedField;
 use super::ids::{AlertId, MachineId, RuleId, TenantName};
+use super::schema::Time;
 
 /// What the rules and the guards say of one alert.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Explanation {
     /// Microsoft's id of the alert.
     pub alert_id: AlertId,
@@ -27,7 +29,7 @@ pub struct Explanation {
 }
 
 /// A device that an alert names.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ExplainedDevice {
     /// Its id; of a merged record the target's.
     pub machine_id: MachineId,
@@ -40,13 +42,14 @@ pub struct ExplainedDevice {
 }
 
 /// What one rule says of the alert on one device, and what the guards say of that.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ExplainedRule {
     /// The rule.
     pub rule_id: RuleId,
     /// Its title.
     pub title: String,
     /// `restrict` or `protect`.
+    #[schema(pattern = "^(restrict|protect)$")]
     pub action: String,
     /// The device; null for an alert that names none.
     pub machine_id: Option<MachineId>,
@@ -73,7 +76,7 @@ pub struct ExplainedRule {
 }
 
 /// One selection of a rule.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ExplainedSelection {
     /// Its name.
     pub name: String,
@@ -86,7 +89,7 @@ pub struct ExplainedSelection {
 }
 
 /// What a selection missed by.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Missed {
     /// The field as the rule names it, with the place of a list's member; `keyword` for words anywhere.
     pub field: String,
@@ -99,7 +102,7 @@ pub struct Missed {
 }
 
 /// What one guard says.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ExplainedGuard {
     /// Its name.
     pub name: String,
@@ -110,12 +113,13 @@ pub struct ExplainedGuard {
 }
 
 /// What was decided.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ExplainedDecision {
     /// The outcome.
     pub outcome: String,
     /// Why, in words.
     pub reason: String,
     /// When.
+    #[schema(value_type = Time)]
     pub at: Timestamp,
 }

@@ -97,6 +97,10 @@ text_id!(
     SourceName, "source name", "1 to 64 letters, digits, '.', '_' or '-'", is_name
 );
 text_id!(
+    /// The name of a channel that messages to people go through.
+    ChannelName, "channel name", "1 to 64 letters, digits, '.', '_' or '-'", is_name
+);
+text_id!(
     /// Microsoft's id of an alert, as `da637472900382838869_1364969609`.
     AlertId, "alert id", "a text of 1 to 256 bytes", is_text
 );
@@ -186,6 +190,12 @@ impl ActionId {
     #[must_use]
     pub fn generate() -> Self {
         Self(Uuid::now_v7())
+    }
+
+    /// The id as a number.
+    #[must_use]
+    pub const fn as_u128(self) -> u128 {
+        self.0.as_u128()
     }
 }
 

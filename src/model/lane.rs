@@ -1,11 +1,12 @@
 //! The quotas that API calls draw on. Microsoft counts per API, so each API is a lane.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::time::Span;
 
 /// The quota, per tenant, that an API call draws on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Lane {
     /// `POST /api/machines/{id}/restrictCodeExecution`

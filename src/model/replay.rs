@@ -2,14 +2,16 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::decision::Outcome;
 use super::ids::{AlertId, MachineId, RuleId, SourceName, TenantName};
+use super::schema::Time;
 use super::time::AlertTime;
 
 /// One stored version of one alert. `B` is the alert as MDE shapes it: text on the way out, a value on the
 /// way in.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct PastAlert<B> {
     /// Microsoft's id.
     pub id: AlertId,
@@ -20,6 +22,7 @@ pub struct PastAlert<B> {
     /// When Microsoft last changed it; of a version without a time of its own, when it was stored.
     pub last_update: AlertTime,
     /// When it was stored.
+    #[schema(value_type = Time)]
     pub received_at: Timestamp,
     /// The devices that it names.
     pub machine_ids: Vec<MachineId>,
@@ -34,7 +37,7 @@ pub struct PastAlert<B> {
 }
 
 /// What a rule said of one device, then.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PastDecision {
     /// The device; of a record that was merged, its target.
     pub machine_id: MachineId,
@@ -45,7 +48,7 @@ pub struct PastDecision {
 }
 
 /// Machine records of one tenant. `R` is a record as Microsoft sent it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct MachineRecords<R> {
     /// The records that there are of the machines asked for, and of those that they were merged into.
     pub items: Vec<R>,

@@ -4,16 +4,18 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::action::{Kind, Level, State};
 use super::decision::Decision;
 use super::ids::{ActionId, AlertId, MachineActionId, MachineId, RuleId, SourceName, TenantName};
 use super::lane::Lane;
 use super::machine_action::RemoteStatus;
+use super::schema::Time;
 use super::time::AlertTime;
 
 /// One action, whole.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ActionView {
     /// Our id.
     pub id: ActionId,
@@ -38,12 +40,16 @@ pub struct ActionView {
     /// Microsoft's ids of every alert that acted or coalesced, each once.
     pub alert_ids: Vec<AlertId>,
     /// When it was created.
+    #[schema(value_type = Time)]
     pub created_at: Timestamp,
     /// The last POST.
+    #[schema(value_type = Option<Time>)]
     pub sent_at: Option<Timestamp>,
     /// When it became final.
+    #[schema(value_type = Option<Time>)]
     pub finished_at: Option<Timestamp>,
     /// When the restriction is to be released; null until it is submitted, and when it never is.
+    #[schema(value_type = Option<Time>)]
     pub expires_at: Option<Timestamp>,
     /// POSTs that were not answered 429, 401, lane-wide 403 or `ActiveRequestAlreadyExists`.
     pub attempts: u32,
@@ -62,7 +68,7 @@ pub struct ActionView {
 }
 
 /// Microsoft's record of an action.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct MachineActionView {
     /// Microsoft's id.
     pub id: MachineActionId,
@@ -76,7 +82,7 @@ pub struct MachineActionView {
 }
 
 /// What went wrong with an action.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ErrorView {
     /// Microsoft's code, or a word of ours.
     pub code: String,
@@ -85,9 +91,10 @@ pub struct ErrorView {
 }
 
 /// One transition.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct HistoryView {
     /// When.
+    #[schema(value_type = Time)]
     pub at: Timestamp,
     /// The state before; null in the first row.
     pub from: Option<State>,
@@ -100,7 +107,7 @@ pub struct HistoryView {
 }
 
 /// Where an alert stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AlertState {
     /// Stored, not decided.
@@ -130,7 +137,7 @@ impl AlertState {
 }
 
 /// The newest version of an alert, with the decisions of all versions.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct AlertView {
     /// Microsoft's id.
     pub id: AlertId,
@@ -145,6 +152,7 @@ pub struct AlertView {
     /// When Microsoft last changed it.
     pub last_update: AlertTime,
     /// When we stored this version.
+    #[schema(value_type = Time)]
     pub received_at: Timestamp,
     /// Where it stands.
     pub state: AlertState,
@@ -157,7 +165,7 @@ pub struct AlertView {
 }
 
 /// What is known of a device's restriction.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Restriction {
     /// Not restricted.
@@ -184,7 +192,7 @@ impl Restriction {
 }
 
 /// Who restricted a device.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RestrictedBy {
     /// We did.
@@ -194,7 +202,7 @@ pub enum RestrictedBy {
 }
 
 /// One device.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct DeviceView {
     /// Microsoft's id.
     pub machine_id: MachineId,
@@ -207,8 +215,10 @@ pub struct DeviceView {
     /// What is known of its restriction.
     pub restriction: Restriction,
     /// Since when.
+    #[schema(value_type = Option<Time>)]
     pub since: Option<Timestamp>,
     /// When we release it.
+    #[schema(value_type = Option<Time>)]
     pub expires_at: Option<Timestamp>,
     /// Who restricted it.
     pub by: Option<RestrictedBy>,
@@ -217,13 +227,14 @@ pub struct DeviceView {
 }
 
 /// The daemon on one screen.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct StatusView {
     /// Whether the brake is on.
     pub paused: bool,
     /// Who put it on, when and why.
     pub pause: Option<PauseView>,
     /// `enforce` or `shadow`.
+    #[schema(pattern = "^(enforce|shadow)$")]
     pub mode: String,
     /// How many actions are in each state.
     pub actions: BTreeMap<String, u64>,
@@ -242,13 +253,15 @@ pub struct StatusView {
     /// The program's version.
     pub version: String,
     /// When the daemon started.
+    #[schema(value_type = Time)]
     pub started_at: Timestamp,
 }
 
 /// The brake.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PauseView {
     /// Since when.
+    #[schema(value_type = Time)]
     pub since: Timestamp,
     /// Who.
     pub by: String,
@@ -257,7 +270,7 @@ pub struct PauseView {
 }
 
 /// What is left of one window.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct QuotaView {
     /// The tenant.
     pub tenant: TenantName,
@@ -270,13 +283,14 @@ pub struct QuotaView {
     /// How many calls it has left now.
     pub remaining: u32,
     /// Until when the lane is paused.
+    #[schema(value_type = Option<Time>)]
     pub paused_until: Option<Timestamp>,
     /// Why it is.
     pub reason: Option<String>,
 }
 
 /// A source.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct SourceView {
     /// Its name.
     pub name: SourceName,
@@ -292,7 +306,7 @@ pub struct SourceView {
 }
 
 /// A tenant.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TenantView {
     /// Its name.
     pub name: TenantName,
@@ -303,7 +317,7 @@ pub struct TenantView {
 }
 
 /// The rule set.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RulesView {
     /// How many rules are in force.
     pub loaded: usize,
@@ -316,14 +330,50 @@ pub struct RulesView {
 }
 
 /// A loop's last run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LoopView {
     /// Its name, with the tenant where there is one for each.
     pub name: String,
     /// When it last ran to its end.
+    #[schema(value_type = Time)]
     pub last_run: Timestamp,
     /// What it did or why it failed.
     pub said: String,
+}
+
+/// A row of the audit. Its words are texts and not our types, so that a row that was tampered with can be shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AuditView {
+    /// Its number: 1 more than that of the row before.
+    pub seq: i64,
+    /// When it happened.
+    #[schema(value_type = Time)]
+    pub at: Timestamp,
+    /// What: one of the words that the parameter `what` takes.
+    pub what: String,
+    /// `stanch`, `rule:<id>`, `microsoft` or `user:<name>`.
+    pub by: String,
+    /// Where a person's request came from: `socket`, or an address.
+    pub from: Option<String>,
+    /// In which tenant.
+    pub tenant: Option<String>,
+    /// On which device.
+    pub machine_id: Option<String>,
+    /// Through which action.
+    pub action_id: Option<String>,
+    /// Because of which alert.
+    pub alert_id: Option<String>,
+    /// By which rule.
+    pub rule_id: Option<String>,
+    /// What was before it.
+    pub before: Option<String>,
+    /// What is after it.
+    pub after: Option<String>,
+    /// Why, in words.
+    pub detail: String,
+    /// The SHA-256 that chains it to the row before, in hex; null until it is sealed.
+    pub hash: Option<String>,
 }
 
 /// A page of a list.
@@ -336,7 +386,7 @@ pub struct Page<T> {
 }
 
 /// A problem document. Source: RFC 9457.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Problem {
     /// `about:blank`: the title says all that there is.
     #[serde(rename = "type", default)]

@@ -284,6 +284,7 @@ fn facts<'m>(
     let none = Device::default();
     let device = tenant.devices.get(machine_id).unwrap_or(&none);
     Facts {
+        drill: machine_id.is_of_a_drill(),
         machine,
         alert_last_update: alert.last_update,
         alert_status: text("status"),

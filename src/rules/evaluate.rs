@@ -221,6 +221,12 @@ impl RuleSet {
         }
     }
 
+    /// Whether that rule counts what others match.
+    #[must_use]
+    pub fn is_correlation(&self, id: &RuleId) -> bool {
+        matches!(self.by_id.get(id), Some((_, Home::Correlation(_))))
+    }
+
     /// The correlation of that id: its place, and all of them.
     pub(super) fn correlation(&self, id: &RuleId) -> Option<(usize, &Correlations)> {
         match self.by_id.get(id)? {

@@ -139,12 +139,18 @@ impl Rule {
     /// What a protect rule that matches says: its name, and its comment when it has one.
     #[must_use]
     pub fn why_protected(&self, event: &Event<'_>) -> String {
-        let reason = format!("protected by the rule {:?} ({})", self.title, self.id);
+        let reason = self.protection();
         // A comment that can not be rendered does not weaken a protection.
         match self.rendered_comment(event) {
             Ok(Some(comment)) => format!("{reason}: {comment}"),
             _ => reason,
         }
+    }
+
+    /// How the reason of each decision begins that this protect rule forbade.
+    #[must_use]
+    pub fn protection(&self) -> String {
+        format!("protected by the rule {:?} ({})", self.title, self.id)
     }
 
     /// The comment for one event; `None` when the rule has none or it renders to nothing.

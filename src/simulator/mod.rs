@@ -4,9 +4,9 @@
 //! misreading in `defender` cannot be repeated here by sharing code. What the real service would refuse, it
 //! refuses; where nobody knows what the service does, an [`Options`] key chooses.
 //!
-//! It speaks: the token endpoints of Entra and of a machine in Azure, alerts, machines, machine actions, restrict, unrestrict and cancel; and, for
-//! people, `/simulator/ledger`, `/simulator/world`, `/simulator/alerts` and `/simulator/machines`. Absent:
-//! isolation, scans and the other actions, Microsoft Graph, delegated permissions, TLS.
+//! It speaks: the token endpoints of Entra and of a machine in Azure; alerts, machines, machine actions, restrict,
+//! unrestrict and cancel; the alerts of Microsoft Graph; and, for people, `/simulator/ledger`, `/simulator/world`,
+//! `/simulator/alerts` and `/simulator/machines`. Absent: isolation, scans and the other actions, the rest of Microsoft Graph, delegated permissions, TLS.
 //!
 //! Start with the `service` file for how a call is judged, [`Options`] for what can be set, and `stage` for
 //! what a test can do to the world.
@@ -17,6 +17,7 @@ mod assertion;
 mod control;
 mod cut;
 mod faults;
+mod graph;
 mod http;
 mod ledger;
 mod machine_identity;

@@ -108,6 +108,9 @@ pub struct Options {
     pub no_machines_is_404: bool,
     /// The most rows that the server puts on a page before it sends `@odata.nextLink`; absent, it sends none.
     pub server_page: Option<usize>,
+    /// The host in `@odata.nextLink`, as of a service that stands behind another name; absent, the host that was
+    /// asked.
+    pub link_host: Option<String>,
     /// The most rows that a query skips: more is refused. No page of Microsoft's says how many that are.
     pub most_skipped: usize,
     /// How tokens are issued.
@@ -139,6 +142,7 @@ impl Default for Options {
             failing: 0.0,
             no_machines_is_404: false,
             server_page: None,
+            link_host: None,
             most_skipped: usize::MAX,
             tokens: Tokens::default(),
         }

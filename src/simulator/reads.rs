@@ -5,18 +5,21 @@ use serde_json::{Map, Value, json};
 use crate::model::{AlertTime, MachineId};
 
 use super::answer::{Answer, Refusal};
-use super::odata::{ALERTS, Collection, LARGEST_PAGE, MACHINE_ACTIONS, MACHINES, Query};
+use super::graph;
+use super::odata::{ALERTS, Collection, GRAPH_ALERTS, LARGEST_PAGE, MACHINE_ACTIONS, MACHINES, Query};
 use super::route::Operation;
 use super::service::{Received, Service};
 use super::world::without_evidence;
 
 const CONTEXT: &str = "https://api.securitycenter.microsoft.com/api/$metadata#";
+const GRAPH_CONTEXT: &str = "https://graph.microsoft.com/v1.0/$metadata#";
 
 impl Service {
     /// Answers a call that only reads.
     pub(super) fn read(&self, operation: &Operation, received: &Received, now: AlertTime) -> Result<Answer, Refusal> {
         match operation {
             Operation::ListAlerts => self.list_alerts(received, now),
+            Operation::ListGraphAlerts => self.list_graph_alerts(received, now),
             Operation::ListMachines => self.list_machines(received),
             Operation::ListMachineActions => self.list_machine_actions(received, now),
             single => self.one(single, received, now),
@@ -27,8 +30,20 @@ impl Service {
         let query = Query::parse(received.query.as_deref(), &ALERTS)?;
         let rows = query.select(self.world.shown_alerts(now));
         let expand = query.expand;
-        let render = |row: &Value| if expand { row.clone() } else { without_evidence(row) };
+        let render = |row: &Value| {
+            let row = graph::without_further_devices(row);
+            if expand { row } else { without_evidence(&row) }
+        };
         self.page(&ALERTS, &query, &rows, render, received)
+    }
+
+    fn list_graph_alerts(&self, received: &Received, now: AlertTime) -> Result<Answer, Refusal> {
+        let query = Query::parse(received.query.as_deref(), &GRAPH_ALERTS)?;
+        let name_of = |id: &MachineId| self.world.machine(id).map(|machine| machine.computer_dns_name());
+        let alerts: Vec<Value> =
+            self.world.shown_alerts(now).into_iter().map(|row| graph::alert(row, name_of)).collect();
+        let rows = query.select(&alerts);
+        self.page(&GRAPH_ALERTS, &query, &rows, Value::clone, received)
     }
 
     fn list_machines(&self, received: &Received) -> Result<Answer, Refusal> {
@@ -70,13 +85,15 @@ impl Service {
         let size = self.options.server_page.map_or(top, |page| page.max(1).min(top));
         let value: Vec<Value> = rows.iter().skip(query.skip).take(size).map(|row| render(row)).collect();
         let mut page = Map::new();
-        page.insert("@odata.context".to_owned(), json!(format!("{CONTEXT}{}", collection.name)));
+        let context = if *collection == GRAPH_ALERTS { GRAPH_CONTEXT } else { CONTEXT };
+        page.insert("@odata.context".to_owned(), json!(format!("{context}{}", collection.name)));
         if query.count {
             page.insert("@odata.count".to_owned(), json!(rows.len()));
         }
         let more = query.skip.saturating_add(size) < rows.len() && size < top;
         if more && self.options.server_page.is_some() {
-            page.insert("@odata.nextLink".to_owned(), json!(next_link(query, size, received)));
+            let host = self.options.link_host.as_deref().or(received.host.as_deref()).unwrap_or("localhost");
+            page.insert("@odata.nextLink".to_owned(), json!(next_link(query, size, received, host)));
         }
         page.insert("value".to_owned(), Value::Array(value));
         Ok(Answer::json(200, &Value::Object(page)))
@@ -120,7 +137,7 @@ pub(super) fn entity(collection: &str, record: Value) -> Value {
 }
 
 /// The address of the page after this one.
-fn next_link(query: &Query, size: usize, received: &Received) -> String {
+fn next_link(query: &Query, size: usize, received: &Received, host: &str) -> String {
     let mut link = url::form_urlencoded::Serializer::new(String::new());
     for (name, value) in url::form_urlencoded::parse(received.query.as_deref().unwrap_or_default().as_bytes()) {
         if name != "$skip" && name != "$top" {
@@ -131,6 +148,5 @@ fn next_link(query: &Query, size: usize, received: &Received) -> String {
     if let Some(top) = query.top {
         link.append_pair("$top", &top.saturating_sub(size).to_string());
     }
-    let host = received.host.as_deref().unwrap_or("localhost");
     format!("http://{host}{}?{}", received.path, link.finish())
 }

@@ -12,6 +12,8 @@ pub enum Api {
     Token,
     /// `GET /api/alerts` and one alert.
     Alerts,
+    /// `GET /v1.0/security/alerts_v2` of Microsoft Graph.
+    GraphAlerts,
     /// `GET /api/machines` and one machine.
     Machines,
     /// `GET /api/machineactions` and one machine action.
@@ -28,8 +30,15 @@ pub enum Api {
 
 impl Api {
     /// Every API that has a quota.
-    pub const COUNTED: [Self; 6] =
-        [Self::Restrict, Self::Release, Self::Cancel, Self::Alerts, Self::Machines, Self::MachineActions];
+    pub const COUNTED: [Self; 7] = [
+        Self::Restrict,
+        Self::Release,
+        Self::Cancel,
+        Self::Alerts,
+        Self::GraphAlerts,
+        Self::Machines,
+        Self::MachineActions,
+    ];
 
     /// The name in the ledger and in JSON.
     #[must_use]
@@ -37,6 +46,7 @@ impl Api {
         match self {
             Self::Token => "token",
             Self::Alerts => "alerts",
+            Self::GraphAlerts => "graph_alerts",
             Self::Machines => "machines",
             Self::MachineActions => "machine_actions",
             Self::Restrict => "restrict",
@@ -50,6 +60,7 @@ impl Api {
     pub(super) const fn roles(self) -> &'static [&'static str] {
         match self {
             Self::Alerts => &["Alert.Read.All", "Alert.ReadWrite.All"],
+            Self::GraphAlerts => &["SecurityAlert.Read.All", "SecurityAlert.ReadWrite.All"],
             Self::Machines | Self::MachineActions => &["Machine.Read.All", "Machine.ReadWrite.All"],
             Self::Restrict | Self::Release => &["Machine.RestrictExecution"],
             Self::Cancel => &[
@@ -78,6 +89,7 @@ pub(super) enum Operation {
     Token { tenant: String },
     MachineToken,
     ListAlerts,
+    ListGraphAlerts,
     GetAlert(String),
     ListMachines,
     GetMachine(String),
@@ -92,6 +104,7 @@ impl Operation {
         match self {
             Self::Token { .. } | Self::MachineToken => Api::Token,
             Self::ListAlerts | Self::GetAlert(_) => Api::Alerts,
+            Self::ListGraphAlerts => Api::GraphAlerts,
             Self::ListMachines | Self::GetMachine(_) => Api::Machines,
             Self::ListMachineActions | Self::GetMachineAction(_) => Api::MachineActions,
             Self::Act { action: ActionType::Restrict, .. } => Api::Restrict,
@@ -110,6 +123,7 @@ pub(super) fn route(method: &str, path: &str) -> Result<Operation, Refusal> {
     let (operation, wanted) = match segments.as_slice() {
         [tenant, "oauth2", "v2.0", "token"] => (Operation::Token { tenant: (*tenant).to_owned() }, "POST"),
         ["metadata", "identity", "oauth2", "token"] => (Operation::MachineToken, "GET"),
+        ["v1.0", "security", "alerts_v2"] => (Operation::ListGraphAlerts, "GET"),
         ["api", "v1.0", rest @ ..] | ["api", rest @ ..] => resource(rest).ok_or_else(|| unknown(path))?,
         _ => return Err(unknown(path)),
     };
@@ -158,6 +172,7 @@ mod tests {
             ("GET", "/metadata/identity/oauth2/token".to_owned(), Api::Token),
             ("GET", "/api/alerts".to_owned(), Api::Alerts),
             ("GET", "/api/v1.0/alerts/da1_-2".to_owned(), Api::Alerts),
+            ("GET", "/v1.0/security/alerts_v2".to_owned(), Api::GraphAlerts),
             ("GET", "/api/machines".to_owned(), Api::Machines),
             ("GET", format!("/api/machines/{id}"), Api::Machines),
             ("POST", format!("/api/machines/{id}/restrictCodeExecution"), Api::Restrict),

@@ -148,6 +148,7 @@ impl Service {
     /// Checks the token and counts the call.
     fn admit(&mut self, api: Api, received: &Received, now: AlertTime, trace: &mut Trace) -> Result<Grant, Refusal> {
         let grant = self.login.check(received.authorization.as_deref(), now)?;
+        grant.check_audience(api)?;
         trace.authorized = true;
         let counted = self.quota.count(&grant.account, api, now);
         counted.map_err(|seconds| Refusal::throttled(Some(seconds.to_string())))?;

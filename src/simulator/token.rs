@@ -25,6 +25,8 @@ use super::route::Api;
 pub struct Tokens {
     /// The `roles` claim; `None` leaves the claim out, as Entra may.
     pub roles: Option<Vec<String>>,
+    /// The same in tokens for Microsoft Graph.
+    pub graph_roles: Option<Vec<String>>,
     /// How long a token is good.
     pub life: Duration,
     /// Whether `expires_in` is written as a JSON string, as some endpoints do.
@@ -38,6 +40,7 @@ impl Default for Tokens {
         let roles = ["Machine.RestrictExecution", "Machine.Read.All", "Alert.Read.All"];
         Self {
             roles: Some(roles.map(str::to_owned).to_vec()),
+            graph_roles: Some(vec!["SecurityAlert.Read.All".to_owned()]),
             life: Duration::from_secs(3_599),
             expires_in_as_text: false,
             opaque: false,
@@ -49,10 +52,33 @@ impl Default for Tokens {
 pub(super) struct Grant {
     pub(super) account: Account,
     roles: Option<Vec<String>>,
+    for_graph: bool,
     expires: AlertTime,
 }
 
+impl Tokens {
+    fn roles_for(&self, scope: &str) -> &Option<Vec<String>> {
+        if is_of_graph(scope) { &self.graph_roles } else { &self.roles }
+    }
+}
+
+/// Whether a token of that scope is for Microsoft Graph, in any of the clouds.
+fn is_of_graph(scope: &str) -> bool {
+    scope.starts_with("https://graph.microsoft.") || scope.starts_with("https://dod-graph.microsoft.")
+}
+
 impl Grant {
+    /// Checks that the token was made for the API that it is used on.
+    ///
+    /// # Errors
+    /// 401.
+    pub(super) fn check_audience(&self, api: Api) -> Result<(), Refusal> {
+        if self.for_graph == (api == Api::GraphAlerts) {
+            return Ok(());
+        }
+        Err(Refusal::unauthorized("Access token validation failure. Invalid audience."))
+    }
+
     /// Checks that the token carries one of the roles that `api` needs.
     ///
     /// # Errors
@@ -242,7 +268,8 @@ impl Login {
         if self.grants.len() >= MOST {
             self.grants.clear();
         }
-        let grant = Grant { account, roles: tokens.roles.clone(), expires: after(now, tokens.life) };
+        let (roles, for_graph) = (tokens.roles_for(scope).clone(), is_of_graph(scope));
+        let grant = Grant { account, roles, for_graph, expires: after(now, tokens.life) };
         self.grants.insert(token.clone(), grant);
         token
     }
@@ -327,7 +354,7 @@ fn jwt(account: &Account, scope: &str, tokens: &Tokens, now: AlertTime, rng: &mu
         "uti": rng.hex(22),
         "ver": "1.0",
     });
-    if let (Some(roles), Value::Object(claims)) = (&tokens.roles, &mut claims) {
+    if let (Some(roles), Value::Object(claims)) = (tokens.roles_for(scope), &mut claims) {
         claims.insert("roles".to_owned(), json!(roles));
     }
     let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());

@@ -55,10 +55,11 @@ impl Store {
         reached: Option<Reached>,
         now: Timestamp,
     ) -> Result<Accepted> {
-        let Sorted { together, single } = sort(rows);
+        // Made before the write begins: while it lasts, nobody else writes.
+        let Sorted { together, single } = sort(rows)?;
         let mut tx = self.begin().await?;
         let mut accepted = Accepted::default();
-        for group in &together {
+        for group in together {
             accepted.new_rows.extend(insert_together(&mut tx, tenant, source, group, now).await?);
         }
         for (place, row) in single {
@@ -147,40 +148,56 @@ fn hash_of(body: &Map<String, Value>) -> Result<String> {
 
 /// Rows that one statement inserts: each statement is a way to SQLite's thread and back.
 const TOGETHER: usize = 25;
+/// The same of a large batch.
+const MANY_TOGETHER: usize = 4 * TOGETHER;
 
-/// A version of an alert with a time of its own.
-#[derive(Clone, Copy)]
+/// A version of an alert with a time of its own, as it is stored.
 struct Dated<'a> {
     place: usize,
-    alert: &'a Alert,
+    id: &'a AlertId,
     last_update: AlertTime,
+    body: String,
+    machine_ids: String,
+}
+
+impl<'a> Dated<'a> {
+    fn new(place: usize, alert: &'a Alert, last_update: AlertTime) -> Result<Self> {
+        let (body, machine_ids) = (to_json(&alert.body)?, to_json(&alert.machine_ids)?);
+        Ok(Self { place, id: &alert.id, last_update, body, machine_ids })
+    }
 }
 
 /// How what is handed in is inserted.
 struct Sorted<'a> {
-    /// Each alert once, in groups of [`TOGETHER`]: no row changes what is to be said of another.
-    together: Vec<[Dated<'a>; TOGETHER]>,
+    /// Each alert once, in groups of [`MANY_TOGETHER`] and [`TOGETHER`]: no row changes what is to be said of another.
+    together: Vec<Vec<Dated<'a>>>,
     /// What is left, by its place.
     single: Vec<(usize, &'a Incoming)>,
 }
 
-fn sort(rows: &[Incoming]) -> Sorted<'_> {
+fn sort(rows: &[Incoming]) -> Result<Sorted<'_>> {
     let mut versions: HashMap<&AlertId, usize> = HashMap::new();
     for row in rows {
         let (Incoming::Alert(Alert { id, .. }) | Incoming::Malformed(id, _)) = row;
         *versions.entry(id).or_default() += 1;
     }
     let dated = rows.iter().enumerate().filter_map(|(place, row)| match row {
-        Incoming::Alert(alert) if versions.get(&alert.id) == Some(&1) => {
-            Some(Dated { place, alert, last_update: alert.last_update? })
-        }
+        Incoming::Alert(alert) if versions.get(&alert.id) == Some(&1) => Some((place, alert, alert.last_update?)),
         _ => None,
     });
-    let dated: Vec<Dated<'_>> = dated.collect();
-    let together = dated.as_chunks().0.to_vec();
-    let taken: HashSet<usize> = together.iter().flatten().map(|row| row.place).collect();
+    let dated: Vec<_> = dated.collect();
+    let mut grouped = dated.len() - dated.len() % TOGETHER;
+    let taken: HashSet<usize> = dated.iter().take(grouped).map(|(place, ..)| *place).collect();
+    let mut dated = dated.into_iter();
+    let mut together = Vec::new();
+    while grouped > 0 {
+        let size = if grouped >= MANY_TOGETHER { MANY_TOGETHER } else { TOGETHER };
+        let group = dated.by_ref().take(size).map(|(place, alert, at)| Dated::new(place, alert, at));
+        together.push(group.collect::<Result<_>>()?);
+        grouped -= size;
+    }
     let single = rows.iter().enumerate().filter(|(place, _)| !taken.contains(place)).collect();
-    Sorted { together, single }
+    Ok(Sorted { together, single })
 }
 
 /// Inserts so many rows, each of four values. A version older than the newest known is stored and decided, with no
@@ -209,19 +226,26 @@ macro_rules! five {
     ($($rows:tt)*) => { concat!($($rows)*, ", ", $($rows)*, ", ", $($rows)*, ", ", $($rows)*, ", ", $($rows)*) };
 }
 
+macro_rules! four {
+    ($($rows:tt)*) => { concat!($($rows)*, ", ", $($rows)*, ", ", $($rows)*, ", ", $($rows)*) };
+}
+
 const INSERT_ONE: &str = insert_alerts!("(?, ?, ?, ?)");
 const INSERT_TOGETHER: &str = insert_alerts!(five!(five!("(?, ?, ?, ?)")));
+const INSERT_MANY: &str = insert_alerts!(four!(five!(five!("(?, ?, ?, ?)"))));
 
 /// Inserts a group, and gives the places of those that are new.
 async fn insert_together(
     tx: &mut SqliteConnection,
     tenant: &TenantName,
     source: &SourceName,
-    group: &[Dated<'_>; TOGETHER],
+    group: Vec<Dated<'_>>,
     now: Timestamp,
 ) -> Result<Vec<usize>> {
-    let new = insert_versions(tx, INSERT_TOGETHER, tenant, source, group, now).await?;
-    Ok(group.iter().filter(|row| new.contains(row.alert.id.as_str())).map(|row| row.place).collect())
+    let places: Vec<(usize, &AlertId)> = group.iter().map(|row| (row.place, row.id)).collect();
+    let statement = if group.len() == MANY_TOGETHER { INSERT_MANY } else { INSERT_TOGETHER };
+    let new = insert_versions(tx, statement, tenant, source, group, now).await?;
+    Ok(places.into_iter().filter(|(_, id)| new.contains(id.as_str())).map(|(place, _)| place).collect())
 }
 
 /// Inserts rows by a statement for just so many, and gives the ids of those that are new.
@@ -230,16 +254,12 @@ async fn insert_versions(
     statement: &'static str,
     tenant: &TenantName,
     source: &SourceName,
-    rows: &[Dated<'_>],
+    rows: Vec<Dated<'_>>,
     now: Timestamp,
 ) -> Result<HashSet<String>> {
     let mut insert = sqlx::query_scalar(statement).bind(tenant.as_str()).bind(source.as_str()).bind(millis(now));
-    for Dated { alert, last_update, .. } in rows {
-        insert = insert
-            .bind(alert.id.as_str())
-            .bind(last_update.ticks())
-            .bind(to_json(&alert.body)?)
-            .bind(to_json(&alert.machine_ids)?);
+    for Dated { id, last_update, body, machine_ids, .. } in rows {
+        insert = insert.bind(id.as_str()).bind(last_update.ticks()).bind(body).bind(machine_ids);
     }
     Ok(insert.fetch_all(tx).await?.into_iter().collect())
 }
@@ -256,8 +276,8 @@ async fn insert_alert(
             Undated { id: &alert.id, body: &alert.body, machine_ids: to_json(&alert.machine_ids)?, malformed: None };
         return body.insert(tx, tenant, source, now).await;
     };
-    let row = Dated { place: 0, alert, last_update };
-    let new = insert_versions(tx, INSERT_ONE, tenant, source, &[row], now).await?;
+    let row = Dated::new(0, alert, last_update)?;
+    let new = insert_versions(tx, INSERT_ONE, tenant, source, vec![row], now).await?;
     Ok(!new.is_empty())
 }
 

@@ -1,17 +1,21 @@
 //! What a row of Microsoft's machine-action list does to our actions and to what is known of the device.
 
 use jiff::Timestamp;
+use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
 use super::Result;
 use super::again::{after_nothing, joined_after_its_release};
+use super::audit::{self, Entry};
 use super::claim::LOOK_MARGIN;
 use super::owed::{owe_again, owe_for_late};
-use super::row::{action_id, kind, millis, parsed, parsed_opt, state, timestamp};
+use super::row::{action_id, kind, millis, parsed, parsed_opt, state, time, timestamp};
 use super::settle::submitted;
 use super::transition::{Change, transition};
 use crate::model::action::{Ending, tag_of};
-use crate::model::{ActionId, AlertTime, By, Event, Kind, MachineAction, MachineId, RemoteStatus, State, TenantName};
+use crate::model::{
+    ActionId, AlertTime, By, Event, Happening, Kind, MachineAction, MachineId, RemoteStatus, RuleId, State, TenantName,
+};
 
 /// An unfinished machine action is looked at again after this part of its age,
 pub(super) const LOOK_SHARE: i64 = 200;
@@ -57,10 +61,11 @@ pub(super) async fn apply_row(
         }
     }
     if is_new && ours.is_none() && kind == Kind::Release {
-        let what = "a human released the device";
+        let by = &By::Microsoft;
+        let undone = Undone { tenant, machine_id: machine, action_id: None, by, what: "a human released the device" };
         match happened_at(tx, tenant, row, now).await? {
-            Some(at) => override_device(tx, tenant, machine, at, what).await?,
-            None => overridden_now(tx, tenant, machine, now, what).await?,
+            Some(at) => override_device(tx, &undone, at, now).await?,
+            None => overridden_now(tx, &undone, now).await?,
         }
     }
     if kind == Kind::Restrict && row.status.is_final() && row.status != RemoteStatus::Succeeded {
@@ -263,19 +268,14 @@ async fn end(tx: &mut SqliteConnection, tenant: &TenantName, row: &MachineAction
         let by_others = asked.is_none() || says_others;
         if kind(action)? != Kind::Restrict {
             if to == State::Cancelled && by_others {
-                // Whoever cancels a release wants the restriction to stay.
-                sqlx::query(
-                    "UPDATE actions SET expires_at = NULL WHERE id = (SELECT undoes FROM actions WHERE id = ?1)",
-                )
-                .bind(id.to_string())
-                .execute(&mut *tx)
-                .await?;
+                keep_restricted(tx, id, &By::Microsoft, "a human cancelled the release", now).await?;
             }
             continue;
         }
         let machine: MachineId = parsed(action, "machine_id")?;
         if to == State::Cancelled && by_others {
-            overridden_now(tx, tenant, &machine, now, "a human cancelled the restriction").await?;
+            let (machine_id, by, what) = (&machine, &By::Microsoft, "a human cancelled the restriction");
+            overridden_now(tx, &Undone { tenant, machine_id, action_id: Some(id), by, what }, now).await?;
         }
         anew += joined_after_its_release(tx, tenant, id, &machine, now).await?;
     }
@@ -360,44 +360,115 @@ async fn happened_at(
     Ok(long_ago.then(|| created.timestamp().min(now)))
 }
 
-/// A human undoes a restriction of the device now: after all that was decided, even if the clock was set back since.
-pub(super) async fn overridden_now(
+/// Whoever cancels a release wants the restriction to stay: what the release undoes has no expiry any more.
+pub(super) async fn keep_restricted(
     tx: &mut SqliteConnection,
-    tenant: &TenantName,
-    machine: &MachineId,
+    release: ActionId,
+    by: &By,
+    why: &str,
     now: Timestamp,
-    reason: &str,
 ) -> Result<()> {
+    let row = sqlx::query(
+        "SELECT id, tenant, machine_id, rule_id, expires_at FROM actions
+         WHERE id = (SELECT undoes FROM actions WHERE id = ?1) AND expires_at IS NOT NULL",
+    )
+    .bind(release.to_string())
+    .fetch_optional(&mut *tx)
+    .await?;
+    let Some(row) = row else { return Ok(()) };
+    let restrict = Expiring::read(&row)?;
+    sqlx::query("UPDATE actions SET expires_at = NULL WHERE id = ?1")
+        .bind(restrict.id.to_string())
+        .execute(&mut *tx)
+        .await?;
+    restrict.stays(tx, by, why, now).await
+}
+
+/// A restrict that was to expire and does no longer.
+pub(super) struct Expiring {
+    id: ActionId,
+    tenant: TenantName,
+    machine_id: MachineId,
+    rule_id: Option<RuleId>,
+    expires_at: Timestamp,
+}
+
+impl Expiring {
+    /// Of a row of it as it was before.
+    pub(super) fn read(row: &SqliteRow) -> Result<Self> {
+        Ok(Self {
+            id: action_id(row)?,
+            tenant: parsed(row, "tenant")?,
+            machine_id: parsed(row, "machine_id")?,
+            rule_id: parsed_opt(row, "rule_id")?,
+            expires_at: time(row, "expires_at")?,
+        })
+    }
+
+    /// Says so in the audit.
+    pub(super) async fn stays(&self, tx: &mut SqliteConnection, by: &By, why: &str, now: Timestamp) -> Result<()> {
+        let before = self.expires_at.to_string();
+        let entry = Entry {
+            tenant: Some(&self.tenant),
+            machine_id: Some(&self.machine_id),
+            rule_id: self.rule_id.as_ref(),
+            action_id: Some(self.id),
+            before: Some(&before),
+            after: Some("never"),
+            ..Entry::new(Happening::Extended, by, why, now)
+        };
+        audit::append(tx, &entry).await
+    }
+}
+
+/// A restriction that a human undid.
+pub(super) struct Undone<'a> {
+    pub(super) tenant: &'a TenantName,
+    pub(super) machine_id: &'a MachineId,
+    /// Of this action of ours, if it was one that was named.
+    pub(super) action_id: Option<ActionId>,
+    /// Microsoft, when its record says so and not a person whom we know.
+    pub(super) by: &'a By,
+    pub(super) what: &'a str,
+}
+
+/// A human undoes a restriction of the device now: after all that was decided, even if the clock was set back since.
+pub(super) async fn overridden_now(tx: &mut SqliteConnection, undone: &Undone<'_>, now: Timestamp) -> Result<()> {
     let decided: Option<i64> = sqlx::query_scalar(
         "SELECT MAX(decided_at) FROM actions WHERE tenant = ?1 AND machine_id = ?2 AND kind = 'restrict'
          AND state IN ('held', 'queued', 'sending', 'uncertain', 'submitted')",
     )
-    .bind(tenant.as_str())
-    .bind(machine.as_str())
+    .bind(undone.tenant.as_str())
+    .bind(undone.machine_id.as_str())
     .fetch_one(&mut *tx)
     .await?;
     let at = decided.map_or(now, |decided| now.max(timestamp(decided.saturating_add(1))));
-    override_device(tx, tenant, machine, at, reason).await
+    override_device(tx, undone, at, now).await
 }
 
-/// A human undid a restriction of the device; the latest counts.
-async fn override_device(
-    tx: &mut SqliteConnection,
-    tenant: &TenantName,
-    machine: &MachineId,
-    at: Timestamp,
-    reason: &str,
-) -> Result<()> {
-    sqlx::query(
+/// A human undid a restriction of the device at `at`, as is noticed `now`; the latest counts.
+async fn override_device(tx: &mut SqliteConnection, undone: &Undone<'_>, at: Timestamp, now: Timestamp) -> Result<()> {
+    let counts = sqlx::query(
         "INSERT INTO devices (tenant, machine_id, override_at, override_reason) VALUES (?1, ?2, ?3, ?4)
          ON CONFLICT (tenant, machine_id) DO UPDATE SET override_at = ?3, override_reason = ?4
          WHERE override_at IS NULL OR override_at <= ?3",
     )
-    .bind(tenant.as_str())
-    .bind(machine.as_str())
+    .bind(undone.tenant.as_str())
+    .bind(undone.machine_id.as_str())
     .bind(millis(at))
-    .bind(reason)
-    .execute(tx)
-    .await?;
-    Ok(())
+    .bind(undone.what)
+    .execute(&mut *tx)
+    .await?
+    .rows_affected();
+    if counts == 0 {
+        return Ok(());
+    }
+    let detail = if at < now { format!("{} at {at:.0}", undone.what) } else { undone.what.to_owned() };
+    let entry = Entry {
+        tenant: Some(undone.tenant),
+        machine_id: Some(undone.machine_id),
+        action_id: undone.action_id,
+        ..Entry::new(Happening::Override, undone.by, &detail, now)
+    };
+    audit::append(tx, &entry).await
 }

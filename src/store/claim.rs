@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use sqlx::{Row, SqliteConnection};
 
 use super::again::of_action;
+use super::audit::{self, Entry};
 use super::decide::FIRST_RANK;
 use super::facts::{DeviceFacts, device_facts, device_name};
 use super::lanes::{CallSlot, Took, take};
@@ -15,7 +16,8 @@ use super::{Result, Store};
 use crate::config::Limits;
 use crate::guards::GateVerdict;
 use crate::model::{
-    ActionId, AlertTime, By, Event, Kind, Machine, MachineId, Moment, RuleId, SourceName, State, TenantName,
+    ActionId, AlertTime, By, Event, Happening, HoldKind, Kind, Machine, MachineId, Moment, RuleId, SourceName, State,
+    TenantName,
 };
 
 /// The most alerts of an action that the gate looks at, the newest first.
@@ -72,8 +74,8 @@ pub struct GateAlert {
 /// What came of a claim.
 #[derive(Debug, Default)]
 pub struct Claim {
-    /// The action to send, if there is one.
-    pub claimed: Option<ClaimedAction>,
+    /// The actions to send, the most urgent first.
+    pub claimed: Vec<ClaimedAction>,
     /// What the gate stopped or held on the way.
     pub gated: Vec<(ActionId, MachineId, GateVerdict)>,
     /// The earliest moment at which there may be another; `None`: not before something changes.
@@ -114,8 +116,9 @@ struct Candidate {
 }
 
 impl Store {
-    /// Claims the most urgent due action of a kind, if the brake is off and its lane has a slot. What the
-    /// gate stops or holds is settled on the way.
+    /// Claims the most urgent due actions of a kind, at most so many, as far as the brake is off and their lane has
+    /// slots. What the gate stops or holds is settled on the way. All of it is one commit, so that a burst does not
+    /// pay for one after the other.
     ///
     /// # Errors
     /// [`super::StoreError`]: then nothing of it is done.
@@ -123,6 +126,7 @@ impl Store {
         &self,
         tenant: &TenantName,
         kind: Kind,
+        most: usize,
         limits: &Limits,
         gate: &(dyn Fn(&GateContext) -> GateVerdict + Sync),
         now: impl Into<Moment> + Send,
@@ -136,6 +140,9 @@ impl Store {
             return Ok(claim);
         }
         for _ in 0..GATED_AT_ONCE {
+            if claim.claimed.len() >= most {
+                break;
+            }
             let Some(candidate) = candidate(&mut tx, tenant, kind, now).await? else {
                 claim.next = next_due(&mut tx, tenant, kind, now).await?;
                 break;
@@ -148,7 +155,7 @@ impl Store {
                 Kind::Release => (release_gate(&mut tx, tenant, &candidate).await?, false),
             };
             if verdict != GateVerdict::Pass {
-                stop(&mut tx, &candidate, &verdict, now).await?;
+                stop(&mut tx, tenant, &candidate, &verdict, now).await?;
                 if restricted && matches!(verdict, GateVerdict::Cancel(_)) {
                     // What it was for joins the restriction that there is.
                     let why = "the device was restricted before the action was sent";
@@ -160,13 +167,15 @@ impl Store {
             }
             let operator = candidate.rank >= FIRST_RANK;
             match take(&mut tx, tenant, kind.spec().lane, limits, operator, moment.steady).await? {
-                Took::Wait(until) => claim.next = Some(moment.by_the_clock(until)),
+                Took::Wait(until) => {
+                    claim.next = Some(moment.by_the_clock(until));
+                    break;
+                }
                 Took::Slot(slot) => {
-                    claim.claimed = Some(self.send(&mut tx, tenant, kind, candidate, slot, now).await?);
+                    claim.claimed.push(self.send(&mut tx, tenant, kind, candidate, slot, now).await?);
                     claim.next = Some(now);
                 }
             }
-            break;
         }
         tx.commit().await?;
         Ok(claim)
@@ -295,7 +304,13 @@ async fn next_due(
 }
 
 /// Carries out what the gate says when it does not let an action pass.
-async fn stop(tx: &mut SqliteConnection, candidate: &Candidate, verdict: &GateVerdict, now: Timestamp) -> Result<()> {
+async fn stop(
+    tx: &mut SqliteConnection,
+    tenant: &TenantName,
+    candidate: &Candidate,
+    verdict: &GateVerdict,
+    now: Timestamp,
+) -> Result<()> {
     let (event, detail) = match verdict {
         GateVerdict::Pass => return Ok(()),
         GateVerdict::Hold(kind, words) => (Event::GateHeld, format!("{}: {words}", kind.as_str())),
@@ -303,6 +318,15 @@ async fn stop(tx: &mut SqliteConnection, candidate: &Candidate, verdict: &GateVe
     };
     let change = Change { id: candidate.id, from: State::Queued, event, by: &By::Stanch, detail: &detail, now };
     let to = transition(tx, &change).await?;
+    if matches!(verdict, GateVerdict::Hold(HoldKind::MachineUnknown, _)) {
+        let entry = Entry {
+            tenant: Some(tenant),
+            machine_id: Some(&candidate.machine_id),
+            action_id: Some(candidate.id),
+            ..Entry::new(Happening::MachineUnknown, &By::Stanch, &detail, now)
+        };
+        audit::append(tx, &entry).await?;
+    }
     if to == State::Held {
         sqlx::query("UPDATE actions SET hold_reason = ?2, held_at = ?3 WHERE id = ?1")
             .bind(candidate.id.to_string())

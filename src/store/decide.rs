@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use sqlx::SqliteConnection;
 
 use super::audit::{self, Entry};
+use super::drill::kept_from_acting;
 use super::facts::{Counts, DeviceFacts, counts, device_facts, spent_at};
 use super::row::{millis, to_json};
 use super::transition::{Change, append, transition};
@@ -54,6 +55,8 @@ pub struct DecidedPair {
     pub machine_id: MachineId,
     /// Its record, if there is one.
     pub machine: Option<Machine>,
+    /// Whether rules could not be asked since there is no record.
+    pub unasked: bool,
     /// The rules that chose it, the most urgent first.
     pub choices: Vec<Choice>,
 }
@@ -134,15 +137,44 @@ impl Store {
         for alert in alerts {
             let Some(anew) = mark(&mut tx, alert, now).await? else { continue };
             for pair in &alert.pairs {
+                let first = made.len();
                 for choice in &pair.choices {
                     let context = Context { alert, pair, choice, rules_hash, now, anew };
                     made.push(decide_one(&mut tx, &context, config).await?);
                 }
+                let made = made.get(first..).unwrap_or_default();
+                tell_unknown(&mut tx, alert, pair, made, now).await?;
             }
         }
         tx.commit().await?;
         Ok(made)
     }
+}
+
+/// Says so where there is no machine record, and that kept a rule from being asked or an action from going.
+async fn tell_unknown(
+    tx: &mut SqliteConnection,
+    alert: &Deciding,
+    pair: &DecidedPair,
+    made: &[Made],
+    now: Timestamp,
+) -> Result<()> {
+    let unknown = HoldKind::MachineUnknown.as_str();
+    let held = made.iter().find(|made| made.outcome == Outcome::Held && made.reason.starts_with(unknown));
+    let detail = match held {
+        Some(held) => held.reason.as_str(),
+        None if pair.unasked => "no machine record came in time, so rules that read machine.* could not be asked",
+        None => return Ok(()),
+    };
+    let entry = Entry {
+        tenant: Some(&alert.tenant),
+        machine_id: Some(&pair.machine_id),
+        alert_id: Some(&alert.alert_id),
+        rule_id: held.map(|made| &made.rule_id),
+        action_id: held.and_then(|made| made.action_id),
+        ..Entry::new(Happening::MachineUnknown, &By::Stanch, detail, now)
+    };
+    audit::append(tx, &entry).await
 }
 
 /// Moves the alert on, and gives whether it is decided anew; `None` when it was decided or put back since it was
@@ -175,6 +207,7 @@ async fn decide_one(tx: &mut SqliteConnection, context: &Context<'_>, config: &G
         let counts = counts(tx, &alert.tenant, &pair.machine_id, &choice.rule_id, choice.limit(), config, *now).await?;
         verdict = judge(&choice.ask(), &facts(alert, pair, &device, spent, counts), config, *now);
     }
+    let verdict = kept_from_acting(&pair.machine_id, verdict);
     let action_id = carry_out(tx, context, &device, &verdict).await?;
     let reason = match &choice.note {
         Some(note) => format!("{}; {note}", verdict.reason),
@@ -283,6 +316,7 @@ pub(super) fn facts<'a>(
     counts: Counts,
 ) -> Facts<'a> {
     Facts {
+        drill: pair.machine_id.is_of_a_drill(),
         machine: pair.machine.as_ref(),
         alert_last_update: alert.last_update,
         alert_status: alert.status.as_deref(),

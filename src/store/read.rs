@@ -3,6 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
@@ -16,6 +19,8 @@ use crate::model::view::{
 use crate::model::{ActionId, AlertId, AlertTime, Decision, Kind, MachineId, RemoteStatus, State, TenantName};
 
 /// Where a page ended: the sort key and the id of its last row.
+///
+/// As text it is sealed: what was changed on its way is none, and nobody is led to build one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cursor {
     pub(super) key: i64,
@@ -29,17 +34,32 @@ pub struct CursorError;
 
 impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.key, self.id)
+        let place = format!("{}.{}", self.key, self.id);
+        let sealed = [seal(place.as_bytes()).as_slice(), place.as_bytes()].concat();
+        f.write_str(&URL_SAFE_NO_PAD.encode(sealed))
     }
+}
+
+/// So many bytes of a SHA-256 tell whether a cursor is as it was given.
+const SEAL_BYTES: usize = 6;
+
+fn seal(place: &[u8]) -> Vec<u8> {
+    let digest = digest(&SHA256, &[b"stanch cursor ", place].concat());
+    digest.as_ref().iter().copied().take(SEAL_BYTES).collect()
 }
 
 impl FromStr for Cursor {
     type Err = CursorError;
     fn from_str(text: &str) -> Result<Self, CursorError> {
-        let (key, id) = text.split_once('.').ok_or(CursorError)?;
-        let key = key.parse().map_err(|_| CursorError)?;
-        let plain = id.len() <= 128 && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
-        if plain { Ok(Self { key, id: id.to_owned() }) } else { Err(CursorError) }
+        // None that a list gives is longer.
+        let sealed = URL_SAFE_NO_PAD.decode(text.get(..256).unwrap_or(text)).map_err(|_| CursorError)?;
+        let (given, place) = sealed.split_at_checked(SEAL_BYTES).ok_or(CursorError)?;
+        if given != seal(place) {
+            return Err(CursorError);
+        }
+        let place = std::str::from_utf8(place).map_err(|_| CursorError)?;
+        let (key, id) = place.split_once('.').ok_or(CursorError)?;
+        Ok(Self { key: key.parse().map_err(|_| CursorError)?, id: id.to_owned() })
     }
 }
 

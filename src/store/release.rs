@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use sqlx::{Row, SqliteConnection};
 
 use super::again::{after_nothing, joined_after_its_release};
+use super::apply::Expiring;
 use super::decide::FIRST_RANK;
 use super::owed::{issue_owed, owe_again};
 use super::row::{action_id, kind, millis, parsed, state, timestamp};
@@ -201,8 +202,8 @@ async fn give_up(tx: &mut SqliteConnection, tracking: &Tracking, now: Timestamp,
 
 /// A device that a human has restricted too, since it was last released, is theirs: our expiry does not undo it.
 async fn leave_to_humans(tx: &mut SqliteConnection, now: Timestamp) -> Result<()> {
-    sqlx::query(
-        "UPDATE actions AS a SET expires_at = NULL, ended_at = COALESCE(ended_at, ?1)
+    let rows = sqlx::query(
+        "SELECT id, tenant, machine_id, rule_id, expires_at FROM actions a
          WHERE expires_at <= ?1 AND released_at IS NULL AND state IN ('succeeded', 'timed_out', 'cancelled')
          AND EXISTS (SELECT 1 FROM machine_actions m WHERE m.tenant = a.tenant AND m.machine_id = a.machine_id
              AND m.kind = 'restrict' AND m.action_id IS NULL AND m.status = 'Succeeded'
@@ -211,8 +212,17 @@ async fn leave_to_humans(tx: &mut SqliteConnection, now: Timestamp) -> Result<()
                  AND r.status = 'Succeeded'), 0))",
     )
     .bind(millis(now))
-    .execute(tx)
+    .fetch_all(&mut *tx)
     .await?;
+    for row in &rows {
+        sqlx::query("UPDATE actions SET expires_at = NULL, ended_at = COALESCE(ended_at, ?2) WHERE id = ?1")
+            .bind(action_id(row)?.to_string())
+            .bind(millis(now))
+            .execute(&mut *tx)
+            .await?;
+        let why = "a human restricted the device too, so it is not released";
+        Expiring::read(row)?.stays(tx, &By::Microsoft, why, now).await?;
+    }
     Ok(())
 }
 

@@ -10,9 +10,10 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use sqlx::{Row, SqliteConnection};
 
-use super::row::{millis, to_json};
+use super::audit::{self, Entry};
+use super::row::{millis, time, to_json};
 use super::{Result, Store};
-use crate::model::{AlertTime, SourceName, TenantName};
+use crate::model::{AlertTime, By, Happening, SourceName, TenantName};
 
 /// Rows that a step looks at.
 const PAGE: i64 = 200;
@@ -26,6 +27,8 @@ pub struct Keep {
     pub alerts_since: Timestamp,
     /// Actions that ended since then.
     pub actions_since: Timestamp,
+    /// Rows of the audit of what happened since then.
+    pub audit_since: Timestamp,
     /// What tells that an alert has done its work on a device, when that was done since then.
     pub spent_since: Timestamp,
     /// Of each tenant, alerts that were last changed since then: a source may still bring them again.
@@ -158,6 +161,44 @@ impl Store {
         tx.commit().await?;
         let is_done = rows == old.len() as u64;
         Ok(Removed { rows, next: if is_done { next } else { Some(from.clone()) } })
+    }
+
+    /// Removes the next few rows of the audit, as far as they are sealed, and gives how many. A checkpoint that is a
+    /// row itself says up to which, so that the chain begins behind them. One that is sealed always stays.
+    ///
+    /// # Errors
+    /// [`super::StoreError`]: then nothing of it is done.
+    pub async fn remove_audit(&self, keep: &Keep, now: Timestamp) -> Result<u64> {
+        let page = sqlx::query("SELECT seq, at, hash FROM audit WHERE seq > 0 ORDER BY seq LIMIT ?1")
+            .bind(MOST + 1)
+            .fetch_all(&self.reader)
+            .await?;
+        let mut old = Vec::new();
+        for row in &page {
+            let hash: Option<String> = row.try_get("hash")?;
+            let Some(hash) = hash.filter(|_| matches!(time(row, "at"), Ok(at) if at < keep.audit_since)) else { break };
+            old.push((row.try_get::<i64, _>("seq")?, hash));
+        }
+        // The next row is chained to the last sealed one, so that one stays.
+        let follower: Option<&str> = page.get(old.len()).map(|row| row.try_get("hash")).transpose()?.flatten();
+        if follower.is_none() {
+            old.pop();
+        }
+        let Some((last, hash)) = old.last() else {
+            return Ok(0);
+        };
+        let mut tx = self.begin().await?;
+        let (before, detail) =
+            (last.to_string(), format!("{} rows were kept for long enough and are removed", old.len()));
+        let entry = Entry {
+            before: Some(&before),
+            after: Some(hash),
+            ..Entry::new(Happening::Checkpoint, &By::Stanch, &detail, now)
+        };
+        audit::append(&mut tx, &entry).await?;
+        let rows = sqlx::query("DELETE FROM audit WHERE seq <= ?1").bind(last).execute(&mut *tx).await?.rows_affected();
+        tx.commit().await?;
+        Ok(rows)
     }
 
     /// How far a source has got; `None` when it has never been asked.

@@ -1,7 +1,7 @@
-//! A listener with a bound on its connections and on how long one may be silent.
+//! A listener with a bound on its connections and on how long each may be of no use.
 //!
 //! Without the first, connections are memory without end; without the second, silent ones would keep the
-//! places for ever. Absent: HTTP.
+//! places for ever, and slow ones too. Absent: HTTP, and which connection gives way (see [`super::place`]).
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -11,29 +11,31 @@ use std::time::Duration;
 
 use axum::serve::Listener;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, Sleep};
+use tokio::time::Sleep;
 
-/// Connections of one listener at once; who comes later waits for a place.
-const MOST_CONNECTIONS: usize = 512;
+use super::place::{Limits, Place, Places};
 
-/// A connection on which nothing moves for so long is closed. Longer than any request may take.
-const LONGEST_SILENCE: Duration = Duration::from_secs(75);
+/// What holds for each listener. The silence is longer than any request may take.
+const LIMITS: Limits = Limits {
+    most: 512,
+    silence: Duration::from_secs(75),
+    begun: Duration::from_secs(10),
+    grace: Duration::from_secs(1),
+};
 
 /// Accepts a bounded number of connections at once.
 pub(super) struct Bounded<L> {
     listener: L,
-    places: Arc<Semaphore>,
-    longest_silence: Duration,
+    places: Places,
 }
 
 impl<L> Bounded<L> {
     pub(super) fn new(listener: L) -> Self {
-        Self::within(listener, MOST_CONNECTIONS, LONGEST_SILENCE)
+        Self::within(listener, LIMITS)
     }
 
-    fn within(listener: L, most_connections: usize, longest_silence: Duration) -> Self {
-        Self { listener, places: Arc::new(Semaphore::new(most_connections)), longest_silence }
+    fn within(listener: L, limits: Limits) -> Self {
+        Self { listener, places: Places::new(limits) }
     }
 }
 
@@ -42,11 +44,9 @@ impl<L: Listener> Listener for Bounded<L> {
     type Addr = L::Addr;
 
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
-        // The semaphore is never closed.
-        let place = Arc::clone(&self.places).acquire_owned().await.ok();
         let (io, address) = self.listener.accept().await;
-        let silence = Box::pin(tokio::time::sleep(self.longest_silence));
-        (Connection { io, silence, longest_silence: self.longest_silence, _place: place }, address)
+        let place = self.places.take().await;
+        (Connection::new(io, place), address)
     }
 
     fn local_addr(&self) -> io::Result<Self::Addr> {
@@ -54,29 +54,55 @@ impl<L: Listener> Listener for Bounded<L> {
     }
 }
 
-/// A connection that ends when it is silent for too long.
+/// A connection that ends when it has been of no use for too long, or has to give way to another.
 pub(super) struct Connection<I> {
     io: I,
-    silence: Pin<Box<Sleep>>,
-    longest_silence: Duration,
-    _place: Option<OwnedSemaphorePermit>,
+    place: Arc<Place>,
+    alarm: Pin<Box<Sleep>>,
+    given_away: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
 impl<I> Connection<I> {
+    fn new(io: I, place: Arc<Place>) -> Self {
+        let alarm = Box::pin(tokio::time::sleep_until(place.deadline()));
+        let given_away = Box::pin(place.given_away());
+        Self { io, place, alarm, given_away }
+    }
+
     /// The connection itself.
     pub(super) const fn inner(&self) -> &I {
         &self.io
     }
 
-    /// Passes on what came of moving bytes, and begins the silence anew; while none moved, says when the
-    /// silence has been too long.
-    fn moved<T>(&mut self, poll: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
+    /// Its place.
+    pub(super) const fn place(&self) -> &Arc<Place> {
+        &self.place
+    }
+
+    /// While nothing moves: says when it has to end.
+    fn has_to_end(&mut self, context: &mut Context<'_>) -> Poll<io::Error> {
+        if self.given_away.as_mut().poll(context).is_ready() {
+            return Poll::Ready(io::ErrorKind::TimedOut.into());
+        }
+        loop {
+            let deadline = self.place.deadline();
+            if self.alarm.deadline() != deadline {
+                self.alarm.as_mut().reset(deadline);
+            }
+            ready!(self.alarm.as_mut().poll(context));
+            if self.place.deadline() == deadline {
+                return Poll::Ready(io::ErrorKind::TimedOut.into());
+            }
+        }
+    }
+
+    /// Passes on what came of writing.
+    fn wrote<T>(&mut self, poll: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
         if poll.is_ready() {
-            self.silence.as_mut().reset(Instant::now() + self.longest_silence);
+            self.place.sent();
             return poll;
         }
-        ready!(self.silence.as_mut().poll(context));
-        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+        self.has_to_end(context).map(Err)
     }
 }
 
@@ -84,7 +110,15 @@ impl<I: AsyncRead + Unpin> AsyncRead for Connection<I> {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let poll = Pin::new(&mut this.io).poll_read(context, buffer);
-        this.moved(poll, context)
+        if poll.is_ready() {
+            this.place.received();
+            // What always has something to say would never be asked whether it has to end.
+            return match this.has_to_end(context) {
+                Poll::Ready(error) => Poll::Ready(Err(error)),
+                Poll::Pending => poll,
+            };
+        }
+        this.has_to_end(context).map(Err)
     }
 }
 
@@ -92,7 +126,7 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Connection<I> {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let poll = Pin::new(&mut this.io).poll_write(context, bytes);
-        this.moved(poll, context)
+        this.wrote(poll, context)
     }
 
     fn poll_write_vectored(
@@ -102,7 +136,7 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Connection<I> {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let poll = Pin::new(&mut this.io).poll_write_vectored(context, slices);
-        this.moved(poll, context)
+        this.wrote(poll, context)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -123,44 +157,84 @@ mod tests {
     use super::*;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::{UnixListener, UnixStream};
+    use tokio::time::Instant;
 
     const SILENCE: Duration = Duration::from_millis(300);
 
-    fn bounded(folder: &tempfile::TempDir) -> Bounded<UnixListener> {
-        Bounded::within(UnixListener::bind(folder.path().join("s")).unwrap(), 1, SILENCE)
+    /// One place, whose connection is left alone for as long as that.
+    fn bounded(folder: &tempfile::TempDir, grace: Duration) -> Bounded<UnixListener> {
+        let limits = Limits { most: 1, silence: SILENCE, begun: 2 * SILENCE, grace };
+        Bounded::within(UnixListener::bind(folder.path().join("s")).unwrap(), limits)
     }
 
     #[tokio::test]
-    async fn a_connection_ends_when_it_was_silent_for_long_and_not_while_it_talks() {
+    async fn a_connection_ends_when_nothing_came_for_long() {
         let folder = tempfile::tempdir().unwrap();
-        let mut listener = bounded(&folder);
+        let mut listener = bounded(&folder, SILENCE);
+        let _client = UnixStream::connect(folder.path().join("s")).await.unwrap();
+        let begun = Instant::now();
+        let (mut connection, _) = Listener::accept(&mut listener).await;
+        let error = connection.read_u8().await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert!(begun.elapsed() >= SILENCE, "{:?}", begun.elapsed());
+    }
+
+    #[tokio::test]
+    async fn who_never_ends_what_was_begun_is_cut_off_however_much_comes() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut listener = bounded(&folder, SILENCE);
         let mut client = UnixStream::connect(folder.path().join("s")).await.unwrap();
         let (mut connection, _) = Listener::accept(&mut listener).await;
         let begun = Instant::now();
-        let mut last = begun;
-        while begun.elapsed() < 2 * SILENCE {
-            last = Instant::now();
+        let error = loop {
             client.write_all(b"x").await.unwrap();
-            assert_eq!(connection.read_u8().await.unwrap(), b'x');
-        }
-        let error = connection.read_u8().await.unwrap_err();
+            match connection.read_u8().await {
+                Ok(byte) => assert_eq!(byte, b'x'),
+                Err(error) => break error,
+            }
+        };
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-        assert!(last.elapsed() >= SILENCE, "{:?}", last.elapsed());
+        assert!(begun.elapsed() >= 2 * SILENCE, "{:?}", begun.elapsed());
+    }
+
+    #[tokio::test]
+    async fn who_is_answered_may_go_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut listener = bounded(&folder, SILENCE);
+        let mut client = UnixStream::connect(folder.path().join("s")).await.unwrap();
+        let (mut connection, _) = Listener::accept(&mut listener).await;
+        let begun = Instant::now();
+        while begun.elapsed() < 3 * SILENCE {
+            client.write_all(b"x").await.unwrap();
+            connection.read_u8().await.unwrap();
+            connection.write_all(b"y").await.unwrap();
+            client.read_u8().await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn who_asks_for_nothing_gives_way_to_who_comes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s");
+        let mut listener = bounded(&folder, Duration::ZERO);
+        let _clients = (UnixStream::connect(&path).await.unwrap(), UnixStream::connect(&path).await.unwrap());
+        let (mut first, _) = Listener::accept(&mut listener).await;
+        let cut = async move { first.read_u8().await.unwrap_err().kind() };
+        let (kind, _second) = tokio::join!(cut, Listener::accept(&mut listener));
+        assert_eq!(kind, io::ErrorKind::TimedOut);
     }
 
     #[tokio::test]
     async fn who_comes_beyond_the_bound_waits_for_a_place() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("s");
-        let mut listener = bounded(&folder);
+        let mut listener = bounded(&folder, Duration::from_secs(60));
         let _clients = (UnixStream::connect(&path).await.unwrap(), UnixStream::connect(&path).await.unwrap());
         let (first, _) = Listener::accept(&mut listener).await;
-        {
-            let mut second = Box::pin(Listener::accept(&mut listener));
-            let waits = std::future::poll_fn(|context| Poll::Ready(second.as_mut().poll(context).is_pending()));
-            assert!(waits.await);
-        }
+        let mut second = Box::pin(Listener::accept(&mut listener));
+        let waits = std::future::poll_fn(|context| Poll::Ready(second.as_mut().poll(context).is_pending()));
+        assert!(waits.await);
         drop(first);
-        Listener::accept(&mut listener).await;
+        second.await;
     }
 }

@@ -7,16 +7,39 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
+use serde::Serialize;
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use super::{Web, status};
+use crate::model::view::{SourceView, TenantView};
 use crate::worker::{Work, chain};
 
 /// A store that has not taken a write for so long takes none. Less than `stanch health` waits.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(4);
 
-pub(super) async fn alive() -> Json<Value> {
-    Json(json!({ "status": "alive" }))
+/// That the process is alive.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Alive {
+    /// `alive`.
+    status: &'static str,
+}
+
+/// Whether the daemon is ready.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Ready {
+    /// Whether it is.
+    ready: bool,
+    /// Why not, in words.
+    detail: String,
+    /// The tenants: a sick one is named with its cause.
+    tenants: Vec<TenantView>,
+    /// The sources.
+    sources: Vec<SourceView>,
+}
+
+pub(super) async fn alive() -> Json<Alive> {
+    Json(Alive { status: "alive" })
 }
 
 pub(super) async fn ready(State(web): State<Arc<Web>>) -> Response {
@@ -33,13 +56,10 @@ pub async fn readiness(work: &Work) -> (bool, Value) {
     let obstacle = obstacle(work).await;
     // What can not be read of the store is told by the obstacle.
     let sources = status::sources(work).await.unwrap_or_else(|_| status::sources_without_lag(work));
-    let body = json!({
-        "ready": obstacle.is_none(),
-        "detail": obstacle.as_deref().unwrap_or("every part that is needed works"),
-        "tenants": work.board.tenants(),
-        "sources": sources,
-    });
-    (obstacle.is_none(), body)
+    let ready = obstacle.is_none();
+    let detail = obstacle.unwrap_or_else(|| "every part that is needed works".to_owned());
+    let body = Ready { ready, detail, tenants: work.board.tenants(), sources };
+    (ready, json!(body))
 }
 
 /// What keeps the daemon from being ready, in words.

@@ -12,10 +12,13 @@ mod body;
 mod bounded;
 mod caller;
 mod console;
+mod contract;
 mod health;
 mod hooks;
 mod metrics;
+mod open;
 mod peer;
+mod place;
 mod problem;
 mod remote;
 mod serve;
@@ -23,6 +26,7 @@ mod socket;
 mod status;
 #[cfg(test)]
 mod testing;
+mod tls;
 
 use std::any::Any;
 use std::sync::Arc;
@@ -33,7 +37,6 @@ use axum::extract::{Request, State};
 use axum::http::{StatusCode, Uri};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{get, post};
 use jiff::Timestamp;
 use tokio::sync::Mutex;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -44,6 +47,7 @@ use problem::Problem;
 pub use health::readiness;
 pub use serve::{serve_socket, serve_tcp};
 pub use socket::bind_socket;
+pub use tls::{Tls, TlsError};
 
 /// No request takes longer: a little less than the command line waits, so that it learns why.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(55);
@@ -54,9 +58,11 @@ struct Web {
     work: Arc<Work>,
     started_at: Timestamp,
     door: hooks::Door,
+    under_way: api::UnderWay,
     failures: access::Failures,
     /// Gauges are cleared and set for each scrape: one at a time.
     scrape: Mutex<()>,
+    test_ends: console::TestEnds,
     /// The pages that are followed.
     streams: console::Streams,
 }
@@ -68,8 +74,10 @@ impl Web {
             work,
             started_at,
             door: hooks::Door::default(),
+            under_way: api::UnderWay::default(),
             failures: access::Failures::default(),
             scrape: Mutex::default(),
+            test_ends: console::TestEnds::default(),
             streams: console::Streams::default(),
         })
     }
@@ -78,31 +86,27 @@ impl Web {
 /// What TCP offers. Its connections are to be served with their other end ([`serve_tcp`]).
 pub fn public_router(work: Arc<Work>) -> Router {
     let web = Web::new(work);
-    let api = api().layer(from_fn_with_state(Arc::clone(&web), access::api_door));
+    let api = api(&web).layer(from_fn_with_state(Arc::clone(&web), access::api_door));
     let pages = console::router(&web).layer(from_fn_with_state(Arc::clone(&web), access::console_door));
     let open = open_routes().merge(console::open_router()).merge(console::with_pages(access::router()));
-    finished(open.merge(pages).nest("/api/v1", api), web)
+    finished(open.merge(pages).nest(api::PREFIX, api), web)
 }
 
 /// What the unix socket offers. Its connections are to be served with the peer's user ([`serve_socket`]).
 pub fn socket_router(work: Arc<Work>) -> Router {
     let web = Web::new(work);
-    let known = console::router(&web).nest("/api/v1", api()).layer(from_fn(peer::by_the_peer));
+    let known = console::router(&web).nest(api::PREFIX, api(&web)).layer(from_fn(peer::by_the_peer));
     finished(open_routes().merge(console::open_router()).merge(known), web)
 }
 
 /// The API, as it lies behind a door: the door is asked also where there is nothing.
-fn api() -> Router<Arc<Web>> {
-    api::router().fallback(nothing_here).method_not_allowed_fallback(wrong_method)
+fn api(web: &Arc<Web>) -> Router<Arc<Web>> {
+    api::router(web).fallback(nothing_here).method_not_allowed_fallback(wrong_method)
 }
 
 /// The routes that need no token.
 fn open_routes() -> Router<Arc<Web>> {
-    Router::new()
-        .route("/healthz", get(health::alive))
-        .route("/readyz", get(health::ready))
-        .route("/metrics", get(metrics::scrape))
-        .route("/hooks/{name}", post(hooks::receive))
+    open::routes().into_router()
 }
 
 fn finished(routes: Router<Arc<Web>>, web: Arc<Web>) -> Router {
@@ -144,6 +148,8 @@ fn panicked(cause: Box<dyn Any + Send + 'static>) -> Response {
 #[cfg(test)]
 mod tests {
     use std::panic::resume_unwind;
+
+    use axum::routing::get;
 
     use super::testing::{Log, TestDaemon, serve_other};
     use super::*;

@@ -1,14 +1,12 @@
 //! Who is at the other end of the unix socket: the operating system says it, so nobody can pretend.
 
-use axum::extract::connect_info::Connected;
 use axum::extract::{ConnectInfo, Request};
 use axum::middleware::Next;
 use axum::response::Response;
-use axum::serve::IncomingStream;
 use tokio::io::AsyncReadExt as _;
-use tokio::net::UnixListener;
+use tokio::net::UnixStream;
+use tokio::net::unix::SocketAddr;
 
-use super::bounded::Bounded;
 use super::caller::Caller;
 use crate::model::{Person, Role};
 
@@ -22,9 +20,9 @@ const MOST_PASSWD_BYTES: u64 = 4 << 20;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Peer(Option<u32>);
 
-impl Connected<IncomingStream<'_, Bounded<UnixListener>>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, Bounded<UnixListener>>) -> Self {
-        Self(stream.io().inner().peer_cred().map(|peer| peer.uid()).ok())
+impl From<(&UnixStream, &SocketAddr)> for Peer {
+    fn from((stream, _): (&UnixStream, &SocketAddr)) -> Self {
+        Self(stream.peer_cred().map(|peer| peer.uid()).ok())
     }
 }
 

@@ -4,33 +4,38 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::connect_info::Connected;
-use axum::serve::IncomingStream;
+use axum::extract::{ConnectInfo, Request};
+use axum::http::HeaderValue;
+use axum::http::header::CONNECTION;
+use axum::middleware::{Next, from_fn};
+use axum::response::Response;
 use tokio::net::{TcpListener, UnixListener};
 use tokio_util::sync::CancellationToken;
 
 use super::bounded::Bounded;
 use super::peer::Peer;
-use super::remote::Remote;
+use super::place::{Seat, seated};
+use super::tls::{OtherEnd, Tcp, Tls};
 use super::{public_router, socket_router};
 use crate::worker::Work;
 
 /// How long requests under way have at the stop.
 const LAST_REQUESTS: Duration = Duration::from_secs(5);
 
-impl Connected<IncomingStream<'_, Bounded<TcpListener>>> for Remote {
-    fn connect_info(stream: IncomingStream<'_, Bounded<TcpListener>>) -> Self {
-        Self { address: *stream.remote_addr(), tls: false, client_certificate: false }
-    }
-}
-
 /// Serves TCP until `stop`; then nothing is accepted, and requests under way have a few seconds to end.
 ///
 /// # Errors
 /// When the listener can no longer be used.
-pub async fn serve_tcp(listener: TcpListener, work: Arc<Work>, stop: CancellationToken) -> io::Result<()> {
-    let service = public_router(work).into_make_service_with_connect_info::<Remote>();
-    let server = axum::serve(Bounded::new(listener), service).with_graceful_shutdown(stop.clone().cancelled_owned());
+pub async fn serve_tcp(
+    listener: TcpListener,
+    tls: Option<&Tls>,
+    work: Arc<Work>,
+    stop: CancellationToken,
+) -> io::Result<()> {
+    let router = public_router(work).layer(from_fn(told_who)).layer(from_fn(seated::<OtherEnd>));
+    let service = router.into_make_service_with_connect_info::<Seat<OtherEnd>>();
+    let listener = Bounded::new(Tcp::new(listener, tls));
+    let server = axum::serve(listener, service).with_graceful_shutdown(stop.clone().cancelled_owned());
     until_over(server.into_future(), &stop).await
 }
 
@@ -39,9 +44,20 @@ pub async fn serve_tcp(listener: TcpListener, work: Arc<Work>, stop: Cancellatio
 /// # Errors
 /// When the listener can no longer be used.
 pub async fn serve_socket(listener: UnixListener, work: Arc<Work>, stop: CancellationToken) -> io::Result<()> {
-    let service = socket_router(work).into_make_service_with_connect_info::<Peer>();
+    let router = socket_router(work).layer(from_fn(seated::<Peer>));
+    let service = router.into_make_service_with_connect_info::<Seat<Peer>>();
     let server = axum::serve(Bounded::new(listener), service).with_graceful_shutdown(stop.clone().cancelled_owned());
     until_over(server.into_future(), &stop).await
+}
+
+/// Tells the handler who is at the other end. After its files have changed, TLS begins anew with the next request.
+async fn told_who(ConnectInfo(other): ConnectInfo<OtherEnd>, mut request: Request, next: Next) -> Response {
+    request.extensions_mut().insert(ConnectInfo(other.remote()));
+    let mut response = next.run(request).await;
+    if other.is_outdated() {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
 }
 
 async fn until_over(server: impl Future<Output = io::Result<()>>, stop: &CancellationToken) -> io::Result<()> {

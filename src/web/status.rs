@@ -59,14 +59,13 @@ pub(super) async fn sources(work: &Work) -> Result<Vec<SourceView>, StoreError> 
     let polled: HashMap<(TenantName, SourceName), Option<Timestamp>> =
         work.store.polled().await?.into_iter().map(|(tenant, source, at)| ((tenant, source), at)).collect();
     let mut views = sources_without_lag(work);
-    for view in views.iter_mut().filter(|view| view.kind == DEFENDER) {
+    for view in views.iter_mut().filter(|view| view.kind != WEBHOOK) {
         let at = polled.get(&(view.tenant.clone(), view.name.clone())).copied().flatten();
         view.lag_seconds = at.map(|at| seconds_since(at, now));
     }
     Ok(views)
 }
 
-const DEFENDER: &str = "defender";
 const WEBHOOK: &str = "webhook";
 
 /// Each source as the configuration and the board have it.
@@ -79,8 +78,9 @@ pub(super) fn sources_without_lag(work: &Work) -> Vec<SourceView> {
         error: work.board.source_error(tenant, name),
     };
     let rows = |source: &Source| match source {
-        Source::Defender(source) => {
-            source.tenants.iter().map(|tenant| view(&source.name, DEFENDER, tenant)).collect::<Vec<_>>()
+        Source::Poll(source) => {
+            let kind = source.wire.as_str();
+            source.tenants.iter().map(|tenant| view(&source.name, kind, tenant)).collect::<Vec<_>>()
         }
         Source::Webhook(source) => vec![view(&source.name, WEBHOOK, &source.tenant)],
     };

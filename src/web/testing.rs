@@ -127,7 +127,8 @@ impl TestDaemon {
         let address = listener.local_addr().unwrap().to_string();
         let unix = bind_socket(&socket).unwrap();
         let mut servers = JoinSet::new();
-        servers.spawn(serve_tcp(listener, Arc::clone(&work), work.stop.clone()));
+        let (served, stop) = (Arc::clone(&work), work.stop.clone());
+        servers.spawn(async move { serve_tcp(listener, None, served, stop).await });
         servers.spawn(serve_socket(unix, Arc::clone(&work), work.stop.clone()));
         let client = || reqwest::Client::builder().tls_certs_only([]).redirect(reqwest::redirect::Policy::none());
         let (tcp, unix) = (client().build().unwrap(), client().unix_socket(socket.as_path()).build().unwrap());
@@ -152,6 +153,12 @@ impl TestDaemon {
     /// `POST` over the socket, without a content type.
     pub(super) async fn post_text(&self, path: &str, body: &str) -> Answer {
         read(self.unix.post(format!("http://localhost{path}")).body(body.to_owned())).await
+    }
+
+    /// `POST` of a body with headers over the socket.
+    pub(super) async fn post_with(&self, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+        let request = self.unix.post(format!("http://localhost{path}")).body(body.to_owned());
+        read(headers.iter().fold(request, |request, (name, value)| request.header(*name, *value))).await
     }
 
     /// `POST` of a body with headers over TCP.
@@ -207,6 +214,7 @@ impl TestDaemon {
         let pair = DecidedPair {
             machine_id: MachineId::new(device).unwrap(),
             machine: None,
+            unasked: false,
             choices: vec![choice_that_asks_for_approval()],
         };
         let deciding = Deciding {
@@ -340,6 +348,7 @@ async fn work(config: Config, clock: Arc<dyn Clock>, rules: &str) -> Work {
         decide: Notify::new(),
         timers: Notify::new(),
         reload: Notify::new(),
+        reload_tls: Notify::new(),
         recall: Current::default(),
         stop: CancellationToken::new(),
         clock,

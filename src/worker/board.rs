@@ -23,10 +23,22 @@ const PROBE_EVERY_SECS: u64 = 1;
 
 #[derive(Debug, Default)]
 struct Seen {
-    loops: BTreeMap<String, (Timestamp, String)>,
+    loops: BTreeMap<String, LastRun>,
     tenants: BTreeMap<TenantName, Option<Result<(), String>>>,
     sources: BTreeMap<(TenantName, SourceName), Option<Result<Timestamp, String>>>,
     rules: RulesState,
+    rules_loaded: Option<Timestamp>,
+}
+
+/// How a loop's last run ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LastRun {
+    /// When.
+    pub at: Timestamp,
+    /// Whether it did what it is for.
+    pub well: bool,
+    /// What it said.
+    pub said: String,
 }
 
 /// The state of the rule folder.
@@ -51,7 +63,18 @@ impl Board {
 
     /// A loop has run to its end.
     pub fn ran(&self, name: impl Into<String>, now: Timestamp, said: impl Into<String>) {
-        self.seen().loops.insert(name.into(), (now, said.into()));
+        self.seen().loops.insert(name.into(), LastRun { at: now, well: true, said: said.into() });
+    }
+
+    /// A loop could not do what it is for, and why.
+    pub fn failed(&self, name: impl Into<String>, now: Timestamp, why: impl Into<String>) {
+        self.seen().loops.insert(name.into(), LastRun { at: now, well: false, said: why.into() });
+    }
+
+    /// How a loop's last run ended; `None` before its first.
+    #[must_use]
+    pub fn last_run(&self, name: &str) -> Option<LastRun> {
+        self.seen().loops.get(name).cloned()
     }
 
     /// A tenant can be worked with, or why not. True when that is news.
@@ -77,13 +100,24 @@ impl Board {
         self.seen().rules.clone()
     }
 
+    /// A set was taken into use while the daemon ran.
+    pub fn rules_loaded(&self, now: Timestamp) {
+        self.seen().rules_loaded = Some(now);
+    }
+
+    /// When the set in force was taken into use; `None`: it is the one of the start.
+    #[must_use]
+    pub fn rules_loaded_at(&self) -> Option<Timestamp> {
+        self.seen().rules_loaded
+    }
+
     /// Each loop's last run.
     #[must_use]
     pub fn loops(&self) -> Vec<LoopView> {
         let seen = self.seen();
         seen.loops
             .iter()
-            .map(|(name, (last_run, said))| LoopView { name: name.clone(), last_run: *last_run, said: said.clone() })
+            .map(|(name, run)| LoopView { name: name.clone(), last_run: run.at, said: run.said.clone() })
             .collect()
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
+use crate::config::Wire;
 use crate::crash_point::crash_point;
 use crate::defender::{Outcome, ReadError};
 use crate::model::{Lane, TenantName};
@@ -24,7 +25,7 @@ pub(super) async fn ask(
         if posts.len() >= work.config.limits.concurrency || work.stop.is_cancelled() {
             return Ok(());
         }
-        tenant.client.ensure_token().await.map_err(ReadError::Auth)?;
+        tenant.client.ensure_token(Wire::Defender).await.map_err(ReadError::Auth)?;
         let Took::Slot(slot) = work.store.take_slot(name, Lane::Cancel, &work.config.limits, work.moment()).await?
         else {
             return Ok(());

@@ -11,7 +11,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
 
 use crate::crash_point::crash_point;
-use crate::model::{AlertTime, Machine, MachineId, Outcome, TenantName};
+use crate::model::drill::DRILL_RULE;
+use crate::model::{AlertTime, Level, Machine, MachineId, Outcome, RuleId, TenantName};
 use crate::rules::{Event, Hit, RuleSet};
 use crate::store::{Choice, DecidedPair, Deciding, Made, StoreError, Undecided};
 
@@ -37,7 +38,7 @@ pub async fn run(work: &Work) {
             Ok(done) => done,
             Err(error) => {
                 tracing::error!(error = chain(&error), "alerts can not be decided together, which is tried again");
-                work.board.ran("decide", work.now(), chain(&error));
+                work.board.failed("decide", work.now(), chain(&error));
                 if !work.pause(Duration::from_secs(1)).await {
                     return;
                 }
@@ -167,6 +168,15 @@ async fn gather(
             deciding.due_at = now;
             continue;
         }
+        if machine.is_of_a_drill() && ready {
+            deciding.pairs.push(drill_pair(asking, alert, machine));
+            *room = room.saturating_sub(2);
+            continue;
+        }
+        if machine.is_of_a_drill() {
+            deciding.waiting.push(machine.clone());
+            continue;
+        }
         let max_age = work.config.inventory.max_age.duration();
         let known = work.store.machine_knowledge(&alert.tenant, machine, max_age, now).await?;
         let usable = known.machine.is_some() && known.fresh;
@@ -180,10 +190,11 @@ async fn gather(
         if deciding.pairs.iter().any(|pair| pair.machine_id == known.machine_id) {
             continue;
         }
-        if known.machine.is_none() && rules.reads_machine(work.today(), &alert.tenant) {
+        let unasked = known.machine.is_none() && rules.reads_machine(work.today(), &alert.tenant);
+        if unasked {
             tracing::warn!(tenant = %alert.tenant, alert_id = %alert.alert_id, machine_id = %known.machine_id, "no machine record came in time, so rules that read machine.* could not be asked");
         }
-        let pair = pair(asking, alert, known.machine_id, known.machine);
+        let pair = DecidedPair { unasked, ..pair(asking, alert, known.machine_id, known.machine) };
         *room = room.saturating_sub(1 + pair.choices.len());
         deciding.pairs.push(pair);
     }
@@ -221,7 +232,39 @@ fn pair(asking: &Asking<'_>, alert: &Undecided, machine_id: MachineId, machine: 
         }
     }
     crash_point("decide.judged");
-    DecidedPair { machine_id, machine, choices }
+    DecidedPair { machine_id, machine, unasked: false, choices }
+}
+
+/// The device of a drill: the rules are asked as of any other, and told in the words of the one decision that is made,
+/// which is no rule's. No machine record is asked for, and no correlation remembers it.
+fn drill_pair(asking: &Asking<'_>, alert: &Undecided, machine_id: &MachineId) -> DecidedPair {
+    let event = Event::new(&alert.body, None, &alert.tenant, &alert.source, alert.received_at);
+    let evaluation = {
+        let memory = asking.recall.read();
+        asking.rules.evaluate(&event, &memory, asking.work.today())
+    };
+    let reason = match evaluation.hits.as_slice() {
+        [] => "drill: no rule chose it".to_owned(),
+        [only] => format!("drill: the rule {} chose it and may do nothing to it", only.rule.id),
+        [first, others @ ..] => {
+            format!("drill: the rule {} and {} more chose it and may do nothing to it", first.rule.id, others.len())
+        }
+    };
+    let choice = RuleId::new(DRILL_RULE).ok().map(|rule_id| Choice {
+        rule_id,
+        rule_hash: String::new(),
+        level: Level::Informational,
+        shadow: false,
+        needs_approval: false,
+        cooldown: None,
+        limit: None,
+        expires_after: None,
+        protected: Some(reason),
+        matched: Vec::new(),
+        comment: String::new(),
+        note: None,
+    });
+    DecidedPair { machine_id: machine_id.clone(), machine: None, unasked: false, choices: choice.into_iter().collect() }
 }
 
 /// What a rule that chose asks of the guards.
@@ -248,6 +291,9 @@ pub(super) fn choice(event: &Event<'_>, hit: Hit, protected: Option<String>) -> 
 fn tell(work: &Work, made: &[Made], now: Timestamp) {
     for decision in made {
         crash_point("decide.decided");
+        if decision.machine_id.is_of_a_drill() {
+            continue;
+        }
         work.metrics.decided(&decision.tenant, &decision.rule_id, decision.outcome, now);
         let Made { tenant, alert_id, machine_id, rule_id, outcome, reason, action_id } = decision;
         let action_id = action_id.map(|id| id.to_string()).unwrap_or_default();

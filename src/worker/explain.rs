@@ -152,7 +152,7 @@ fn ask_rules(subject: &Subject, rules: &RuleSet, memory: &Memory, today: Date) -
         let evaluation = rules.evaluate(&event, memory, today);
         let protected = evaluation.protected_by.map(|protection| protection.reason);
         let choices = evaluation.hits.into_iter().map(|hit| choice(&event, hit, protected.clone())).collect();
-        pairs.push(DecidedPair { machine_id: machine_id.clone(), machine: machine.clone(), choices });
+        pairs.push(DecidedPair { machine_id: machine_id.clone(), machine: machine.clone(), unasked: false, choices });
     }
     if traces.is_empty() {
         traces.push(rules.trace(&event(subject, None), memory));

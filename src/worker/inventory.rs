@@ -8,6 +8,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
 
+use crate::config::Wire;
 use crate::crash_point::crash_point;
 use crate::defender::ReadError;
 use crate::model::{Lane, Machine, MachineId, TenantName};
@@ -32,14 +33,14 @@ pub async fn run(work: &Work, name: &TenantName, tenant: &TenantWork) {
             let began = work.moment();
             let wait = match whole_list(work, name, tenant, began.wall).await {
                 Ok(machines) => {
-                    said(work, name, format!("{machines} machines"));
+                    work.board.ran(format!("inventory {name}"), work.now(), format!("{machines} machines"));
                     every
                 }
                 Err(RunError::Stopping) => return,
                 Err(error) => {
                     tracing::warn!(tenant = %name, error = chain(&error), "the machine list can not be read");
                     work.decide.notify_one();
-                    said(work, name, chain(&error));
+                    work.board.failed(format!("inventory {name}"), work.now(), chain(&error));
                     every.min(AFTER_FAILURE)
                 }
             };
@@ -62,12 +63,8 @@ pub async fn run(work: &Work, name: &TenantName, tenant: &TenantWork) {
     }
 }
 
-fn said(work: &Work, name: &TenantName, what: String) {
-    work.board.ran(format!("inventory {name}"), work.now(), what);
-}
-
 async fn token(tenant: &TenantWork) -> Result<(), ReadError> {
-    tenant.client.ensure_token().await.map_err(|error| {
+    tenant.client.ensure_token(Wire::Defender).await.map_err(|error| {
         tenant.sign_in.notify_one();
         ReadError::Auth(error)
     })

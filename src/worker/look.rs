@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::config::Wire;
 use crate::crash_point::crash_point;
 use crate::defender::{ROWS, ReadError, Reading};
 use crate::model::{AlertTime, Lane, Moment, TenantName};
@@ -36,7 +37,7 @@ pub async fn run(work: &Work, name: &TenantName, tenant: &TenantWork) {
             Err(RunError::Stopping) => return,
             Err(error) => {
                 tracing::warn!(tenant = %name, error = chain(&error), "the machine-action list can not be read");
-                work.board.ran(format!("look {name}"), work.now(), chain(&error));
+                work.board.failed(format!("look {name}"), work.now(), chain(&error));
                 if !work.pause(every.min(AFTER_FAILURE)).await {
                     return;
                 }
@@ -100,7 +101,7 @@ async fn look(
     let (mut date, mut rows, mut doubtful) = (None, 0, 0);
     let (mut begun, mut breaks) = (false, 0);
     while let Some(ask) = list.ask() {
-        tenant.client.ensure_token().await.map_err(|error| {
+        tenant.client.ensure_token(Wire::Defender).await.map_err(|error| {
             tenant.sign_in.notify_one();
             ReadError::Auth(error)
         })?;

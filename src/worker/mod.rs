@@ -5,13 +5,16 @@
 //! SQL (see [`crate::store`]), HTTP (see [`crate::defender`] and [`crate::web`]) and the judging itself (see
 //! [`crate::rules`] and [`crate::guards`]). [`crate::app`] builds a [`Work`] and runs every loop over it.
 
+pub mod audit;
 pub mod board;
 pub mod cancel;
 pub mod checkpoint;
 pub mod decide;
+pub mod drill;
 pub mod explain;
 pub mod inventory;
 pub mod look;
+pub mod notify;
 pub mod poll;
 pub mod recall;
 pub mod retention;
@@ -19,6 +22,8 @@ pub mod rules;
 pub mod send;
 pub mod sign_in;
 pub mod timers;
+#[cfg(feature = "otlp")]
+pub mod traces;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -38,7 +43,7 @@ use crate::intake::unknown_values;
 use crate::metrics::Metrics;
 use crate::model::{Lane, Moment, SourceName, TenantName};
 use crate::rules::RuleSet;
-use crate::store::{Accepted, Answered, CallSlot, Incoming, LaneTrouble, Store, StoreError, Took};
+use crate::store::{Accepted, Answered, CallSlot, Incoming, LaneTrouble, Store, StoreError, Subject, Took};
 use board::Board;
 
 /// Everything that the loops work with.
@@ -66,6 +71,8 @@ pub struct Work {
     pub timers: Notify,
     /// Asks for the rules to be read again, as SIGHUP does.
     pub reload: Notify,
+    /// Asks for the files of TLS to be read again, as SIGHUP does.
+    pub reload_tls: Notify,
     /// What correlations remember.
     pub recall: recall::Current,
     /// Ends intake and claiming; what is on the wire is finished.
@@ -158,6 +165,13 @@ impl Work {
         }
     }
 
+    /// Keeps in the audit that something stopped working, and why, or works again.
+    pub(crate) async fn stands(&self, subject: Subject<'_>, health: Result<(), &str>) {
+        if let Err(error) = self.store.stands(subject, health, self.now()).await {
+            tracing::error!(?subject, error = chain(&error), "the audit can not say what became of this");
+        }
+    }
+
     /// Counts what a source has brought for the first time.
     pub fn count_received(&self, tenant: &TenantName, source: &SourceName, rows: &[Incoming], accepted: &Accepted) {
         self.metrics.received(tenant, source, accepted.new, accepted.new_malformed);
@@ -218,7 +232,7 @@ impl Work {
             match self.store.take_slot(name, lane, &self.config.limits, self.moment()).await? {
                 Took::Slot(slot) => {
                     if slot.refused {
-                        tenant.client.give_up_token();
+                        tenant.client.give_up_tokens();
                     }
                     return Ok(Some(slot));
                 }

@@ -1,4 +1,4 @@
-//! Polling MDE's alert list into the inbox.
+//! Polling a list of alerts, MDE's or Microsoft Graph's, into the inbox.
 //!
 //! Never decides. What is new begins an overlap before the watermark; now and then a sweep looks further back,
 //! for alerts that show up late, in the time that is left before the next poll. What fails is tried again at
@@ -10,17 +10,23 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::config::{DefenderSource, Start};
+use crate::config::{PollSource, Start, Wire};
 use crate::crash_point::crash_point;
 use crate::defender::{ReadError, Reading};
-use crate::intake::parse_mde;
+use crate::intake::{parse_graph, parse_mde};
 use crate::model::{AlertTime, Lane, Moment, TenantName};
-use crate::store::{Incoming, Reached};
+use crate::store::{Incoming, Reached, Subject};
 
 use super::{RunError, TenantWork, Work, chain, since};
 
-/// Alerts asked for in one page. The API gives at most 10,000, but rows carry their evidence.
-const PAGE: u32 = 1_000;
+/// Alerts asked for in one page. MDE gives at most 10,000, but rows carry their evidence. How many Graph gives at
+/// most no page of Microsoft's says: 100 is what its own example asks for.
+const fn page_of(wire: Wire) -> u32 {
+    match wire {
+        Wire::Defender => 1_000,
+        Wire::Graph => 100,
+    }
+}
 
 /// What is being read of a source. It is kept when it breaks, so that no run begins the same again.
 #[derive(Default)]
@@ -58,7 +64,7 @@ impl Pass {
 /// One source polled for one tenant.
 pub struct Poll<'a> {
     work: &'a Work,
-    source: &'a DefenderSource,
+    source: &'a PollSource,
     name: &'a TenantName,
     tenant: &'a TenantWork,
 }
@@ -66,7 +72,7 @@ pub struct Poll<'a> {
 impl<'a> Poll<'a> {
     /// A source and a tenant that it polls.
     #[must_use]
-    pub const fn new(work: &'a Work, source: &'a DefenderSource, name: &'a TenantName, tenant: &'a TenantWork) -> Self {
+    pub const fn new(work: &'a Work, source: &'a PollSource, name: &'a TenantName, tenant: &'a TenantWork) -> Self {
         Self { work, source, name, tenant }
     }
 
@@ -85,15 +91,21 @@ impl<'a> Poll<'a> {
                     if self.work.board.polled(self.name, &self.source.name, Ok(began.wall)) {
                         tracing::info!(tenant = %self.name, source = %self.source.name, "the source is polled");
                     }
-                    self.said(format!("{new} new versions of alerts"));
+                    self.work.stands(self.subject(), Ok(())).await;
+                    self.work.board.ran(self.loop_name(), self.work.now(), format!("{new} new versions of alerts"));
                 }
                 Err(RunError::Stopping) => return,
                 Err(error) => {
+                    // A tenant that can not sign in says so itself.
+                    let is_the_tenants = matches!(error, RunError::Read(ReadError::Auth(_)));
                     let error = chain(&error);
+                    if !is_the_tenants {
+                        self.work.stands(self.subject(), Err(&error)).await;
+                    }
                     if self.work.board.polled(self.name, &self.source.name, Err(error.clone())) {
                         tracing::warn!(tenant = %self.name, source = %self.source.name, error, "the source can not be polled");
                     }
-                    self.said(error);
+                    self.work.board.failed(self.loop_name(), self.work.now(), error);
                 }
             }
             let rest = self.source.every.duration().saturating_sub(since(began.steady, self.work.steady()));
@@ -103,8 +115,12 @@ impl<'a> Poll<'a> {
         }
     }
 
-    fn said(&self, what: String) {
-        self.work.board.ran(format!("poll {} {}", self.source.name, self.name), self.work.now(), what);
+    const fn subject(&self) -> Subject<'a> {
+        Subject::Source(self.name, &self.source.name)
+    }
+
+    fn loop_name(&self) -> String {
+        format!("poll {} {}", self.source.name, self.name)
     }
 
     /// The floor, stored at the very first start.
@@ -137,14 +153,14 @@ impl<'a> Poll<'a> {
         let (watermark, _) = self.work.store.source_position(self.name, &self.source.name, floor).await?;
         let from = watermark.saturating_sub(self.source.overlap.duration()).max(floor);
         if passes.fresh.is_none() {
-            let list = Reading::new(Some(from), None, PAGE, now);
+            let list = Reading::new(Some(from), None, page_of(self.source.wire), now);
             passes.fresh = Some(Pass { list, watermark: Some(watermark), newest: watermark, limit: None });
         }
         let new = self.go_on(&mut passes.fresh, None).await?;
         let back = now.saturating_sub(self.source.sweep_back.duration()).max(floor);
         let due = passes.swept.is_none_or(|at| since(at, began.steady) >= self.source.sweep_every.duration());
         if due && passes.older.is_none() && back < from {
-            let list = Reading::new(Some(back), Some(from), PAGE, now);
+            let list = Reading::new(Some(back), Some(from), page_of(self.source.wire), now);
             passes.older = Some(Pass { list, watermark: None, newest: back, limit: None });
             passes.swept = Some(began.steady);
         }
@@ -192,14 +208,14 @@ impl<'a> Poll<'a> {
         if undecided >= self.work.config.server.inbox {
             return Err(RunError::InboxFull(undecided));
         }
-        self.tenant.client.ensure_token().await.map_err(|error| {
+        self.tenant.client.ensure_token(self.source.wire).await.map_err(|error| {
             self.tenant.sign_in.notify_one();
             ReadError::Auth(error)
         })?;
         let slot = self.work.slot(self.name, self.tenant, Lane::Alerts).await?.ok_or(RunError::Stopping)?;
         crash_point("poll.slot_taken");
         let asked_at = AlertTime::from_timestamp(self.work.now());
-        let result = self.tenant.client.alerts(ask).await;
+        let result = self.tenant.client.alerts(self.source.wire, ask).await;
         crash_point("poll.page_read");
         self.work.answer(&slot, &result).await?;
         crash_point("poll.slot_answered");
@@ -228,8 +244,12 @@ impl<'a> Poll<'a> {
     fn rows(&self, rows: Vec<Value>, unreadable: usize) -> Vec<Incoming> {
         let mut nameless = unreadable as u64;
         let mut incoming = Vec::with_capacity(rows.len());
+        let parse = match self.source.wire {
+            Wire::Defender => parse_mde,
+            Wire::Graph => parse_graph,
+        };
         for row in rows {
-            match parse_mde(row) {
+            match parse(row) {
                 Ok(alert) => incoming.push(Incoming::Alert(alert)),
                 Err(malformed) => match malformed.id.clone() {
                     Some(id) => incoming.push(Incoming::Malformed(id, malformed)),

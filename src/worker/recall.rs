@@ -128,7 +128,7 @@ async fn remember(
     alert: &Recalled,
     machines: &mut Machines<'_>,
 ) -> Result<(), StoreError> {
-    for machine in &alert.decided {
+    for machine in alert.decided.iter().filter(|machine| !machine.is_of_a_drill()) {
         let record = machines.get(&alert.tenant, machine).await?.map(Machine::record);
         let event = Event::new(&alert.body, record, &alert.tenant, &alert.source, alert.received_at);
         rules.remember(memory, &event);

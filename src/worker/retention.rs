@@ -8,12 +8,12 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Work, chain};
-use crate::config::Source;
 use crate::model::{AlertTime, TenantName};
 use crate::store::{Keep, Place, StoreError};
 
 /// How often a pass is made.
-const EVERY: Duration = Duration::from_secs(3600);
+pub(super) const EVERY: Duration = Duration::from_secs(3600);
+const DAY_SECS: i64 = 86_400;
 /// Between two steps that removed something: claims and decisions come first.
 const BREATH: Duration = Duration::from_millis(50);
 /// Microsoft keeps alerts for 180 days (learn.microsoft.com/defender-xdr/data-privacy). For so long a comment can
@@ -24,37 +24,42 @@ const SPENT_DAYS: i64 = 180;
 pub async fn run(work: &Work) {
     loop {
         let now = work.now();
-        let said = match pass(work, now).await {
-            Ok(Some((alerts, actions))) => {
-                if alerts + actions > 0 {
-                    tracing::info!(alerts, actions, "what was kept for long enough is removed");
+        match pass(work, now).await {
+            Ok(Some(Gone { alerts, actions, audit })) => {
+                if alerts + actions + audit > 0 {
+                    tracing::info!(alerts, actions, audit, "what was kept for long enough is removed");
                 }
-                format!("removed {alerts} alerts and {actions} actions")
+                let said = format!("removed {alerts} alerts, {actions} actions and {audit} rows of the audit");
+                work.board.ran("retention", now, said);
             }
             Ok(None) => return,
             Err(error) => {
-                tracing::error!(
-                    error = chain(&error),
-                    "old alerts and actions can not be removed, which is tried again"
-                );
-                chain(&error)
+                tracing::error!(error = chain(&error), "what is old can not be removed, which is tried again");
+                work.board.failed("retention", now, chain(&error));
             }
-        };
-        work.board.ran("retention", now, said);
+        }
         if !work.pause(EVERY).await {
             return;
         }
     }
 }
 
-/// How many alerts and actions were removed; `None` when it is time to stop.
-async fn pass(work: &Work, now: Timestamp) -> Result<Option<(u64, u64)>, StoreError> {
+/// What a pass removed.
+#[derive(Default)]
+struct Gone {
+    alerts: u64,
+    actions: u64,
+    audit: u64,
+}
+
+/// What was removed; `None` when it is time to stop.
+async fn pass(work: &Work, now: Timestamp) -> Result<Option<Gone>, StoreError> {
     let keep = keep(work, now).await?;
-    let (mut alerts, mut actions) = (0, 0);
+    let mut gone = Gone::default();
     let mut place = Some(Place::default());
     while let Some(from) = place {
         let removed = work.store.remove_alerts(&keep, &from).await?;
-        alerts += removed.rows;
+        gone.alerts += removed.rows;
         place = removed.next;
         if !work.pause(BREATH).await {
             return Ok(None);
@@ -63,13 +68,24 @@ async fn pass(work: &Work, now: Timestamp) -> Result<Option<(u64, u64)>, StoreEr
     place = Some(Place::default());
     while let Some(from) = place {
         let removed = work.store.remove_actions(&keep, &from).await?;
-        actions += removed.rows;
+        gone.actions += removed.rows;
         place = removed.next;
         if !work.pause(BREATH).await {
             return Ok(None);
         }
     }
-    Ok(Some((alerts, actions)))
+    loop {
+        let removed = work.store.remove_audit(&keep, now).await?;
+        gone.audit += removed;
+        if removed == 0 {
+            break;
+        }
+        if !work.pause(BREATH).await {
+            return Ok(None);
+        }
+    }
+    work.store.forget_old_keys(now).await?;
+    Ok(Some(gone))
 }
 
 /// What stays: as the configuration says, and longer where rules count further back.
@@ -83,15 +99,18 @@ async fn keep(work: &Work, now: Timestamp) -> Result<Keep, StoreError> {
     let counted = limits.map(|limit| limit.per.duration()).max().unwrap_or_default();
     let counted = counted.max(work.config.guards.blast_per.duration());
     let actions_since = back(retention.actions.duration().max(counted));
+    // Whole days, so that there are few checkpoints.
+    let audit_since = back(retention.actions.duration());
+    let audit_since =
+        Timestamp::from_second(audit_since.as_second().div_euclid(DAY_SECS) * DAY_SECS).unwrap_or(audit_since);
     let spent_since = actions_since.min(now - SignedDuration::from_hours(24 * SPENT_DAYS));
-    Ok(Keep { alerts_since, actions_since, spent_since, asked_since: asked_since(work, now).await? })
+    Ok(Keep { alerts_since, actions_since, audit_since, spent_since, asked_since: asked_since(work, now).await? })
 }
 
 /// Of each tenant that is polled, from when on its sources ask again for alerts that they have brought already.
 async fn asked_since(work: &Work, now: Timestamp) -> Result<BTreeMap<TenantName, AlertTime>, StoreError> {
     let mut asked: BTreeMap<TenantName, AlertTime> = BTreeMap::new();
-    for source in &work.config.sources {
-        let Source::Defender(source) = source else { continue };
+    for source in work.config.polls() {
         let swept = AlertTime::from_timestamp(now).saturating_sub(source.sweep_back.duration());
         for tenant in &source.tenants {
             let since = match work.store.watermark(tenant, &source.name).await? {

@@ -13,12 +13,13 @@ use crate::config::Config;
 use crate::diagnostics::{Diagnostic, Problems};
 use crate::model::TenantName;
 use crate::rules::{LoadContext, RuleFile, RuleSet};
+use crate::store::StoreError;
 
-use super::Work;
 use super::board::RulesState;
+use super::{Work, chain};
 
 /// How often the folder is read.
-const EVERY: Duration = Duration::from_millis(500);
+pub(super) const EVERY: Duration = Duration::from_millis(500);
 /// So many readings must agree before a change counts.
 const READINGS: u32 = 2;
 /// The same while files of the set in force are missing: a folder that is being replaced looks like one that lost
@@ -41,7 +42,7 @@ pub async fn run(work: &Work, in_force: Vec<RuleFile>) {
         work.board.ran("rules", work.now(), said(&seen));
         let is_news = folder.has_news(&seen);
         if asked || is_news {
-            let loaded = apply(work, &seen);
+            let loaded = apply(work, &seen).await;
             folder.judged(seen, loaded);
         }
     }
@@ -132,7 +133,7 @@ fn paths(files: &[RuleFile]) -> Vec<PathBuf> {
 }
 
 /// Puts what was read in force, if it can be loaded; says whether it could.
-fn apply(work: &Work, seen: &Reading) -> bool {
+async fn apply(work: &Work, seen: &Reading) -> bool {
     let loaded = seen.as_ref().map_err(Clone::clone).and_then(|files| load(&work.config, work.today(), files));
     match loaded {
         Ok((set, warnings)) => {
@@ -142,6 +143,8 @@ fn apply(work: &Work, seen: &Reading) -> bool {
             tracing::info!(rules = set.loaded(), hash = set.hash(), "the rules are loaded");
             work.metrics.rules(set.loaded(), false);
             work.board.rules(RulesState { error: None });
+            work.board.rules_loaded(work.now());
+            keep(work.store.rules_loaded(set.hash(), set.loaded(), work.now()).await);
             work.rules.send_replace(Arc::new(set));
             work.decide.notify_one();
             work.wake_all_send();
@@ -153,9 +156,17 @@ fn apply(work: &Work, seen: &Reading) -> bool {
                 tracing::error!(problem = %problem, "the rules can not be loaded; the last good set stays in force");
             }
             work.metrics.rules(work.rule_set().loaded(), true);
+            keep(work.store.rules_refused(&first, work.now()).await);
             work.board.rules(RulesState { error: Some(first) });
             false
         }
+    }
+}
+
+/// What can not be kept in the audit is in force nonetheless.
+fn keep(kept: Result<(), StoreError>) {
+    if let Err(error) = kept {
+        tracing::error!(error = chain(&error), "the audit can not say what became of the rules");
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::task::{JoinError, JoinSet};
 
+use crate::config::Wire;
 use crate::crash_point::crash_point;
 use crate::defender::{Outcome, Posted};
 use crate::guards::{GateFacts, GateVerdict, Want, gate};
@@ -36,7 +37,7 @@ pub async fn run(work: &Arc<Work>, name: &TenantName) {
             Ok(next) => next,
             Err(error) => {
                 tracing::error!(tenant = %name, error = chain(&error), "nothing can be sent, which is tried again");
-                work.board.ran(format!("send {name}"), work.now(), chain(&error));
+                work.board.failed(format!("send {name}"), work.now(), chain(&error));
                 // A sign-in that fails has its own pace.
                 let wait = if matches!(error, RunError::Read(_)) { AFTER_NO_TOKEN } else { AFTER_FAILURE };
                 if !work.pause(wait).await {
@@ -77,23 +78,31 @@ async fn fill(
     }
     cancel::ask(work, name, tenant, posts).await?;
     let mut next: Option<Timestamp> = None;
-    while posts.len() < work.config.limits.concurrency && !work.stop.is_cancelled() {
-        let Some(claimed) = claim(work, name, tenant, &mut next).await? else {
+    loop {
+        let room = work.config.limits.concurrency.saturating_sub(posts.len());
+        if room == 0 || work.stop.is_cancelled() {
             return Ok(next);
-        };
-        let work = Arc::clone(work);
-        posts.spawn(async move { post(&work, claimed).await });
+        }
+        let claimed = claim(work, name, tenant, room, &mut next).await?;
+        if claimed.is_empty() {
+            work.board.ran(format!("send {name}"), work.now(), "nothing more to send");
+            return Ok(next);
+        }
+        for claimed in claimed {
+            let work = Arc::clone(work);
+            posts.spawn(async move { post(&work, claimed).await });
+        }
     }
-    Ok(next)
 }
 
-/// The next action to send, releases before restricts.
+/// The next actions to send, at most as many as there is `room` for, releases before restricts.
 async fn claim(
     work: &Work,
     name: &TenantName,
     tenant: &TenantWork,
+    room: usize,
     next: &mut Option<Timestamp>,
-) -> Result<Option<ClaimedAction>, RunError> {
+) -> Result<Vec<ClaimedAction>, RunError> {
     let rules = work.rule_set();
     let recall = recall::for_gate(work, &rules).await?;
     let judge = |context: &GateContext| judge(work, &rules, &recall.read(), context);
@@ -101,33 +110,34 @@ async fn claim(
         if !work.store.has_queued(name, kind).await? {
             continue;
         }
-        if let Err(error) = tenant.client.ensure_token().await {
+        if let Err(error) = tenant.client.ensure_token(Wire::Defender).await {
             tenant.sign_in.notify_one();
             return Err(crate::defender::ReadError::Auth(error).into());
         }
-        let claim = work.store.claim(name, kind, &work.config.limits, &judge, work.moment()).await?;
+        let claim = work.store.claim(name, kind, room, &work.config.limits, &judge, work.moment()).await?;
         for (action_id, machine_id, verdict) in &claim.gated {
             tracing::warn!(tenant = %name, %action_id, %machine_id, ?verdict, "the gate did not let an action pass");
         }
         if !claim.gated.is_empty() {
             work.decide.notify_one();
         }
-        if let Some(claimed) = claim.claimed {
-            work.board.ran(format!("send {name}"), work.now(), format!("claimed {}", claimed.id));
-            return Ok(Some(claimed));
+        if let Some(last) = claim.claimed.last() {
+            work.board.ran(format!("send {name}"), work.now(), format!("claimed {}", last.id));
+            return Ok(claim.claimed);
         }
         *next = match (*next, claim.next) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
         };
     }
-    Ok(None)
+    Ok(Vec::new())
 }
 
 /// The gate's word on an action, from the rules and the facts as they are now.
 fn judge(work: &Work, rules: &RuleSet, memory: &Memory, context: &GateContext) -> GateVerdict {
     let protected = protection(work, rules, context);
     let facts = GateFacts {
+        drill: context.machine_id.is_of_a_drill(),
         machine: context.machine.as_ref(),
         protected,
         want: (!context.by_human).then(|| want(work, rules, memory, context)),
@@ -206,7 +216,7 @@ fn want(work: &Work, rules: &RuleSet, memory: &Memory, context: &GateContext) ->
 async fn post(work: &Work, claimed: ClaimedAction) {
     let Some(tenant) = work.tenants.get(&claimed.tenant) else { return };
     if claimed.slot.refused {
-        tenant.client.give_up_token();
+        tenant.client.give_up_tokens();
     }
     crash_point("send.claimed");
     let posted = tenant.client.post_action(claimed.kind, &claimed.machine_id, &claimed.comment).await;
@@ -342,10 +352,10 @@ fn say(work: &Work, claimed: &ClaimedAction, settlement: &Settlement, state: Sta
             }
         }
         Settlement::Refused { code, message } => {
-            tracing::error!(%tenant, action_id = %id, %machine_id, device_name, %kind, code, message, "refused for good");
+            tracing::error!(%tenant, action_id = %id, %machine_id, device_name, %kind, code, error = message, "refused for good");
         }
         Settlement::Merged { target, message } => {
-            tracing::warn!(%tenant, action_id = %id, %machine_id, device_name, %kind, %target, message, "the machine was merged into another, for which its alerts are decided anew");
+            tracing::warn!(%tenant, action_id = %id, %machine_id, device_name, %kind, %target, error = message, "the machine was merged into another, for which its alerts are decided anew");
         }
         other => {
             tracing::warn!(%tenant, action_id = %id, %machine_id, device_name, %kind, %state, outcome = ?other, "not submitted");

@@ -5,8 +5,10 @@
 
 use std::time::Duration;
 
-use crate::config::Source;
+use crate::config::Wire;
+use crate::defender::Needs;
 use crate::model::TenantName;
+use crate::store::Subject;
 
 use super::{TenantWork, Work, chain};
 
@@ -21,6 +23,7 @@ pub async fn run(work: &Work, name: &TenantName, tenant: &TenantWork) {
         match health(work, name, tenant).await {
             Ok(()) => {
                 wait = FIRST;
+                work.stands(Subject::Tenant(name), Ok(())).await;
                 if work.board.tenant(name, Ok(())) {
                     tracing::info!(tenant = %name, "the tenant is signed in");
                 }
@@ -32,6 +35,7 @@ pub async fn run(work: &Work, name: &TenantName, tenant: &TenantWork) {
                 if work.board.tenant(name, Err(error.clone())) {
                     tracing::error!(tenant = %name, error, "the tenant can not be worked with");
                 }
+                work.stands(Subject::Tenant(name), Err(&error)).await;
                 sources_are_sick(work, name, &error);
                 if !work.pause(wait).await {
                     return;
@@ -51,16 +55,19 @@ impl Work {
     }
 }
 
-/// Signs in and looks at the roles of the token. Loops start once there is a token: a role that is missing
-/// for one call does not keep the others from working.
+/// Signs in and looks at the roles of the token. Loops start once there is a token for MDE: a role that is missing
+/// for one call does not keep the others from working, nor does Graph.
 async fn health(work: &Work, name: &TenantName, tenant: &TenantWork) -> Result<(), String> {
-    let signed_in = tenant.client.sign_in().await.map_err(|error| chain(&error))?;
+    let signed_in = tenant.client.sign_in(Wire::Defender).await.map_err(|error| chain(&error))?;
     tenant.signed_in.send_replace(true);
-    let polls = work.config.sources.iter().any(|source| match source {
-        Source::Defender(source) => source.tenants.contains(name),
-        Source::Webhook(_) => false,
-    });
-    let missing = signed_in.missing_roles(polls);
+    let wire = work.config.wire_of(name);
+    let needs = if wire == Some(Wire::Defender) { Needs::ActingAndAlerts } else { Needs::Acting };
+    let mut missing = signed_in.missing_roles(needs);
+    if wire == Some(Wire::Graph) {
+        let of_graph = tenant.client.sign_in(Wire::Graph).await;
+        let of_graph = of_graph.map_err(|error| format!("Microsoft Graph: {}", chain(&error)))?;
+        missing.extend(of_graph.missing_roles(Needs::GraphAlerts));
+    }
     if missing.is_empty() {
         return Ok(());
     }
@@ -75,11 +82,7 @@ fn sources_are_sick(work: &Work, name: &TenantName, error: &str) {
     if work.tenants.get(name).is_some_and(|tenant| *tenant.signed_in.borrow()) {
         return;
     }
-    for source in &work.config.sources {
-        if let Source::Defender(source) = source
-            && source.tenants.contains(name)
-        {
-            work.board.polled(name, &source.name, Err(format!("the tenant can not sign in: {error}")));
-        }
+    for source in work.config.polls().filter(|source| source.tenants.contains(name)) {
+        work.board.polled(name, &source.name, Err(format!("the tenant can not sign in: {error}")));
     }
 }

@@ -12,7 +12,7 @@ use crate::store::{StoreError, Timed};
 use super::{Work, chain, since};
 
 /// However far the next expiry is, the timers look again after so long.
-const EVERY: Duration = Duration::from_secs(5);
+pub(super) const EVERY: Duration = Duration::from_secs(5);
 /// A clock that is off by less was not set: it is kept right in small steps.
 const NOTICED: SignedDuration = SignedDuration::from_secs(1);
 /// How often calls that count in no window any more are forgotten.
@@ -38,7 +38,7 @@ pub async fn run(work: &Work) {
             Ok(next) => next,
             Err(error) => {
                 tracing::error!(error = chain(&error), "the timers can not run, which is tried again");
-                work.board.ran("timers", now, chain(&error));
+                work.board.failed("timers", now, chain(&error));
                 None
             }
         };

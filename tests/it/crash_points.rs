@@ -16,6 +16,7 @@ use stanch::store::{ActionFilter, AlertFilter, Store};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
+use crate::audit;
 use crate::support::binary::{Process, stanch};
 use crate::support::{RANSOMWARE, TestApp, alert, machine, machine_id, ransomware};
 
@@ -257,6 +258,9 @@ fn judge_microsofts_side(ledger: &Ledger) {
 
 async fn judge_ours(app: &TestApp) {
     let store = Store::open(&app.path("stanch.db")).await.unwrap();
+    audit::seal(&store).await;
+    let sealed = audit::all(&store).await;
+    assert_eq!(audit::verified(&sealed).map(|held| held.rows), Ok(sealed.len() as u64));
     let alerts = store.alerts(&AlertFilter::default(), None, 100).await.unwrap().items;
     let decisions: BTreeMap<String, usize> = alerts
         .iter()

@@ -11,11 +11,11 @@ use stanch::config;
 use stanch::crash_point::CRASH_POINTS;
 use stanch::metrics::Metrics;
 use stanch::model::view::{AlertState, QuotaView, SourceView};
-use stanch::model::{Kind, Lane, Outcome, RuleId, SourceName, State, TenantName};
+use stanch::model::{ChannelName, Kind, Lane, Outcome, Role, RuleId, SourceName, State, TenantName};
 use stanch::store::Totals;
 
 /// The rooms that a room may know, itself aside. `ARCHITECTURE.md` says why each may.
-const DIRECTIONS: [(&str, &[&str]); 15] = [
+const DIRECTIONS: [(&str, &[&str]); 17] = [
     ("model", &[]),
     ("diagnostics", &[]),
     ("clock", &[]),
@@ -30,6 +30,8 @@ const DIRECTIONS: [(&str, &[&str]); 15] = [
     ("defender", &["model", "config", "clock"]),
     ("store", &["model", "config", "guards", "quota"]),
     ("metrics", &["model", "store"]),
+    ("traces", &["model"]),
+    ("notify", &["model", "config"]),
     ("simulator", &["model", "clock"]),
 ];
 
@@ -42,19 +44,21 @@ const STRANGERS: [(&str, &[&str]); 4] = [
 ];
 
 /// Crates that only these may name: whoever else did would do the job of that room.
-const CRATES: [(&str, &[&str]); 13] = [
+const CRATES: [(&str, &[&str]); 15] = [
     ("sqlx", &["store/"]),
     ("rsigma_eval", &["rules/load/", "rules/evaluate.rs", "rules/correlation/", "rules/trace/"]),
     ("rsigma_parser", &["rules/load/", "rules/evaluate.rs", "rules/correlation/", "rules/trace/"]),
     ("minijinja", &["rules/template.rs"]),
     ("serde_yaml", &["config/", "rules/", "diagnostics/", "cli/socket.rs"]),
-    ("reqwest", &["defender/", "cli/client.rs"]),
+    ("reqwest", &["defender/", "notify/post.rs", "cli/client.rs"]),
     ("axum", &["web/", "simulator/"]),
     ("clap", &["cli/"]),
     ("annotate_snippets", &["cli/output/"]),
     ("comfy_table", &["cli/output/"]),
     ("prometheus_client", &["metrics.rs"]),
     ("sd_notify", &["app.rs"]),
+    ("opentelemetry", &["traces/export.rs"]),
+    ("tokio_rustls", &["config/server_tls.rs", "web/tls.rs"]),
     ("x509_cert", &["config/certificate.rs", "simulator/assertion.rs"]),
 ];
 
@@ -208,6 +212,9 @@ fn the_schema_lists_just_what_the_code_knows() {
     );
     assert!(alert_states.iter().all(|name| AlertState::from_name(name).is_some()));
 
+    let roles = listed(&schema, "CREATE TABLE tokens (", "CHECK (role IN (");
+    assert_eq!(roles, names(Role::ALL, Role::as_str));
+
     let one_open = "CREATE UNIQUE INDEX actions_one_open ON actions (tenant, machine_id, kind)";
     assert_eq!(listed(&schema, one_open, "WHERE state IN ("), states(State::is_open));
     let one_on_the_wire = "CREATE UNIQUE INDEX actions_one_on_the_wire ON actions (tenant, machine_id, family)";
@@ -225,6 +232,9 @@ fn everything_counted() -> Metrics {
     metrics.submitted(&tenant, 1.0);
     metrics.rules(1, false);
     metrics.queue_oldest(&tenant, 1.0);
+    let channel = ChannelName::new("night").unwrap();
+    metrics.notice(&channel, "delivered");
+    metrics.notices_undelivered(&channel, 1);
     let totals = Totals { actions: [(("contoso".into(), "restrict".into(), "queued".into()), 1)].into(), undecided: 0 };
     let quota = QuotaView {
         tenant: tenant.clone(),
@@ -265,6 +275,68 @@ fn the_reference_of_metrics_has_each_with_its_labels() {
         })
         .collect();
     assert_eq!(rows, registered);
+}
+
+#[test]
+fn the_messages_that_people_build_on_are_logged_at_their_levels() {
+    let page = read("docs/reference/logging.md");
+    let rows: Vec<Vec<&str>> = page.lines().map(|line| line.split(" | ").collect()).collect();
+    let rows: Vec<(&str, &str)> = rows
+        .iter()
+        .filter(|cells| cells.len() == 3 && cells[0].starts_with("| `"))
+        .map(|cells| (cells[0].trim_matches(['|', ' ', '`']), cells[1]))
+        .filter(|(_, level)| ["ERROR", "WARN", "INFO", "DEBUG"].contains(level))
+        .collect();
+    assert!(rows.len() >= 19, "{rows:?}");
+    let logged: Vec<(String, String)> = code().iter().flat_map(|(_, code)| logged(code)).collect();
+    for (message, level) in rows {
+        let found = logged.iter().any(|(at, said)| at == level && said == message);
+        assert!(found, "nothing logs {message:?} as {level}");
+    }
+}
+
+/// The level and the words of each event that a file logs.
+fn logged(code: &str) -> Vec<(String, String)> {
+    let event = |rest: &str| {
+        let (level, rest) = rest.split_once("!(")?;
+        // The words stand last, however the event is laid out.
+        let words = up_to_the_closing_parenthesis(rest).rsplit('"').nth(1)?;
+        Some((level.to_uppercase(), words.to_owned()))
+    };
+    code.split("tracing::").skip(1).filter_map(event).collect()
+}
+
+fn up_to_the_closing_parenthesis(text: &str) -> &str {
+    let (mut depth, mut quoted) = (0, false);
+    let closes = text.char_indices().find(|(_, c)| {
+        match c {
+            '"' => quoted = !quoted,
+            '(' if !quoted => depth += 1,
+            ')' if !quoted => depth -= 1,
+            _ => {}
+        }
+        depth < 0
+    });
+    closes.map_or(text, |(at, _)| &text[..at])
+}
+
+#[test]
+fn alarms_and_dashboards_ask_for_metrics_that_there_are() {
+    let known: BTreeSet<String> = read("docs/reference/metrics.md")
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split_once('`').map(|(name, _)| name.to_owned()))
+        .collect();
+    for path in ["deploy/prometheus/stanch.rules.yml", "deploy/grafana/stanch.json"] {
+        let text = read(path);
+        let names = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|w| w.starts_with("stanch_"));
+        let mut asked = 0;
+        for name in names {
+            let series = ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
+            assert!(known.contains(series), "{path}: {name} is no metric of ours");
+            asked += 1;
+        }
+        assert!(asked > 8, "{path}");
+    }
 }
 
 fn documents() -> Vec<(String, String)> {

@@ -7,20 +7,32 @@ use sqlx::{AssertSqlSafe, Row, SqlitePool};
 use stanch::store::Store;
 
 /// What may be read whole: it holds little however long the daemon runs, or nothing that is stored.
-const SMALL: [&str; 6] =
-    ["SCAN brake", "SCAN CONSTANT ROW", "SCAN json_each", "SCAN calls", "SCAN (subquery", "SCAN older"];
+const SMALL: [&str; 8] = [
+    "SCAN brake",
+    "SCAN CONSTANT ROW",
+    "SCAN json_each",
+    "SCAN calls",
+    "SCAN (subquery",
+    "SCAN older",
+    "SCAN notice_channels",
+    "SCAN h",
+];
 
 /// Files whose every statement is on a hot path: all of the store but what people page through.
-const HOT: [&str; 15] = [
+const HOT: [&str; 19] = [
     "accept.rs",
     "again.rs",
     "apply.rs",
+    "audit/mod.rs",
+    "audit/seal.rs",
+    "audit/standing.rs",
     "cancel.rs",
     "claim.rs",
     "decide.rs",
     "facts.rs",
     "lanes/mod.rs",
     "looks.rs",
+    "notices.rs",
     "owed.rs",
     "recall.rs",
     "release.rs",

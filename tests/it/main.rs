@@ -5,9 +5,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::disallowed_methods)]
 #![allow(missing_docs, unreachable_pub)]
 
+mod access;
 mod anew;
 mod answers;
+mod attack;
+mod audit;
 mod backup;
+#[cfg(feature = "browser")]
+mod browser;
 mod caps;
 mod clocks;
 mod commands;
@@ -16,14 +21,17 @@ mod correlations;
 mod crash;
 #[cfg(debug_assertions)] // a release build has no crash points
 mod crash_points;
+mod drill;
 mod explain;
 mod fields;
 mod fleet;
+mod graph;
 mod guards;
 mod house;
 mod identity;
 mod indexes;
 mod long_nights;
+mod notify;
 mod order;
 mod poll;
 mod reconcile;
@@ -35,9 +43,13 @@ mod retention;
 mod rules;
 mod seeds;
 mod simulation;
+mod storm;
 mod street;
 mod stress;
 mod support;
 mod tenants;
+mod tls;
+#[cfg(feature = "otlp")]
+mod traces;
 mod upgrade;
 mod windows;

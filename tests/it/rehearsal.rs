@@ -118,11 +118,11 @@ impl Real {
     async fn send_all(&mut self, now: Timestamp) {
         for kind in [Kind::Release, Kind::Restrict] {
             loop {
-                let claim = self.store.claim(&tenant(), kind, &limits(), &|_| GateVerdict::Pass, now).await.unwrap();
-                let Some(claimed) = claim.claimed else { break };
+                let claim = self.store.claim(&tenant(), kind, 1, &limits(), &|_| GateVerdict::Pass, now).await.unwrap();
+                let Some(claimed) = claim.claimed.first() else { break };
                 let row = self.row(&claimed.machine_id, kind, &claimed.comment, now);
                 let settlement = Settlement::Accepted(row);
-                self.store.settle(&claimed, &settlement, Answered::Now, &LaneTrouble::None, now, 0.5).await.unwrap();
+                self.store.settle(claimed, &settlement, Answered::Now, &LaneTrouble::None, now, 0.5).await.unwrap();
             }
         }
     }
@@ -191,7 +191,7 @@ impl Real {
             matched: hit.matched,
             note: None,
         });
-        DecidedPair { machine_id: id.clone(), machine: machine.cloned(), choices: choices.collect() }
+        DecidedPair { machine_id: id.clone(), machine: machine.cloned(), unasked: false, choices: choices.collect() }
     }
 }
 

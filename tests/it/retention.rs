@@ -24,6 +24,7 @@ fn keep() -> Keep {
     Keep {
         alerts_since: days_ago(90),
         actions_since: days_ago(400),
+        audit_since: days_ago(400),
         spent_since: days_ago(400),
         asked_since: BTreeMap::new(),
     }
@@ -242,7 +243,7 @@ async fn what_is_done_and_old_goes_whole_and_what_is_in_force_stays() {
     assert_eq!(app.decided("held").await.decisions[0].outcome, Outcome::Held);
     assert_eq!(needed(app.actions().await).count(), 2);
     let said = app.work().board.loops().into_iter().find(|ran| ran.name == "retention").unwrap().said;
-    assert_eq!(said, "removed 1 alerts and 2 actions");
+    assert_eq!(said, "removed 1 alerts, 2 actions and 0 rows of the audit");
     assert!(app.simulator.ledger().restricted.contains(&machine_id(2)));
     assert_eq!(app.simulator.ledger().of(Api::Restrict).count(), 2);
 }

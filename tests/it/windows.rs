@@ -259,7 +259,11 @@ async fn what_is_reserved_for_operators_is_theirs_when_alerts_have_used_up_the_r
     .await;
     assert_eq!(called().len(), 9, "and no alert's");
     assert_eq!(called().last().unwrap(), &Some(by_hand));
-    let queued = output(&app, &["--json", "actions", "list", "--state", "queued"]);
-    assert_eq!(String::from_utf8(queued.stdout).unwrap().lines().count(), 4);
+    app.until("the alerts' other four are queued", async || {
+        let queued = output(&app, &["--json", "actions", "list", "--state", "queued"]);
+        (String::from_utf8(queued.stdout).unwrap().lines().count() == 4).then_some(())
+    })
+    .await;
+    assert_eq!(called().len(), 9, "and wait for the quota");
     assert!(process.terminate().success());
 }

@@ -2,7 +2,7 @@
 //!
 //! What is on this machine (`local`), then each tenant, one after the other (`tenant`); every line is
 //! printed when it is known (`report`). It only looks: nothing is written to the store, and the few calls
-//! that it makes of each tenant, one for each API, take no slot of the quota kept there, so that it runs
+//! that it makes of each tenant, one for each list, take no slot of the quota kept there, so that it runs
 //! with or without a daemon beside it. Absent: any repair.
 
 mod clock;
@@ -17,8 +17,7 @@ use super::exit::Exit;
 use super::surroundings::Surroundings;
 use super::{block_on, screen};
 use crate::clock::Clock;
-use crate::config::{self, Config, Source};
-use crate::model::TenantName;
+use crate::config::{self, Config};
 use report::Report;
 
 /// Exit 0 when all is well, 1 with a finding; a config that can not be read leaves nothing to look at: 2.
@@ -44,12 +43,4 @@ async fn examine(config: &Config, clock: &dyn Clock, report: &mut Report<'_>) ->
     }
     skew.conclude(report)?;
     Ok(())
-}
-
-/// Whether alerts of a tenant are polled, and so have to be readable.
-fn polls_alerts(config: &Config, name: &TenantName) -> bool {
-    config.sources.iter().any(|source| match source {
-        Source::Defender(source) => source.tenants.contains(name),
-        Source::Webhook(_) => false,
-    })
 }

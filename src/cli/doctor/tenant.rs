@@ -10,11 +10,10 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::clock::Skew;
-use super::polls_alerts;
 use super::report::{Check, Report};
 use crate::clock::SystemClock;
-use crate::config::{CertificateError, Config, Credential, ENDS_SOON_DAYS, Proof, SigningCertificate, Tenant};
-use crate::defender::{Ask, AuthError, AuthErrorKind, Client, Page, ROWS, ReadError, SignedIn};
+use crate::config::{CertificateError, Config, Credential, ENDS_SOON_DAYS, Proof, SigningCertificate, Tenant, Wire};
+use crate::defender::{Ask, AuthError, AuthErrorKind, Client, Needs, Page, ROWS, ReadError, SignedIn};
 use crate::model::AlertTime;
 
 /// How far back machine actions are read.
@@ -33,22 +32,26 @@ pub(super) async fn examine(
         Ok(client) => client,
         Err(error) => return report.add(Check::finding("login", crate::worker::chain(&error)).of(&tenant.name)),
     };
-    let signed_in = match client.sign_in().await {
+    let signed_in = match client.sign_in(Wire::Defender).await {
         Ok(signed_in) => signed_in,
         Err(error) => {
-            report.add(no_login(tenant, &error))?;
+            report.add(no_login("login", tenant, &error))?;
             let unasked = "roles and APIs were not looked at, as that takes a token";
             return report.add(Check::note("api", unasked).of(&tenant.name));
         }
     };
     report.add(Check::well("login", format!("signed in as {}", tenant.credential)).of(&tenant.name))?;
-    let polls = polls_alerts(config, &tenant.name);
-    for check in [token(&signed_in), roles(tenant, &signed_in, polls)] {
+    let wire = config.wire_of(&tenant.name);
+    let needs = if wire == Some(Wire::Defender) { Needs::ActingAndAlerts } else { Needs::Acting };
+    let roles = roles("roles", &signed_in, needs, &grant(tenant, Wire::Defender));
+    for check in [token("token", &signed_in), roles] {
         report.add(check.of(&tenant.name))?;
     }
     let mut apis = Apis { tenant, skew, report };
-    if polls {
-        apis.alerts(&client).await?;
+    match wire {
+        None => {}
+        Some(Wire::Defender) => apis.alerts(&client, Wire::Defender).await?,
+        Some(Wire::Graph) => apis.graph(&client).await?,
     }
     apis.machines(&client).await?;
     apis.machine_actions(&client).await
@@ -91,7 +94,7 @@ fn certificate(certificate_file: &Path, key_file: &Path, now: Timestamp) -> Chec
     }
 }
 
-fn no_login(tenant: &Tenant, error: &AuthError) -> Check {
+fn no_login(name: &'static str, tenant: &Tenant, error: &AuthError) -> Check {
     let text = error.to_string();
     let known = error.mend();
     let bare = known.and_then(|mend| text.strip_suffix(&format!(" ({mend})"))).unwrap_or(&text);
@@ -118,39 +121,44 @@ fn no_login(tenant: &Tenant, error: &AuthError) -> Check {
             format!("check login_url: what answers at {} is no login service", tenant.login_url)
         }
     };
-    Check::finding("login", bare).mend(mend).of(&tenant.name)
+    Check::finding(name, bare).mend(mend).of(&tenant.name)
 }
 
-fn token(signed_in: &SignedIn) -> Check {
+fn token(name: &'static str, signed_in: &SignedIn) -> Check {
     match signed_in.roles.as_deref() {
-        None => Check::note("token", "opaque: its roles can not be seen from here"),
-        Some([]) => Check::well("token", "carries no role"),
-        Some(roles) => Check::well("token", format!("carries {}", roles.join(", "))),
+        None => Check::note(name, "opaque: its roles can not be seen from here"),
+        Some([]) => Check::well(name, "carries no role"),
+        Some(roles) => Check::well(name, format!("carries {}", roles.join(", "))),
     }
 }
 
-fn roles(tenant: &Tenant, signed_in: &SignedIn, polls: bool) -> Check {
-    let missing = signed_in.missing_roles(polls);
+fn roles(name: &'static str, signed_in: &SignedIn, needs: Needs, grant: &str) -> Check {
+    let missing = signed_in.missing_roles(needs);
+    let refused = if needs == Needs::GraphAlerts { "reading alerts" } else { "restricting" };
     match (&signed_in.roles, missing.as_slice()) {
-        (None, _) => Check::note("roles", "not known, as the token is opaque: restricting may still be refused"),
-        (Some(_), []) => Check::well("roles", "all that are needed"),
+        (None, _) => Check::note(name, format!("not known, as the token is opaque: {refused} may still be refused")),
+        (Some(_), []) => Check::well(name, "all that are needed"),
         (Some(_), missing) => {
             let detail = format!("the application lacks the role {}", missing.join(" and the role "));
-            Check::finding("roles", detail).mend(grant(tenant))
+            Check::finding(name, detail).mend(grant)
         }
     }
 }
 
 /// How a role is granted. The portal has no page for those of a managed identity.
-fn grant(tenant: &Tenant) -> String {
+fn grant(tenant: &Tenant, wire: Wire) -> String {
+    let api = match wire {
+        Wire::Defender => "WindowsDefenderATP",
+        Wire::Graph => "Microsoft Graph",
+    };
     match &tenant.credential {
         Credential::Application { client_id, .. } => format!(
-            "grant it in Entra (API permissions of WindowsDefenderATP, application permission, admin consent) to the \
+            "grant it in Entra (API permissions of {api}, application permission, admin consent) to the \
              app registration {client_id}"
         ),
         Credential::ManagedIdentity { .. } => {
             format!(
-                "assign it as an app role of WindowsDefenderATP to {}, with New-MgServicePrincipalAppRoleAssignment",
+                "assign it as an app role of {api} to {}, with New-MgServicePrincipalAppRoleAssignment",
                 tenant.credential
             )
         }
@@ -165,13 +173,29 @@ struct Apis<'r, 'a, 'o> {
 }
 
 impl Apis<'_, '_, '_> {
-    async fn alerts(&mut self, client: &Client) -> io::Result<()> {
+    async fn alerts(&mut self, client: &Client, wire: Wire) -> io::Result<()> {
         let since = AlertTime::from_timestamp(self.skew.now());
-        self.read("alerts", client.alerts(Ask::first(Some(since), 1)), |_| Check::well("alerts", "can be read")).await
+        let (name, ask) = (if wire == Wire::Graph { "graph_alerts" } else { "alerts" }, Ask::first(Some(since), 1));
+        self.read(name, wire, client.alerts(wire, ask), |_| Check::well(name, "can be read")).await
+    }
+
+    /// Microsoft Graph, which takes a token and a role of its own.
+    async fn graph(&mut self, client: &Client) -> io::Result<()> {
+        let signed_in = match client.sign_in(Wire::Graph).await {
+            Ok(signed_in) => signed_in,
+            Err(error) => return self.report.add(no_login("graph_login", self.tenant, &error)),
+        };
+        let login = Check::well("graph_login", format!("signed in as {}", self.tenant.credential));
+        let grant = grant(self.tenant, Wire::Graph);
+        let roles = roles("graph_roles", &signed_in, Needs::GraphAlerts, &grant);
+        for check in [login, token("graph_token", &signed_in), roles] {
+            self.report.add(check.of(&self.tenant.name))?;
+        }
+        self.alerts(client, Wire::Graph).await
     }
 
     async fn machines(&mut self, client: &Client) -> io::Result<()> {
-        self.read("machines", client.machines(None), |page| match (page.rows.len(), &page.next) {
+        self.read("machines", Wire::Defender, client.machines(None), |page| match (page.rows.len(), &page.next) {
             (0, _) => Check::note("machines", "can be read, and there are none")
                 .mend("check that devices are onboarded, and that this is their tenant"),
             (count, None) => Check::well("machines", format!("can be read: {count}")),
@@ -182,7 +206,8 @@ impl Apis<'_, '_, '_> {
 
     async fn machine_actions(&mut self, client: &Client) -> io::Result<()> {
         let since = AlertTime::from_timestamp(self.skew.now()).saturating_sub(BACK);
-        self.read("machine_actions", client.machine_actions(Ask::first(Some(since), ROWS)), |page| {
+        let call = client.machine_actions(Ask::first(Some(since), ROWS));
+        self.read("machine_actions", Wire::Defender, call, |page| {
             Check::well("machine_actions", format!("can be read: {} in the last hour", page.rows.len()))
         })
         .await
@@ -192,6 +217,7 @@ impl Apis<'_, '_, '_> {
     async fn read<T>(
         &mut self,
         name: &'static str,
+        wire: Wire,
         call: impl Future<Output = Result<Page<T>, ReadError>>,
         told: impl FnOnce(&Page<T>) -> Check,
     ) -> io::Result<()> {
@@ -207,31 +233,35 @@ impl Apis<'_, '_, '_> {
             }
             Err(error) => {
                 let check = Check::finding(name, crate::worker::chain(&error)).of(&self.tenant.name);
-                self.report.add(check.mend(mend(self.tenant, &error)))
+                self.report.add(check.mend(mend(self.tenant, wire, &error)))
             }
         }
     }
 }
 
 /// What to do when a read fails.
-fn mend(tenant: &Tenant, error: &ReadError) -> String {
+fn mend(tenant: &Tenant, wire: Wire, error: &ReadError) -> String {
+    let (key, url) = match wire {
+        Wire::Defender => ("api_url", &tenant.api_url),
+        Wire::Graph => ("graph_url", &tenant.graph_url),
+    };
     match error {
-        ReadError::Forbidden { missing_roles: true, .. } => grant(tenant),
+        ReadError::Forbidden { missing_roles: true, .. } => grant(tenant, wire),
         ReadError::Unauthorized { .. } | ReadError::Forbidden { .. } | ReadError::Refused { .. } => {
-            "check api_url, and that this tenant has an active licence of Defender for Endpoint".to_owned()
+            format!("check {key}, and that this tenant has an active licence of Defender for Endpoint")
         }
         ReadError::Throttled { .. } => {
             "wait, then run doctor again; other software with this client_id shares the quota".to_owned()
         }
-        ReadError::NotSent { .. } => format!("check DNS, firewall and proxy from here to {}", tenant.api_url),
+        ReadError::NotSent { .. } => format!("check DNS, firewall and proxy from here to {url}"),
         ReadError::Unanswered { .. }
         | ReadError::TooLarge { .. }
         | ReadError::TooManyPages { .. }
         | ReadError::TooManyAtOnce { .. } => {
-            format!("run doctor again; if it stays so, check the way to {}", tenant.api_url)
+            format!("run doctor again; if it stays so, check the way to {url}")
         }
         ReadError::Unreadable { .. } => {
-            format!("check api_url: what answers at {} is not the API, or a proxy changes it", tenant.api_url)
+            format!("check {key}: what answers at {url} is not the API, or a proxy changes it")
         }
         ReadError::Auth(_) => "run doctor again: the login worked a moment ago".to_owned(),
     }

@@ -3,7 +3,6 @@
 //!
 //! Absent: what is printed (each command's file) and where it goes ([`super::surroundings`]).
 
-mod sanitise;
 mod snippet;
 mod table;
 pub(super) mod time;
@@ -18,6 +17,7 @@ pub(super) use tone::Tone;
 pub(super) use width::terminal_width;
 
 use crate::diagnostics::Diagnostic;
+use crate::model::sanitise::sanitised;
 
 /// A piece of a line in one tone.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub(super) struct Part {
 
 /// A piece of a line in a tone.
 pub(super) fn part(tone: Tone, text: impl Display) -> Part {
-    Part { tone, text: sanitise::sanitised(&text.to_string()) }
+    Part { tone, text: sanitised(&text.to_string()) }
 }
 
 /// A piece of a line as it is.

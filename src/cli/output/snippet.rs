@@ -8,8 +8,8 @@ use std::path::Path;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
-use super::sanitise::sanitised;
 use crate::diagnostics::{Diagnostic, Severity};
+use crate::model::sanitise::sanitised;
 
 /// No rule file and no config is longer.
 const MOST_BYTES: u64 = 1024 * 1024;

@@ -2,8 +2,8 @@
 
 use comfy_table::{ColumnConstraint, ContentArrangement, TableStyle};
 
-use super::sanitise::sanitised;
 use super::{Part, Tone};
+use crate::model::sanitise::sanitised;
 
 /// A column.
 #[derive(Debug, Clone, Copy)]

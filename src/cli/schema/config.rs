@@ -15,6 +15,24 @@ pub(super) const WORDS: &[(&str, &[&str])] = &[
     ("sources[].type", &["defender", "graph", "webhook"]),
     ("sources[].format", &["mde", "graph", "map"]),
     ("guards.mode", &["enforce", "shadow"]),
+    ("notify[].type", &["slack", "teams", "webhook"]),
+    (
+        "notify[].on[]",
+        &[
+            "acted",
+            "held",
+            "expired",
+            "failed",
+            "released",
+            "human_override",
+            "machine_unknown",
+            "tenant",
+            "source",
+            "paused",
+            "rules_stale",
+            "drill",
+        ],
+    ),
     ("telemetry.log", &["text", "json"]),
 ];
 
@@ -23,9 +41,11 @@ const NEEDED: &[(&str, &[&str])] = &[
     ("", &["tenants", "sources", "store", "rules"]),
     ("tenants[]", &["name", "tenant_id", "client_id", "credential"]),
     ("sources[]", &["type"]),
+    ("notify[]", &["type", "url_file"]),
     ("limits.restrict[]", &["calls", "per"]),
     ("limits.release[]", &["calls", "per"]),
     ("limits.read[]", &["calls", "per"]),
+    ("server.tls", &["certificate_file", "key_file"]),
 ];
 
 /// The schema of a configuration.

@@ -278,7 +278,8 @@ fn the_words_of_the_configuration_are_those_that_the_loader_knows() {
     let mut paths = Vec::new();
     described_keys(&Schema::printed("config").text, "", &mut paths);
     let mut asked = 0;
-    for path in paths.iter().map(|(path, _)| path.trim_start_matches('.')) {
+    let in_lists = config::WORDS.iter().map(|(key, _)| *key).filter(|key| key.ends_with("[]"));
+    for path in paths.iter().map(|(path, _)| path.trim_start_matches('.')).chain(in_lists) {
         let document = path.rsplit('.').fold(json!("?"), |value, key| match key.strip_suffix("[]") {
             Some(key) => json!({ key: [value] }),
             None => json!({ key: value }),

@@ -85,6 +85,7 @@ async fn it_says_where_it_listens_and_ends_with_what_it_saw() {
     In the config, for a tenant
         api_url: URL
         login_url: URL
+        graph_url: URL
       tenant_id is any GUID, client_id anything, and every secret, certificate and token is taken
 
     What it has seen

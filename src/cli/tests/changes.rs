@@ -27,6 +27,18 @@ fn each_change_of_one_is_a_post_with_the_reason_and_prints_the_action_as_show_do
 }
 
 #[test]
+fn each_change_has_a_key_of_its_own_and_a_look_has_none() {
+    let daemon = TestDaemon::answering(200, &action(json!({})));
+    for _ in 0..2 {
+        daemon.run(&format!("actions approve {ACTION} --why x"));
+    }
+    daemon.run(&format!("actions show {ACTION}"));
+    let keys: Vec<Option<String>> = daemon.calls().into_iter().map(|call| call.key).collect();
+    let [Some(first), Some(second), None] = keys.as_slice() else { panic!("{keys:?}") };
+    assert!(first != second && first.len() == 36, "{keys:?}");
+}
+
+#[test]
 fn changes_of_many_name_the_rule_or_all_and_print_a_line_each() {
     let daemon = TestDaemon::answering(200, &json!({"items": [held(), action(json!({}))]}));
     for (command, path) in [

@@ -69,6 +69,7 @@ impl Stand {
     credential: {{ secret_file: secret }}
     api_url: {url}
     login_url: {url}
+    graph_url: {url}
 sources: [{{ type: defender }}]
 store: {{ url: \"sqlite://stanch.db\" }}
 rules: {{ dir: rules }}
@@ -171,6 +172,37 @@ fn all_is_well() {
         ledger.calls_per_api().into_iter().collect::<Vec<_>>(),
         [("alerts", 1), ("machine_actions", 1), ("machines", 1), ("token", 1)]
     );
+}
+
+#[test]
+fn a_tenant_whose_alerts_come_from_graph_has_a_second_token_looked_at() {
+    let tokens = Tokens { graph_roles: Some(vec!["Directory.Read.All".to_owned()]), ..Tokens::default() };
+    let stand = Stand::new(tokens);
+    let of_graph = stand.config().replace("type: defender", "type: graph");
+    stand.write("stanch.yaml", &of_graph);
+    insta::assert_snapshot!(stand.findings(), @r"
+    finding  contoso graph_roles: the application lacks the role SecurityAlert.Read.All or SecurityAlert.ReadWrite.All
+             mend: grant it in Entra (API permissions of Microsoft Graph, application permission, admin consent) to the app registration 22222222-2222-4222-8222-222222222222
+    finding  contoso graph_alerts: Microsoft does not allow this call: Missing application roles. API required roles: SecurityAlert.Read.All,SecurityAlert.ReadWrite.All, application roles: Directory.Read.All.
+             mend: grant it in Entra (API permissions of Microsoft Graph, application permission, admin consent) to the app registration 22222222-2222-4222-8222-222222222222
+    ");
+    stand.simulator.set_tokens(Tokens {
+        roles: Some(vec!["Machine.RestrictExecution".to_owned(), "Machine.Read.All".to_owned()]),
+        ..Tokens::default()
+    });
+    let ran = stand.doctor();
+    assert_eq!(ran.code(), 0, "{}", ran.out);
+    let of_graph_alone = ran.out.lines().filter(|line| line.contains("graph")).collect::<Vec<_>>().join("\n");
+    insta::assert_snapshot!(of_graph_alone, @r"
+    ok       contoso graph_login: signed in as application 22222222-2222-4222-8222-222222222222
+    ok       contoso graph_token: carries SecurityAlert.Read.All
+    ok       contoso graph_roles: all that are needed
+    ok       contoso graph_alerts: can be read
+    ");
+    let nowhere = of_graph.replace(&format!("graph_url: {}", stand.url), "graph_url: https://127.0.0.1:1");
+    stand.write("stanch.yaml", &nowhere);
+    let findings = stand.findings();
+    assert!(findings.contains("contoso graph_alerts: ") && findings.contains("https://127.0.0.1:1"), "{findings}");
 }
 
 #[test]
@@ -321,7 +353,7 @@ fn problems_of_config_and_rules_are_findings_with_their_places() {
 
     stand.write("stanch.yaml", &stand.config().replace("store:", "stor:"));
     insta::assert_snapshot!(stand.findings(), @r#"
-    finding  config: {}/stanch.yaml:9:1: stor: unknown key
+    finding  config: {}/stanch.yaml:10:1: stor: unknown key
              mend: did you mean store?
     "#);
     assert_eq!(stand.simulator.ledger().of(Api::Token).count(), 1, "with a bad config nobody is asked");

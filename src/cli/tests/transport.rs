@@ -57,7 +57,8 @@ fn refusals_become_exit_codes_and_their_reason_is_told() {
         (400, "Ambiguous", 2),
         (400, "Bad Request", 2),
         (401, "Unauthorized", 2),
-        (403, "Forbidden", 2),
+        (403, "Forbidden", 1),
+        (429, "Too Many Requests", 2),
         (500, "Internal Server Error", 2),
         (503, "Service Unavailable", 2),
     ];

@@ -4,9 +4,11 @@
 //! types and unknown keys (see [`super::read`]) and defaults (see [`super::defaults`]).
 
 mod limits;
+mod notify;
 mod server;
 mod sources;
 mod store;
+mod telemetry;
 mod tenants;
 
 pub(super) use store::store;
@@ -17,13 +19,12 @@ use std::path::{Path, PathBuf};
 
 use secrecy::SecretString;
 
+use super::certificate::CertificateError;
 use super::key_path::KeyPath;
-use super::raw::{
-    RawConfig, RawGuards, RawInventory, RawLog, RawMode, RawRetention, RawRules, RawTelemetry, RawTracking, SourceType,
-};
+use super::raw::{RawConfig, RawGuards, RawInventory, RawMode, RawRetention, RawRules, RawTracking, SourceType};
 use super::report::Report;
 use super::secret::read_secret;
-use super::{Config, GuardsConfig, Inventory, LogFormat, Mode, Retention, RulesConfig, Tracking};
+use super::{Config, GuardsConfig, Inventory, Mode, Retention, RulesConfig, Tracking};
 
 /// What a configuration refers to.
 pub(super) struct Surroundings<'a> {
@@ -70,10 +71,13 @@ fn warn_if_anyone_reads(report: &mut Report<'_>, at: &KeyPath, path: &Path) {
     }
 }
 
+/// Refuses a file that gives no certificate or no key.
+fn refuse_file(report: &mut Report<'_>, at: &KeyPath, path: &Path, error: &CertificateError) {
+    report.error_with_hint(at, format!("{}: {}", path.display(), error.in_full()), error.mend());
+}
+
 /// The configuration that `raw` means.
 pub(super) fn resolve(raw: RawConfig, around: &Surroundings<'_>, report: &mut Report<'_>) -> Option<Config> {
-    let top = KeyPath::top;
-    report.not_built(&top("notify"), raw.notify.as_ref());
     let receives = raw.sources.iter().flatten().any(|source| source.kind == Some(SourceType::Webhook));
     let names = tenants::names(raw.tenants.as_deref().unwrap_or_default());
     let tenants = tenants::tenants(report, around, raw.tenants);
@@ -85,7 +89,8 @@ pub(super) fn resolve(raw: RawConfig, around: &Surroundings<'_>, report: &mut Re
     let limits = limits::limits(report, raw.limits.unwrap_or_default());
     let tracking = tracking(report, raw.tracking.unwrap_or_default());
     let server = server::server(report, around, raw.server.unwrap_or_default(), receives);
-    let log = log(report, raw.telemetry.unwrap_or_default());
+    let notify = notify::notify(report, around, raw.notify);
+    let telemetry = telemetry::telemetry(report, raw.telemetry.unwrap_or_default());
     let retention = retention(report, raw.retention.unwrap_or_default(), guards.as_ref());
     Some(Config {
         tenants: tenants?,
@@ -97,7 +102,8 @@ pub(super) fn resolve(raw: RawConfig, around: &Surroundings<'_>, report: &mut Re
         limits: limits?,
         tracking: tracking?,
         server: server?,
-        log: log?,
+        notify: notify?,
+        telemetry: telemetry?,
         retention: retention?,
     })
 }
@@ -168,13 +174,4 @@ fn retention(report: &mut Report<'_>, raw: RawRetention, guards: Option<&GuardsC
         report.error_with_hint(&at.key("actions"), message, "decisions name the actions that they led to");
     }
     Some(Retention { alerts, actions })
-}
-
-fn log(report: &mut Report<'_>, raw: RawTelemetry) -> Option<LogFormat> {
-    let at = KeyPath::top("telemetry");
-    report.not_built(&at.key("otlp"), raw.otlp.as_ref());
-    Some(match report.need(&at.key("log"), raw.log)? {
-        RawLog::Text => LogFormat::Text,
-        RawLog::Json => LogFormat::Json,
-    })
 }

@@ -6,7 +6,7 @@ use super::super::key_path::{KeyPath, shown};
 use super::super::raw::{Format, RawAuth, RawSource, SourceType};
 use super::super::report::Report;
 use super::Surroundings;
-use crate::config::{DefenderSource, Source, Start, WebhookAuth, WebhookFormat, WebhookSource};
+use crate::config::{PollSource, Source, Start, WebhookAuth, WebhookFormat, WebhookSource, Wire};
 use crate::diagnostics::nearest;
 use crate::model::vocabulary::sent_fields;
 use crate::model::{SourceName, TenantName};
@@ -32,7 +32,7 @@ pub(super) fn sources(
         .enumerate()
         .map(|(index, raw)| source(report, around, &at.index(index), raw, tenants, &mut taken))
         .collect();
-    warn_of_double_polling(report, &at, &sources);
+    look_for_double_polling(report, &at, &sources);
     sources.into_iter().collect()
 }
 
@@ -44,25 +44,22 @@ fn source(
     tenants: &[TenantName],
     taken: &mut BTreeSet<SourceName>,
 ) -> Option<Source> {
-    let kind_at = at.key("type");
-    let kind = report.need(&kind_at, raw.kind)?;
-    let word = match kind {
-        SourceType::Defender => "defender",
-        SourceType::Webhook => "webhook",
-        SourceType::Graph => {
-            report.error_with_hint(&kind_at, "graph is not built yet", "write defender");
-            return None;
-        }
+    let kind = report.need(&at.key("type"), raw.kind)?;
+    let wire = match kind {
+        SourceType::Defender => Some(Wire::Defender),
+        SourceType::Graph => Some(Wire::Graph),
+        SourceType::Webhook => None,
     };
+    let word = wire.map_or("webhook", Wire::as_str);
     let name = name(report, &at.key("name"), raw.name.take().unwrap_or_else(|| word.to_owned()), taken);
     let tenant_at = at.key("tenant");
     let tenant = raw.tenant.take().map(|text| tenant(report, &tenant_at, &text, tenants));
-    if kind == SourceType::Defender {
+    if let Some(wire) = wire {
         let tenants = match tenant {
             None => Some(tenants.to_vec()),
             Some(tenant) => tenant.map(|tenant| vec![tenant]),
         };
-        return defender(report, at, raw, name, tenants).map(Source::Defender);
+        return poll(report, at, raw, (wire, name, tenants)).map(Source::Poll);
     }
     if tenant.is_none() && !report.has(&tenant_at) {
         let hint = tenants.first().map_or_else(String::new, |first| format!("write tenant: {first}"));
@@ -99,13 +96,12 @@ fn tenant(report: &mut Report<'_>, at: &KeyPath, text: &str, tenants: &[TenantNa
     None
 }
 
-fn defender(
+fn poll(
     report: &mut Report<'_>,
     at: &KeyPath,
     raw: RawSource,
-    name: Option<SourceName>,
-    tenants: Option<Vec<TenantName>>,
-) -> Option<DefenderSource> {
+    (wire, name, tenants): (Wire, Option<SourceName>, Option<Vec<TenantName>>),
+) -> Option<PollSource> {
     foreign(report, at, SourceType::Webhook, &raw);
     let sweep_at = at.key("sweep");
     let sweep = raw.sweep.unwrap_or_default();
@@ -114,7 +110,8 @@ fn defender(
     let sweep_every = report.long_span(&sweep_at.key("every"), sweep.every);
     let sweep_back = report.span(&sweep_at.key("back"), sweep.back);
     let start = start(report, &at.key("start"), raw.start);
-    Some(DefenderSource {
+    Some(PollSource {
+        wire,
         name: name?,
         tenants: tenants?,
         every: every?,
@@ -236,7 +233,7 @@ fn foreign(report: &mut Report<'_>, at: &KeyPath, owner: SourceType, raw: &RawSo
             vec![("auth", raw.auth.is_some()), ("format", raw.format.is_some()), ("map", raw.map.is_some())],
         ),
         SourceType::Defender | SourceType::Graph => (
-            "defender",
+            "defender and graph",
             vec![
                 ("every", raw.every.is_some()),
                 ("overlap", raw.overlap.is_some()),
@@ -252,17 +249,29 @@ fn foreign(report: &mut Report<'_>, at: &KeyPath, owner: SourceType, raw: &RawSo
     }
 }
 
-/// Two sources that poll one tenant are legal, but each alert is read twice.
-fn warn_of_double_polling(report: &mut Report<'_>, at: &KeyPath, sources: &[Option<Source>]) {
-    let mut polled: BTreeSet<&TenantName> = BTreeSet::new();
+/// Two sources that poll one list for one tenant are legal, but each alert is read twice. Of the two lists a tenant has
+/// one: they name the same alerts, and each would have versions of its own of them.
+fn look_for_double_polling(report: &mut Report<'_>, at: &KeyPath, sources: &[Option<Source>]) {
+    let mut polled: BTreeMap<&TenantName, Wire> = BTreeMap::new();
     for (index, source) in sources.iter().enumerate() {
-        let Some(Source::Defender(source)) = source else {
+        let Some(Source::Poll(source)) = source else {
             continue;
         };
         for tenant in &source.tenants {
-            if !polled.insert(tenant) {
-                let message = format!("tenant {tenant} is polled by an earlier source too");
-                report.warn(&at.index(index), &message, "each poll draws on the same quota");
+            match polled.insert(tenant, source.wire) {
+                None => {}
+                Some(wire) if wire == source.wire => {
+                    let message = format!("tenant {tenant} is polled by an earlier source too");
+                    report.warn(&at.index(index), &message, "each poll draws on the same quota");
+                }
+                Some(wire) => {
+                    let message = format!(
+                        "tenant {tenant} takes its alerts from one of defender and graph, and an earlier source is {}",
+                        wire.as_str()
+                    );
+                    let hint = "both have the same alerts: remove one, or give each source its own tenant";
+                    report.error_with_hint(&at.index(index), message, hint);
+                }
             }
         }
     }

@@ -2,8 +2,10 @@
 
 mod credentials;
 mod example;
+mod notify;
 mod problems;
 mod random;
+mod tls;
 mod values;
 
 use std::collections::BTreeMap;

@@ -185,27 +185,60 @@ fn numbers_and_durations_have_bounds() {
     }
 }
 
+#[cfg(not(feature = "otlp"))]
+#[test]
+fn traces_are_refused_by_a_program_that_can_not_send_them() {
+    check_more(
+        "telemetry: { otlp: \"http://localhost:4318\" }\n",
+        &["stanch.yaml:6:14: telemetry.otlp: this stanch was built without OTLP (remove it, or build with --features \
+           otlp)"],
+    );
+}
+
+#[cfg(feature = "otlp")]
+#[test]
+fn a_collector_is_a_url_without_a_password() {
+    let hint = "(write it as http://collector:4318)";
+    for (url, why) in [
+        ("collector:4318", "is neither https nor http"),
+        ("/v1/traces", "is not a URL"),
+        ("https://ana:secret@collector", "must not hold a user or a password"),
+    ] {
+        check_more(
+            &format!("telemetry: {{ otlp: \"{url}\" }}\n"),
+            &[&format!("stanch.yaml:6:14: telemetry.otlp: {why} {hint}")],
+        );
+    }
+}
+
 #[test]
 fn what_is_not_built_yet_is_refused_and_not_called_unknown() {
-    check_more(
-        "notify: [{ type: slack }]\nserver: { tls: { certificate_file: a } }\n\
-         telemetry: { otlp: \"http://localhost\" }\n",
-        &[
-            "stanch.yaml:6:1: notify: not built yet (remove it)",
-            "stanch.yaml:7:11: server.tls: not built yet (remove it)",
-            "stanch.yaml:8:14: telemetry.otlp: not built yet (remove it)",
-        ],
-    );
     check(
         "tenants:\n  - name: a\n    tenant_id: t\n    client_id: c\n    credential: { secret_file: secret }\n\
-         \x20   graph_url: https://graph\n\
          sources:\n  - { type: graph, every: 10s }\nstore: { url: \"postgres://user:pass@host/db\" }\nrules: {}\n",
-        &[
-            "stanch.yaml:6:5: tenants[0].graph_url: not built yet (remove it)",
-            "stanch.yaml:8:7: sources[0].type: graph is not built yet (write defender)",
-            "stanch.yaml:9:10: store.url: PostgreSQL is not built yet (write sqlite:///var/lib/stanch/stanch.db)",
-        ],
+        &["stanch.yaml:8:10: store.url: PostgreSQL is not built yet (write sqlite:///var/lib/stanch/stanch.db)"],
     );
+}
+
+#[test]
+fn a_tenant_takes_its_alerts_from_one_of_defender_and_graph() {
+    let message = "tenant contoso takes its alerts from one of defender and graph, and an earlier source is defender \
+                   (both have the same alerts: remove one, or give each source its own tenant)";
+    let problems = Scratch::new().problems(LEAST, &[("STANCH_SOURCES__1", "{ type: graph, every: 5s }")]);
+    assert_eq!(problems, format!("stanch.yaml:3:1: sources[1] (from STANCH_SOURCES__1): {message}"));
+    let second = "{ name: fabrikam, tenant_id: t-2, client_id: c-2, credential: { secret_file: secret } }";
+    let apart = [
+        ("STANCH_TENANTS__1", second),
+        ("STANCH_SOURCES__0__TENANT", "contoso"),
+        ("STANCH_SOURCES__1", "{ type: graph, tenant: fabrikam }"),
+    ];
+    assert!(Scratch::new().load(LEAST, &apart).is_ok());
+}
+
+#[test]
+fn tokens_for_graph_do_not_go_over_the_wire_unprotected() {
+    let problems = Scratch::new().problems(LEAST, &[("STANCH_TENANTS__0__GRAPH_URL", "http://graph.microsoft.com")]);
+    assert!(problems.contains("tenants[0].graph_url") && problems.contains("http is refused unless"), "{problems}");
 }
 
 /// `LEAST` with a webhook that has `more`.
@@ -382,7 +415,7 @@ fn a_webhook_needs_a_tenant_an_address_and_one_way_to_prove_who_it_is() {
             "stanch.yaml:4:5: sources[0].auth: is needed and missing",
             "stanch.yaml:5:5: sources[1].name: a second source webhook (names are unique, and a source without one is \
              called by its type)",
-            "stanch.yaml:5:39: sources[1].every: is a key of defender sources only (remove it)",
+            "stanch.yaml:5:39: sources[1].every: is a key of defender and graph sources only (remove it)",
             "stanch.yaml:5:65: sources[1].auth: needs bearer_file or hmac_file",
             "stanch.yaml:6:87: sources[2].auth.bearer: a secret is never written here (put it into a file and name that \
              with bearer_file or hmac_file)",
@@ -394,7 +427,7 @@ fn a_webhook_needs_a_tenant_an_address_and_one_way_to_prove_who_it_is() {
 
 #[test]
 fn the_address_stays_on_this_machine() {
-    let hint = "(write 127.0.0.1, or server.insecure: true if a proxy in front does TLS)";
+    let hint = "(write 127.0.0.1, set server.tls, or server.insecure: true if a proxy in front does TLS)";
     check_more(
         "server: { listen: 0.0.0.0:8787 }\n",
         &[&format!(

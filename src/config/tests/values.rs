@@ -5,7 +5,7 @@ use std::path::Path;
 use secrecy::ExposeSecret as _;
 
 use super::{LEAST, Scratch};
-use crate::config::{Config, Credential, DefenderSource, LogFormat, Mode, Proof, Source, Start, WebhookAuth};
+use crate::config::{Config, Credential, LogFormat, Mode, PollSource, Proof, Source, Start, WebhookAuth, Wire};
 use crate::model::Window;
 
 fn config(text: &str, environment: &[(&str, &str)]) -> Config {
@@ -23,9 +23,9 @@ fn proof(config: &Config) -> &Proof {
     }
 }
 
-fn defender(config: &Config) -> &DefenderSource {
+fn defender(config: &Config) -> &PollSource {
     match &config.sources[0] {
-        Source::Defender(source) => source,
+        Source::Poll(source) => source,
         Source::Webhook(_) => panic!("a webhook"),
     }
 }
@@ -62,7 +62,7 @@ fn the_least_configuration_has_the_defaults_of_the_contract() {
     assert_eq!(config.server.listen, None);
     assert_eq!(config.server.socket, Path::new("/run/stanch/stanch.sock"));
     assert_eq!(config.server.inbox, 100_000);
-    assert_eq!(config.log, LogFormat::Text);
+    assert_eq!(config.telemetry.log, LogFormat::Text);
 
     let tenant = &config.tenants[0];
     assert_eq!(tenant.api_url.as_str(), "https://api.securitycenter.microsoft.com/");
@@ -155,20 +155,24 @@ fn each_cloud_has_its_hosts_and_its_scope() {
     let gov_scope = "https://securitycenter.onmicrosoft.us/windowsatpservice/.default";
     let gcc_scope = "https://securitycenter.onmicrosoft.com/windowsatpservice/.default";
     let cases = [
-        ("gcc", "https://api-gcc.securitycenter.microsoft.us/", world, gcc_scope),
-        ("gcc_high", gov, "https://login.microsoftonline.us/", gov_scope),
-        ("dod", gov, "https://login.microsoftonline.us/", gov_scope),
+        ("gcc", "https://api-gcc.securitycenter.microsoft.us/", world, gcc_scope, "https://graph.microsoft.com"),
+        ("gcc_high", gov, "https://login.microsoftonline.us/", gov_scope, "https://graph.microsoft.us"),
+        ("dod", gov, "https://login.microsoftonline.us/", gov_scope, "https://dod-graph.microsoft.us"),
     ];
-    for (cloud, api, login, scope) in cases {
+    for (cloud, api, login, scope, graph) in cases {
         let tenant = config(LEAST, &[("STANCH_TENANTS__0__CLOUD", cloud)]).tenants.remove(0);
         assert_eq!((tenant.api_url.as_str(), tenant.login_url.as_str()), (api, login), "{cloud}");
-        assert_eq!(tenant.scope, scope, "{cloud}");
+        assert_eq!((tenant.scope.as_str(), tenant.graph_host), (scope, graph), "{cloud}");
+        assert_eq!(tenant.graph_url.as_str(), format!("{graph}/"), "{cloud}");
         let behind = [
             ("STANCH_TENANTS__0__CLOUD", cloud),
             ("STANCH_TENANTS__0__API_URL", "http://127.0.0.1:1"),
             ("STANCH_TENANTS__0__LOGIN_URL", "http://127.0.0.1:2"),
+            ("STANCH_TENANTS__0__GRAPH_URL", "http://127.0.0.1:3"),
         ];
-        assert_eq!(config(LEAST, &behind).tenants[0].scope, scope, "the scope stays the cloud's");
+        let tenant = config(LEAST, &behind).tenants.remove(0);
+        assert_eq!((tenant.scope.as_str(), tenant.graph_host), (scope, graph), "the scopes stay the cloud's");
+        assert_eq!(tenant.graph_url.as_str(), "http://127.0.0.1:3/");
     }
 }
 
@@ -223,6 +227,17 @@ fn a_secret_can_come_from_a_variable() {
 }
 
 #[test]
+fn a_graph_source_has_the_keys_and_the_defaults_of_a_defender_source() {
+    let defender_source = config(LEAST, &[]);
+    let graph_source = config(LEAST, &[("STANCH_SOURCES__0__TYPE", "graph")]);
+    let (of_defender, of_graph) = (defender(&defender_source), defender(&graph_source));
+    assert_eq!((of_graph.wire, of_graph.name.as_str()), (Wire::Graph, "graph"));
+    let same = PollSource { wire: Wire::Defender, name: of_defender.name.clone(), ..of_graph.clone() };
+    assert_eq!(format!("{same:?}"), format!("{of_defender:?}"));
+    assert_eq!(graph_source.wire_of(&graph_source.tenants[0].name), Some(Wire::Graph));
+}
+
+#[test]
 fn a_source_serves_every_tenant_or_the_one_that_it_names() {
     let second = "{ name: fabrikam, tenant_id: t-2, client_id: c-2, credential: { secret_file: secret } }";
     let both = config(LEAST, &[("STANCH_TENANTS__1", second)]);
@@ -259,7 +274,7 @@ fn the_environment_sets_any_key_over_the_file() {
     assert_eq!(config.guards.machine_timeout.as_str(), "10m");
     assert_eq!(config.tenants[0].credential.to_string(), "application c-9");
     assert_eq!(defender(&config).start, Start::Back("7d".parse().unwrap()));
-    assert_eq!(config.log, LogFormat::Json);
+    assert_eq!(config.telemetry.log, LogFormat::Json);
     assert_eq!(config.inventory.every.as_str(), "10m");
 }
 
@@ -274,7 +289,7 @@ fn the_environment_alone_can_be_the_whole_configuration() {
         ("STANCH_STORE__URL", "sqlite://stanch.db"),
         ("STANCH_RULES__DIR", "rules"),
     ];
-    assert_eq!(format!("{:?}", config("", &environment).log), "Text");
+    assert_eq!(format!("{:?}", config("", &environment).telemetry.log), "Text");
     assert_eq!(defender(&config("# nothing\n", &environment)).every.as_str(), "10s");
 }
 

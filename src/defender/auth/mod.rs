@@ -35,20 +35,46 @@ pub struct SignedIn {
 impl SignedIn {
     /// The roles that are needed and not there, each as `A` or `A or B`. None are missed in an opaque token.
     ///
-    /// Source: the permissions section of each page of the MDE API; reading machine actions is not implied
-    /// by being allowed to restrict.
+    /// Source: the permissions section of each page of the MDE API and of Microsoft Graph; reading machine actions
+    /// is not implied by being allowed to restrict.
     #[must_use]
-    pub fn missing_roles(&self, polls_alerts: bool) -> Vec<&'static str> {
+    pub fn missing_roles(&self, needs: Needs) -> Vec<&'static str> {
         let Some(roles) = &self.roles else { return Vec::new() };
-        let needed: [(bool, &[&str], &str); 3] = [
-            (true, &["Machine.RestrictExecution"], "Machine.RestrictExecution"),
-            (true, &["Machine.Read.All", "Machine.ReadWrite.All"], "Machine.Read.All or Machine.ReadWrite.All"),
-            (polls_alerts, &["Alert.Read.All", "Alert.ReadWrite.All"], "Alert.Read.All or Alert.ReadWrite.All"),
-        ];
-        let missing = needed
-            .into_iter()
-            .filter(|(wanted, any, _)| *wanted && !any.iter().any(|one| roles.iter().any(|role| role == one)));
-        missing.map(|(_, _, words)| words).collect()
+        let missing =
+            needs.roles().iter().filter(|(any, _)| !any.iter().any(|one| roles.iter().any(|role| role == one)));
+        missing.map(|(_, words)| *words).collect()
+    }
+}
+
+/// What an application is to be allowed in one of the APIs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Needs {
+    /// Restricting and following it, in MDE.
+    Acting,
+    /// That, and reading the alerts of MDE.
+    ActingAndAlerts,
+    /// Reading the alerts of Microsoft Graph.
+    GraphAlerts,
+}
+
+/// Roles of which one is enough, and how they are named.
+type OneOf = (&'static [&'static str], &'static str);
+
+impl Needs {
+    const fn roles(self) -> &'static [OneOf] {
+        const RESTRICT: OneOf = (&["Machine.RestrictExecution"], "Machine.RestrictExecution");
+        const MACHINES: OneOf =
+            (&["Machine.Read.All", "Machine.ReadWrite.All"], "Machine.Read.All or Machine.ReadWrite.All");
+        const ALERTS: OneOf = (&["Alert.Read.All", "Alert.ReadWrite.All"], "Alert.Read.All or Alert.ReadWrite.All");
+        const GRAPH: OneOf = (
+            &["SecurityAlert.Read.All", "SecurityAlert.ReadWrite.All"],
+            "SecurityAlert.Read.All or SecurityAlert.ReadWrite.All",
+        );
+        match self {
+            Self::Acting => &[RESTRICT, MACHINES],
+            Self::ActingAndAlerts => &[RESTRICT, MACHINES, ALERTS],
+            Self::GraphAlerts => &[GRAPH],
+        }
     }
 }
 
@@ -76,7 +102,7 @@ const RETRIES: usize = 2;
 /// The longest answer of the login service that is read, in bytes.
 const ANSWER_LIMIT: usize = 256 * 1024;
 
-/// The tokens of one application in one tenant.
+/// The tokens of one application in one tenant for one API.
 #[derive(Debug)]
 pub(super) struct Tokens {
     http: Http,
@@ -96,17 +122,17 @@ struct Flight {
 }
 
 impl Tokens {
-    /// The tokens of `tenant`'s application. Nothing is sent yet.
+    /// The tokens of `tenant`'s application for the API of `scope`. Nothing is sent yet.
     ///
     /// # Errors
     /// [`ClientError`] when the login service's address can not be used or TLS can not be set up.
     pub(super) fn new(
         tenant: &Tenant,
+        scope: &str,
         timeout: Duration,
-        clock: Arc<dyn Clock>,
-        observer: Observer,
+        (clock, observer): (Arc<dyn Clock>, Observer),
     ) -> Result<Self, ClientError> {
-        let requests = Requests::new(tenant).ok_or_else(|| ClientError::Address(tenant.login_url.clone()))?;
+        let requests = Requests::new(tenant, scope).ok_or_else(|| ClientError::Address(tenant.login_url.clone()))?;
         Ok(Self {
             http: Http::new(&tenant.login_url, timeout, clock, observer)?,
             requests,
@@ -256,10 +282,13 @@ mod tests {
     fn each_role_that_is_missing_is_named() {
         let signed_in = |roles: &[&str]| SignedIn { roles: Some(roles.iter().map(ToString::to_string).collect()) };
         let all = signed_in(&["Machine.RestrictExecution", "Machine.ReadWrite.All", "Alert.Read.All"]);
-        assert!(all.missing_roles(true).is_empty());
+        assert!(all.missing_roles(Needs::ActingAndAlerts).is_empty());
         let some = signed_in(&["Machine.RestrictExecution"]);
-        assert_eq!(some.missing_roles(false), ["Machine.Read.All or Machine.ReadWrite.All"]);
-        assert_eq!(signed_in(&[]).missing_roles(true).len(), 3);
-        assert!(SignedIn { roles: None }.missing_roles(true).is_empty());
+        assert_eq!(some.missing_roles(Needs::Acting), ["Machine.Read.All or Machine.ReadWrite.All"]);
+        assert_eq!(signed_in(&[]).missing_roles(Needs::ActingAndAlerts).len(), 3);
+        assert!(SignedIn { roles: None }.missing_roles(Needs::ActingAndAlerts).is_empty());
+        let of_graph = all.missing_roles(Needs::GraphAlerts);
+        assert_eq!(of_graph, ["SecurityAlert.Read.All or SecurityAlert.ReadWrite.All"]);
+        assert!(signed_in(&["SecurityAlert.Read.All"]).missing_roles(Needs::GraphAlerts).is_empty());
     }
 }

@@ -14,7 +14,7 @@ use url::Url;
 use super::error::{AuthError, AuthErrorKind};
 use super::{assertion, claims};
 use crate::config::{Credential, ENDS_SOON_DAYS, Proof, SigningCertificate, Tenant, read_secret};
-use crate::defender::client::below;
+use crate::defender::door::below;
 use crate::defender::http::Http;
 use crate::defender::message::shown;
 use crate::model::TenantName;
@@ -50,7 +50,7 @@ pub(super) struct Requests {
 
 impl Requests {
     /// `None` when nothing can be appended to the login service's address.
-    pub(super) fn new(tenant: &Tenant) -> Option<Self> {
+    pub(super) fn new(tenant: &Tenant, scope: &str) -> Option<Self> {
         let path = match &tenant.credential {
             Credential::Application { .. } => [tenant.tenant_id.as_str(), "oauth2", "v2.0", "token"],
             Credential::ManagedIdentity { .. } => ["metadata", "identity", "oauth2", "token"],
@@ -59,7 +59,7 @@ impl Requests {
             url: below(&tenant.login_url, &path)?,
             tenant: tenant.name.clone(),
             tenant_id: tenant.tenant_id.clone(),
-            scope: tenant.scope.clone(),
+            scope: scope.to_owned(),
             credential: tenant.credential.clone(),
             told_days_left: AtomicI64::new(i64::MAX),
         })

@@ -7,7 +7,7 @@ use serde_json::json;
 use url::Url;
 
 use super::super::http::Answer;
-use super::super::page::{ListQuery, between};
+use super::super::page::{Api, Links, ListQuery, between};
 use super::*;
 
 /// A list of times, the newest first, that skips no more than so many rows.
@@ -26,9 +26,10 @@ impl Server {
     /// The page that is asked for: what it skips is in the address that the token makes.
     fn answer(&self, ask: Ask<'_>) -> Result<Page<i64>, ReadError> {
         let origin: Url = "https://api.example".parse().unwrap();
+        let api = Api { origin, root: "/api/", links: Links::OfAnyHost };
         let filter = between("t", ask.since, ask.until);
-        let query = ListQuery { name: "alerts", filter, with_evidence: false, top: ask.top };
-        let url = query.url(&origin, ask.page)?;
+        let query = ListQuery { path: "/api/alerts", filter, with_evidence: false, top: ask.top };
+        let url = query.url(&api.origin, ask.page)?;
         let skip = url.query_pairs().find(|(key, _)| key == "$skip").map_or(0, |(_, rows)| rows.parse().unwrap());
         if skip > self.most_skipped {
             return Err(ReadError::Refused { status: 400, code: "ODataError".into(), message: "skip".into() });
@@ -47,7 +48,7 @@ impl Server {
             body: Ok(Vec::new()),
         };
         let body = json!({ "value": rows }).to_string();
-        query.page(&origin, ask.page, (&answer, body.as_bytes()), |row| row.as_i64())
+        query.page(&api, ask.page, (&answer, body.as_bytes()), |row| row.as_i64())
     }
 }
 

@@ -8,6 +8,7 @@ mod tag;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::ids::RuleId;
 
@@ -16,7 +17,7 @@ pub use state::{Ending, Event, Impossible, State, next};
 pub use tag::{MAX_COMMENT_CHARS, TAG_OPENING, tag_of, tagged_comment};
 
 /// The order in the queue, Sigma's word and values. Greater is more urgent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
     /// The least urgent.

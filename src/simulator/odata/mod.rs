@@ -27,7 +27,7 @@ pub(super) enum Type {
 }
 
 /// One collection, and what its queries can say.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(super) struct Collection {
     /// Its name in `@odata.context`.
     pub(super) name: &'static str,
@@ -55,6 +55,23 @@ pub(super) const ALERTS: Collection = Collection {
         ("category", Type::Text),
     ],
     expand: true,
+    order_and_count: false,
+};
+
+/// Source: the page "List alerts_v2" of Microsoft Graph. It takes `$count` too, which nobody is known to ask for.
+pub(super) const GRAPH_ALERTS: Collection = Collection {
+    name: "security/alerts_v2",
+    fields: &[
+        ("assignedTo", Type::Text),
+        ("classification", Type::Text),
+        ("determination", Type::Text),
+        ("createdDateTime", Type::Time),
+        ("lastUpdateDateTime", Type::Time),
+        ("severity", Type::Text),
+        ("serviceSource", Type::Text),
+        ("status", Type::Text),
+    ],
+    expand: false,
     order_and_count: false,
 };
 

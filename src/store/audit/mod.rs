@@ -1,11 +1,18 @@
 //! The audit: one row for everything that happened, appended in the transaction in which it happens.
 
+mod read;
+mod seal;
+mod standing;
+
 use jiff::Timestamp;
 use sqlx::SqliteConnection;
 
 use super::row::millis;
 use super::{Result, Store};
 use crate::model::{ActionId, AlertId, By, Happening, MachineId, RuleId, State, TenantName};
+
+pub use read::AuditFilter;
+pub use standing::Subject;
 
 /// Something that happened.
 #[derive(Debug, Clone)]
@@ -26,7 +33,9 @@ pub struct Entry<'a> {
     pub rule_id: Option<&'a RuleId>,
     /// Through which action.
     pub action_id: Option<ActionId>,
-    /// The state after it; of a decision its outcome.
+    /// What was before it.
+    pub before: Option<&'a str>,
+    /// What is after it: a state; of a decision its outcome, of a source its name.
     pub after: Option<&'a str>,
     /// Why, in words.
     pub detail: &'a str,
@@ -45,6 +54,7 @@ impl<'a> Entry<'a> {
             alert_id: None,
             rule_id: None,
             action_id: None,
+            before: None,
             after: None,
             detail,
         }
@@ -66,8 +76,9 @@ impl Store {
 /// Appends a row, in the transaction in which it happens.
 pub(super) async fn append(tx: &mut SqliteConnection, entry: &Entry<'_>) -> Result<()> {
     sqlx::query(
-        "INSERT INTO audit (at, what, by, origin, tenant, machine_id, action_id, alert_id, rule_id, after, detail)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+        "INSERT INTO audit (at, what, by, origin, tenant, machine_id, action_id, alert_id, rule_id, before, after,
+                            detail)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
     )
     .bind(millis(entry.at))
     .bind(entry.what.as_str())
@@ -78,6 +89,7 @@ pub(super) async fn append(tx: &mut SqliteConnection, entry: &Entry<'_>) -> Resu
     .bind(entry.action_id.map(|id| id.to_string()))
     .bind(entry.alert_id.map(AlertId::as_str))
     .bind(entry.rule_id.map(RuleId::as_str))
+    .bind(entry.before)
     .bind(entry.after)
     .bind(entry.detail)
     .execute(tx)

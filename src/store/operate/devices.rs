@@ -9,8 +9,8 @@ use super::held::approve;
 use super::{Bulk, OperateError, stored};
 use crate::guards::{OpenRelease, why_ineligible};
 use crate::model::action::tagged_comment;
-use crate::model::{ActionId, By, Event, Kind, Level, Machine, MachineId, State, TenantName};
-use crate::store::apply::overridden_now;
+use crate::model::{ActionId, By, Event, Happening, Kind, Level, Machine, MachineId, State, TenantName};
+use crate::store::apply::{Undone, overridden_now};
 use crate::store::decide::FIRST_RANK;
 use crate::store::devices::{request_machine, stored_machine};
 use crate::store::facts::{DeviceFacts, device_facts, restricting_action};
@@ -37,6 +37,9 @@ impl Store {
         protected: &(dyn Fn(Option<&Machine>) -> Option<String> + Sync),
         now: Timestamp,
     ) -> Result<ActionId, OperateError> {
+        if machine.is_of_a_drill() {
+            return Err(OperateError::Refused(format!("device {machine} can not be restricted: it is that of drills")));
+        }
         let mut tx = self.begin().await?;
         let record = stored_machine(&mut tx, tenant, machine).await?;
         let forbidden = protected(record.as_ref()).or_else(|| record.as_ref().and_then(why_ineligible));
@@ -198,7 +201,8 @@ pub(super) async fn release(
     now: Timestamp,
 ) -> Result<ActionId, OperateError> {
     let device = device_facts(tx, tenant, machine).await?;
-    overridden_now(tx, tenant, machine, now, "an operator released the device").await?;
+    let what = "an operator released the device";
+    overridden_now(tx, &Undone { tenant, machine_id: machine, action_id: None, by, what }, now).await?;
     let mut undoes = None;
     if let Some(open) = device.open_restrict {
         let restrict = stored(tx, open.id).await?;
@@ -224,7 +228,9 @@ pub(super) async fn release(
         }
     }
     if let Some(open) = device.open_release {
-        return Ok(take_over(tx, open, by, why).await.map(|()| open.id)?);
+        take_over(tx, open, by, why).await?;
+        stored(tx, open.id).await?.asked(tx, Happening::ReleaseAsked, by, why, now).await?;
+        return Ok(open.id);
     }
     if undoes.is_none() {
         undoes = restricting_action(tx, tenant, machine).await?;

@@ -125,7 +125,7 @@ async fn reject(
     }
     action.change(tx, Event::Unwanted, by, why, now).await?;
     if action.kind == Kind::Restrict {
-        overridden_now(tx, &action.tenant, &action.machine_id, now, "an operator rejected a restrict").await?;
+        overridden_now(tx, &action.undone(by, "an operator rejected a restrict"), now).await?;
     }
     Ok(())
 }

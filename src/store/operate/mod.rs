@@ -9,10 +9,12 @@ mod undo;
 use jiff::Timestamp;
 use sqlx::{Row, SqliteConnection};
 
-use super::row::{kind, level, parsed, state};
+use super::apply::Undone;
+use super::audit::{self, Entry};
+use super::row::{kind, level, parsed, parsed_opt, state};
 use super::transition::{Change, transition};
 use super::{Result, StoreError};
-use crate::model::{ActionId, By, Event, Kind, Level, MachineId, RuleId, State, TenantName};
+use crate::model::{ActionId, By, Event, Happening, Kind, Level, MachineId, RuleId, State, TenantName};
 
 /// Why a change was not made.
 #[derive(Debug, thiserror::Error)]
@@ -61,12 +63,38 @@ struct Stored {
     level: Level,
     attempts: i64,
     asked_by: Option<String>,
+    rule_id: Option<RuleId>,
     hold_reason: Option<String>,
 }
 
 impl Stored {
     fn refuse(&self, doing: &str, why: &str) -> OperateError {
         OperateError::Refused(format!("action {} can not be {doing}: {why}", self.id))
+    }
+
+    /// It, as undone by a person.
+    fn undone<'a>(&'a self, by: &'a By, what: &'a str) -> Undone<'a> {
+        Undone { tenant: &self.tenant, machine_id: &self.machine_id, action_id: Some(self.id), by, what }
+    }
+
+    /// Keeps in the audit that a person asked for what is no change of its state.
+    async fn asked(
+        &self,
+        tx: &mut SqliteConnection,
+        what: Happening,
+        by: &By,
+        why: &str,
+        now: Timestamp,
+    ) -> Result<()> {
+        let entry = Entry {
+            tenant: Some(&self.tenant),
+            machine_id: Some(&self.machine_id),
+            rule_id: self.rule_id.as_ref(),
+            action_id: Some(self.id),
+            before: Some(self.state.as_str()),
+            ..Entry::new(what, by, why, now)
+        };
+        audit::append(tx, &entry).await
     }
 
     async fn change(
@@ -83,7 +111,8 @@ impl Stored {
 
 async fn stored(tx: &mut SqliteConnection, id: ActionId) -> Result<Stored, OperateError> {
     let row = sqlx::query(
-        "SELECT id, tenant, machine_id, kind, state, level, attempts, asked_by, hold_reason FROM actions WHERE id = ?1",
+        "SELECT id, tenant, machine_id, kind, state, level, attempts, asked_by, rule_id, hold_reason
+         FROM actions WHERE id = ?1",
     )
     .bind(id.to_string())
     .fetch_optional(tx)
@@ -98,6 +127,7 @@ async fn stored(tx: &mut SqliteConnection, id: ActionId) -> Result<Stored, Opera
         level: level(&row)?,
         attempts: row.try_get("attempts")?,
         asked_by: row.try_get("asked_by")?,
+        rule_id: parsed_opt(&row, "rule_id")?,
         hold_reason: row.try_get("hold_reason")?,
     })
 }

@@ -4,9 +4,9 @@ use jiff::Timestamp;
 
 use super::devices::{already, release};
 use super::{OperateError, stored};
-use crate::model::{ActionId, By, Event, Kind, State};
+use crate::model::{ActionId, By, Event, Happening, Kind, State};
 use crate::store::Store;
-use crate::store::apply::overridden_now;
+use crate::store::apply::{keep_restricted, overridden_now};
 use crate::store::facts::device_facts;
 use crate::store::release::NewAction;
 use crate::store::row::{millis, parsed_opt};
@@ -34,6 +34,7 @@ impl Store {
                 .bind(millis(now))
                 .execute(&mut *tx)
                 .await?;
+                action.asked(&mut tx, Happening::CancelAsked, by, why, now).await?;
             }
             State::Sending | State::Uncertain => {
                 return Err(action.refuse("cancelled now", "it is on the wire; try again when it is submitted"));
@@ -42,18 +43,9 @@ impl Store {
         }
         match action.kind {
             Kind::Restrict => {
-                let what = "an operator cancelled a restrict";
-                overridden_now(&mut tx, &action.tenant, &action.machine_id, now, what).await?;
+                overridden_now(&mut tx, &action.undone(by, "an operator cancelled a restrict"), now).await?;
             }
-            // Whoever cancels a release wants the restriction to stay: it has no expiry any more.
-            Kind::Release => {
-                sqlx::query(
-                    "UPDATE actions SET expires_at = NULL WHERE id = (SELECT undoes FROM actions WHERE id = ?1)",
-                )
-                .bind(id.to_string())
-                .execute(&mut *tx)
-                .await?;
-            }
+            Kind::Release => keep_restricted(&mut tx, id, by, why, now).await?,
         }
         Ok(tx.commit().await?)
     }

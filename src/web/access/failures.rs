@@ -2,7 +2,7 @@
 //!
 //! After some failures in a minute an address is refused without a look at what it presents. When there are many
 //! over all, one failure is enough for that. Who has not failed is never refused. Memory is bounded; what the audit
-//! keeps of an address is its first failure and the one that shuts it out.
+//! keeps of an address is its first failures and the one that shuts it out.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -15,6 +15,9 @@ const WINDOW: SignedDuration = SignedDuration::from_secs(60);
 
 /// Failures of an address within the window; then it is refused.
 pub(super) const MOST_OF_AN_ADDRESS: u32 = 10;
+
+/// Of an address the audit keeps so many of its first failures within the window.
+const FIRST_KEPT: u32 = 3;
 
 /// Failures of all addresses within the window; then one of an address is enough.
 const MOST_OVER_ALL: u32 = 1_000;
@@ -80,7 +83,7 @@ impl Failures {
             counted.make_room(now);
         }
         let count = counted.by_address.entry(network).or_default().add(now);
-        let tells = count == 1 || count == MOST_OF_AN_ADDRESS;
+        let tells = count <= FIRST_KEPT || count == MOST_OF_AN_ADDRESS;
         (tells && counted.kept.add(now) <= MOST_KEPT).then_some(count)
     }
 
@@ -136,7 +139,7 @@ mod tests {
         for n in 1..=MOST_OF_AN_ADDRESS {
             assert_eq!(failures.refuse_for(guesser, at(20)), None, "{n}");
             let kept = failures.failed(guesser, at(20));
-            assert_eq!(kept, (n == 1 || n == MOST_OF_AN_ADDRESS).then_some(n));
+            assert_eq!(kept, (n <= FIRST_KEPT || n == MOST_OF_AN_ADDRESS).then_some(n));
         }
         assert_eq!(failures.refuse_for(guesser, at(20)), Some(60));
         assert_eq!(failures.refuse_for(guesser, at(79)), Some(1));

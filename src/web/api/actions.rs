@@ -4,19 +4,87 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use axum::routing::{MethodRouter, post};
 
-use super::ask::{Id, InTenant, Listed, Many, Why, one_of};
+use super::ask::{Id, InTenant, Listed, Many, ManyBody, Why, WhyBody, one_of};
 use super::{Problem, Web, action, changed};
 use crate::model::view::{ActionView, Page};
-use crate::model::{ActionId, Kind, State as Stage, TenantName};
+use crate::model::{ActionId, Kind, Role, State as Stage, TenantName};
 use crate::store::ActionFilter;
 use crate::web::caller::Operator;
+use crate::web::contract::{Doc, Routes, parameters};
 use crate::worker::Work;
 
 type Answer = Result<Json<ActionView>, Problem>;
 
-pub(super) async fn list(State(web): State<Arc<Web>>, listed: Listed) -> Result<Json<Page<ActionView>>, Problem> {
+pub(super) fn routes() -> Routes {
+    let verb = |verb: Verb| move |web, id, tenant, operator, why| carry_out(verb, web, id, tenant, operator, why);
+    let many = |approve_them: bool| move |web, operator, many| answer_held(approve_them, web, operator, many);
+    Routes::default()
+        .get("/actions", list, list_doc())
+        .get("/actions/{id}", show, show_doc())
+        .post(
+            "/actions/approve",
+            many(true),
+            many_doc("actions_approve_many", "Approve all held actions, or those of a rule"),
+        )
+        .post(
+            "/actions/reject",
+            many(false),
+            many_doc("actions_reject_many", "Reject all held actions, or those of a rule"),
+        )
+        .post(
+            "/actions/{id}/approve",
+            verb(Verb::Approve),
+            verb_doc("actions_approve", "Approve a held action: it is queued"),
+        )
+        .post(
+            "/actions/{id}/reject",
+            verb(Verb::Reject),
+            verb_doc("actions_reject", "Reject a held action: it is cancelled"),
+        )
+        .post("/actions/{id}/cancel", verb(Verb::Cancel), verb_doc("actions_cancel", "Cancel an action"))
+        .post(
+            "/actions/{id}/retry",
+            verb(Verb::Retry),
+            verb_doc("actions_retry", "Try an ended action again, as a new one"),
+        )
+}
+
+fn list_doc() -> Doc {
+    Doc::look("actions_list", "actions", "List actions", Role::Viewer)
+        .takes(parameters::of_a_list(&Stage::ALL.map(Stage::as_str), "Only those in this state."))
+        .takes([parameters::kind(&Kind::ALL.map(Kind::as_str))])
+        .gives_page::<ActionView>("A page, the newest action first.")
+}
+
+fn show_doc() -> Doc {
+    Doc::look(
+        "actions_show",
+        "actions",
+        "Show one action: what, why, where it stands, and each step so far",
+        Role::Viewer,
+    )
+    .takes([parameters::action_id(), parameters::tenant()])
+    .gives::<ActionView>("The action.")
+    .refuses(404, "There is no such action.")
+}
+
+fn verb_doc(id: &str, summary: &str) -> Doc {
+    Doc::change(id, "actions", summary, Role::Operator)
+        .takes([parameters::action_id(), parameters::tenant()])
+        .reads::<WhyBody>("Why.")
+        .gives::<ActionView>("The action after it; of `retry`, the new one.")
+        .refuses(404, "There is no such action.")
+}
+
+fn many_doc(id: &str, summary: &str) -> Doc {
+    Doc::change(id, "actions", summary, Role::Operator)
+        .reads::<ManyBody>("Which, and why.")
+        .gives_page::<ActionView>("Each action after it, on one page.")
+        .refuses(404, "None is held.")
+}
+
+async fn list(State(web): State<Arc<Web>>, listed: Listed) -> Result<Json<Page<ActionView>>, Problem> {
     let filter = ActionFilter {
         state: one_of("state", listed.state.as_deref(), &Stage::ALL, Stage::as_str)?,
         kind: one_of("kind", listed.kind.as_deref(), &Kind::ALL, Kind::as_str)?,
@@ -27,22 +95,17 @@ pub(super) async fn list(State(web): State<Arc<Web>>, listed: Listed) -> Result<
     Ok(Json(web.work.store.actions(&filter, listed.after.as_ref(), listed.limit).await?))
 }
 
-pub(super) async fn show(State(web): State<Arc<Web>>, Id(id): Id<ActionId>, InTenant(tenant): InTenant) -> Answer {
+async fn show(State(web): State<Arc<Web>>, Id(id): Id<ActionId>, InTenant(tenant): InTenant) -> Answer {
     Ok(Json(of_tenant(&web.work, id, tenant.as_ref()).await?))
 }
 
 /// What a person may do to one action.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Verb {
+enum Verb {
     Approve,
     Reject,
     Cancel,
     Retry,
-}
-
-/// The route of a verb.
-pub(super) fn change(verb: Verb) -> MethodRouter<Arc<Web>> {
-    post(move |web, id, tenant, operator, why| carry_out(verb, web, id, tenant, operator, why))
 }
 
 async fn carry_out(
@@ -64,11 +127,7 @@ async fn carry_out(
     Ok(Json(changed(work, result).await?))
 }
 
-/// The route that approves what is held, or rejects it, many at once.
-pub(super) fn answer_many(approve_them: bool) -> MethodRouter<Arc<Web>> {
-    post(move |web, operator, many| answer_held(approve_them, web, operator, many))
-}
-
+/// Approves what is held, or rejects it, many at once.
 async fn answer_held(
     approve_them: bool,
     State(web): State<Arc<Web>>,

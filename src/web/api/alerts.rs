@@ -7,15 +7,40 @@ use axum::extract::State;
 
 use super::ask::{Explained, Id, InTenant, Listed, one_of};
 use super::{Problem, Web, the_only_one};
-use crate::model::AlertId;
 use crate::model::explanation::Explanation;
 use crate::model::view::{AlertState, AlertView, Page};
+use crate::model::{AlertId, Role};
 use crate::store::AlertFilter;
+use crate::web::contract::{Doc, Routes, parameters};
 use crate::worker::explain;
 
 const STATES: [AlertState; 3] = [AlertState::Received, AlertState::Waiting, AlertState::Decided];
 
-pub(super) async fn list(State(web): State<Arc<Web>>, listed: Listed) -> Result<Json<Page<AlertView>>, Problem> {
+pub(super) fn routes() -> Routes {
+    let look = |id: &str, summary: &str| Doc::look(id, "alerts", summary, Role::Viewer);
+    let states = STATES.map(AlertState::as_str);
+    let one = [parameters::alert_id(), parameters::tenant()];
+    let list = look("alerts_list", "List alerts, each once, in its newest version")
+        .takes(parameters::of_a_list(&states, "Only those that stand there."))
+        .gives_page::<AlertView>("A page, the alert that came last first.");
+    let show = look("alerts_show", "Show one alert and every decision about it")
+        .takes(one.clone())
+        .gives::<AlertView>("The newest version, with the decisions of all.")
+        .refuses(404, "There is no such alert.");
+    let explanation = look("explain", "Tell why an alert comes to what it comes to")
+        .about("With the rules that are in force now.")
+        .takes(one)
+        .takes([parameters::rule()])
+        .gives::<Explanation>("Each rule, each selection and each guard.")
+        .refuses(404, "There is no such alert, or no such rule.");
+    Routes::default().get("/alerts", self::list, list).get("/alerts/{id}", self::show, show).get(
+        "/alerts/{id}/explanation",
+        self::explanation,
+        explanation,
+    )
+}
+
+async fn list(State(web): State<Arc<Web>>, listed: Listed) -> Result<Json<Page<AlertView>>, Problem> {
     if listed.kind.is_some() {
         return Err(Problem::bad_request("kind is of actions: alerts have none"));
     }
@@ -28,7 +53,7 @@ pub(super) async fn list(State(web): State<Arc<Web>>, listed: Listed) -> Result<
     Ok(Json(web.work.store.alerts(&filter, listed.after.as_ref(), listed.limit).await?))
 }
 
-pub(super) async fn show(
+async fn show(
     State(web): State<Arc<Web>>,
     Id(id): Id<AlertId>,
     InTenant(tenant): InTenant,
@@ -37,7 +62,7 @@ pub(super) async fn show(
     the_only_one(found, |alert| &alert.tenant, &format!("alert {id}"))
 }
 
-pub(super) async fn explanation(
+async fn explanation(
     State(web): State<Arc<Web>>,
     Id(id): Id<AlertId>,
     Explained { tenant, rule }: Explained,

@@ -10,20 +10,15 @@ use axum::http::request::Parts;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use utoipa::ToSchema;
 
 use super::Problem;
-use crate::model::{AlertTime, MachineId, RuleId, TenantName};
-use crate::store::{Bulk, Cursor};
-
-/// Rows of a page: what is asked for within these, and how many when nothing is.
-const MOST_ROWS: u32 = 500;
-const ROWS: u32 = 100;
+use crate::model::{AlertTime, Happening, MachineId, RuleId, TenantName};
+use crate::store::{AuditFilter, Bulk, Cursor};
+use crate::web::contract::parameters::{MOST_DEVICE_BYTES, MOST_ROWS, ROWS};
 
 /// The longest reason that a person may give, in characters.
 const MOST_WHY_CHARS: usize = 1_000;
-
-/// The longest name of a device, in bytes. Source: RFC 1035, a domain name has at most 255.
-const MOST_DEVICE_BYTES: usize = 255;
 
 /// The id in the path.
 pub(super) struct Id<T>(pub(super) T);
@@ -116,9 +111,6 @@ impl<S: Send + Sync> FromRequestParts<S> for Listed {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let Query(query) = Query::<ListQuery>::from_request_parts(parts, state).await?;
-        if query.device.as_ref().is_some_and(|device| device.is_empty() || device.len() > MOST_DEVICE_BYTES) {
-            return Err(Problem::bad_request(format!("device has 1 to {MOST_DEVICE_BYTES} bytes")));
-        }
         Ok(Self {
             tenant: word_opt("tenant", query.tenant.as_deref())?,
             since: query.since.as_deref().map(time).transpose()?,
@@ -126,9 +118,60 @@ impl<S: Send + Sync> FromRequestParts<S> for Listed {
             limit: query.limit.as_deref().map_or(Ok(ROWS), rows)?,
             state: query.state,
             kind: query.kind,
-            device: query.device,
+            device: device(query.device)?,
         })
     }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AuditQuery {
+    what: Option<String>,
+    by: Option<String>,
+    device: Option<String>,
+    tenant: Option<String>,
+    since: Option<String>,
+    order: Option<String>,
+    limit: Option<String>,
+    cursor: Option<String>,
+}
+
+/// Which page of the audit.
+pub(super) struct Followed {
+    pub(super) filter: AuditFilter,
+    pub(super) newest_first: bool,
+    pub(super) after: Option<Cursor>,
+    pub(super) limit: u32,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Followed {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Query(query) = Query::<AuditQuery>::from_request_parts(parts, state).await?;
+        let newest_first = match query.order.as_deref() {
+            None | Some("oldest") => false,
+            Some("newest") => true,
+            Some(_) => return Err(Problem::bad_request("order is one of oldest, newest: which row comes first")),
+        };
+        let filter = AuditFilter {
+            since: query.since.as_deref().map(time).transpose()?,
+            tenant: word_opt("tenant", query.tenant.as_deref())?,
+            device: device(query.device)?,
+            what: one_of("what", query.what.as_deref(), &Happening::ALL, Happening::as_str)?,
+            by: query.by,
+        };
+        let after = word_opt("cursor", query.cursor.as_deref())?;
+        Ok(Self { filter, newest_first, after, limit: query.limit.as_deref().map_or(Ok(ROWS), rows)? })
+    }
+}
+
+/// A device by its id or its name.
+fn device(text: Option<String>) -> Result<Option<String>, Problem> {
+    if text.as_ref().is_some_and(|device| device.is_empty() || device.len() > MOST_DEVICE_BYTES) {
+        return Err(Problem::bad_request(format!("device has 1 to {MOST_DEVICE_BYTES} bytes")));
+    }
+    Ok(text)
 }
 
 #[derive(Deserialize)]
@@ -258,9 +301,13 @@ impl<S: Send + Sync> FromRequestParts<S> for Machines {
 /// Why a person changes one thing.
 pub(super) struct Why(pub(super) String);
 
-#[derive(Deserialize)]
+/// Why something is changed.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct WhyBody {
+#[schema(as = Why)]
+pub(super) struct WhyBody {
+    /// Why, in words: it is kept in the history.
+    #[schema(value_type = String, required = true, max_length = 1000, pattern = "\\S", example = "confirmed with the owner")]
     why: Option<String>,
 }
 
@@ -280,12 +327,22 @@ pub(super) struct Many {
     pub(super) why: String,
 }
 
-#[derive(Deserialize)]
+/// What is changed at once, and why. Either `rule` or `all: true` is needed.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct ManyBody {
+#[schema(as = Many)]
+pub(super) struct ManyBody {
+    /// Why, in words: it is kept in the history.
+    #[schema(value_type = String, required = true, max_length = 1000, pattern = "\\S", example = "a real outbreak")]
     why: Option<String>,
+    /// All of this rule.
+    #[schema(value_type = Option<RuleId>)]
     rule: Option<String>,
+    /// All there are.
+    #[schema(example = true)]
     all: Option<bool>,
+    /// Only in this tenant.
+    #[schema(value_type = Option<TenantName>)]
     tenant: Option<String>,
 }
 

@@ -8,13 +8,15 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use super::actions::all_changed;
-use super::ask::{Id, InTenant, Listed, Many, Why, one_of};
+use super::ask::{Id, InTenant, Listed, Many, ManyBody, Why, WhyBody, one_of};
 use super::{Problem, Web, changed, the_only_one};
+use crate::model::schema::Record;
 use crate::model::view::{ActionView, DeviceView, Page, Restriction};
-use crate::model::{By, Machine, MachineId, SourceName, TenantName};
+use crate::model::{By, Machine, MachineId, Role, SourceName, TenantName};
 use crate::rules::Event;
 use crate::store::DeviceFilter;
 use crate::web::caller::{Admin, Operator};
+use crate::web::contract::{Doc, Routes, parameters};
 use crate::worker::Work;
 
 const RESTRICTIONS: [Restriction; 4] =
@@ -23,7 +25,60 @@ const RESTRICTIONS: [Restriction; 4] =
 /// The source of what a person asks for, as rules see it.
 const OPERATOR: &str = "operator";
 
-pub(super) async fn list(State(web): State<Arc<Web>>, listed: Listed) -> Result<Json<Page<DeviceView>>, Problem> {
+pub(super) fn routes() -> Routes {
+    Routes::default()
+        .get("/devices", list, list_doc())
+        .get(
+            "/devices/{id}",
+            show,
+            one(look("devices_show", "Show one device and its restriction")).gives::<DeviceView>("The device."),
+        )
+        .get(
+            "/devices/{id}/record",
+            record,
+            one(look("devices_record", "Give the machine record of a device"))
+                .gives::<Record>("As Microsoft sent it; of a merged record, its target's."),
+        )
+        .post("/devices/release", release_many, release_many_doc())
+        .post("/devices/{id}/restrict", restrict, change("devices_restrict", "Restrict a device by hand", Role::Admin))
+        .post("/devices/{id}/release", release, change("devices_release", "Release a device", Role::Operator))
+}
+
+fn look(id: &str, summary: &str) -> Doc {
+    Doc::look(id, "devices", summary, Role::Viewer)
+}
+
+fn list_doc() -> Doc {
+    look("devices_list", "List devices")
+        .takes(parameters::of_a_list(&RESTRICTIONS.map(Restriction::as_str), "Only those that are restricted so."))
+        .gives_page::<DeviceView>("A page, the device that changed last first.")
+}
+
+/// What every operation on one device shares.
+fn one(doc: Doc) -> Doc {
+    doc.takes([parameters::machine_id(), parameters::tenant()])
+        .refuses(404, "Nothing is known of it, or there is no such tenant.")
+}
+
+fn change(id: &str, summary: &str, role: Role) -> Doc {
+    one(Doc::change(id, "devices", summary, role))
+        .reads::<WhyBody>("Why.")
+        .gives::<ActionView>("The action that does it, or that it undid.")
+}
+
+fn release_many_doc() -> Doc {
+    Doc::change(
+        "devices_release_many",
+        "devices",
+        "Release all that stanch restricted, or those of a rule",
+        Role::Operator,
+    )
+    .reads::<ManyBody>("Which, and why.")
+    .gives_page::<ActionView>("Each release, and each restriction that was cancelled, on one page.")
+    .refuses(404, "None is restricted by stanch.")
+}
+
+async fn list(State(web): State<Arc<Web>>, listed: Listed) -> Result<Json<Page<DeviceView>>, Problem> {
     if listed.kind.is_some() {
         return Err(Problem::bad_request("kind is of actions: devices have none"));
     }
@@ -36,7 +91,7 @@ pub(super) async fn list(State(web): State<Arc<Web>>, listed: Listed) -> Result<
     Ok(Json(web.work.store.devices(&filter, listed.after.as_ref(), listed.limit).await?))
 }
 
-pub(super) async fn show(
+async fn show(
     State(web): State<Arc<Web>>,
     Id(id): Id<MachineId>,
     InTenant(tenant): InTenant,
@@ -46,7 +101,7 @@ pub(super) async fn show(
 }
 
 /// The machine record of a device as Microsoft sent it; of a merged record its target's.
-pub(super) async fn record(
+async fn record(
     State(web): State<Arc<Web>>,
     Id(id): Id<MachineId>,
     InTenant(tenant): InTenant,
@@ -61,7 +116,7 @@ pub(super) async fn record(
     }
 }
 
-pub(super) async fn restrict(
+async fn restrict(
     State(web): State<Arc<Web>>,
     Id(id): Id<MachineId>,
     InTenant(tenant): InTenant,
@@ -105,7 +160,7 @@ fn protection(
     work.rule_set().protection(&event, work.today()).map(|protection| protection.reason)
 }
 
-pub(super) async fn release(
+async fn release(
     State(web): State<Arc<Web>>,
     Id(id): Id<MachineId>,
     InTenant(tenant): InTenant,
@@ -118,7 +173,7 @@ pub(super) async fn release(
     Ok(Json(changed(work, action).await?))
 }
 
-pub(super) async fn release_many(
+async fn release_many(
     State(web): State<Arc<Web>>,
     Operator(by): Operator,
     Many { bulk, tenant, why }: Many,

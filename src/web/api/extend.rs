@@ -6,13 +6,16 @@ use axum::Json;
 use axum::extract::{FromRequest, Request, State};
 use jiff::Timestamp;
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::ask::{Id, InTenant, body, why, word};
 use super::devices::tenant_of;
 use super::{Problem, Web, changed};
+use crate::model::schema::Time;
 use crate::model::view::ActionView;
-use crate::model::{AlertTime, MachineId, Span};
+use crate::model::{AlertTime, MachineId, Role, Span};
 use crate::web::caller::Operator;
+use crate::web::contract::{Doc, Routes, parameters};
 
 /// When a restriction is to end.
 #[derive(Debug, Clone)]
@@ -33,13 +36,32 @@ impl Until {
     }
 }
 
-#[derive(Deserialize)]
+pub(super) fn routes() -> Routes {
+    let extend = Doc::change("devices_extend", "devices", "Set when a restriction of stanch's expires", Role::Operator)
+        .about("Give one of `until`, `for` and `never`.")
+        .takes([parameters::machine_id(), parameters::tenant()])
+        .reads::<ExtendBody>("Until when, and why.")
+        .gives::<ActionView>("The action that restricts the device, with its new end.")
+        .refuses(404, "No tenant of that name, or nothing is known of the device.");
+    Routes::default().post("/devices/{id}/extend", self::extend, extend)
+}
+
+/// When a restriction is to end, and why.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = Extend)]
 struct ExtendBody {
+    /// Why, in words: it is kept in the audit.
+    #[schema(value_type = String, required = true, max_length = 1000, pattern = "\\S", example = "still being cleaned")]
     why: Option<String>,
+    /// At that time.
+    #[schema(value_type = Option<Time>)]
     until: Option<String>,
+    /// So long from now on.
     #[serde(rename = "for")]
+    #[schema(pattern = "^[0-9]+(ms|s|m|h|d)$", example = "24h")]
     span: Option<String>,
+    /// Not before a human releases it.
     never: Option<bool>,
 }
 
@@ -77,7 +99,7 @@ impl std::str::FromStr for Moment {
     }
 }
 
-pub(super) async fn extend(
+async fn extend(
     State(web): State<Arc<Web>>,
     Id(id): Id<MachineId>,
     InTenant(tenant): InTenant,

@@ -6,9 +6,12 @@
 mod actions;
 mod alerts;
 mod ask;
+mod audit;
 mod brake;
 pub(super) mod devices;
+mod drill;
 pub(super) mod extend;
+mod idempotent;
 mod replay;
 #[cfg(test)]
 mod tests;
@@ -17,49 +20,55 @@ mod tokens;
 use std::sync::Arc;
 
 use axum::extract::DefaultBodyLimit;
-use axum::routing::{get, post};
+use axum::http::header::CONTENT_TYPE;
+use axum::middleware::from_fn_with_state;
+use axum::response::IntoResponse;
 use axum::{Json, Router};
 
 use super::Web;
+use super::contract::{Doc, Routes, document};
 use super::problem::Problem;
 use crate::crash_point::crash_point;
+use crate::model::schema::Record;
 use crate::model::view::ActionView;
-use crate::model::{ActionId, TenantName};
+use crate::model::{ActionId, Role, TenantName};
 use crate::worker::Work;
-use actions::Verb;
+
+pub(super) use idempotent::UnderWay;
 
 /// The largest body, in bytes.
 const MOST_BODY_BYTES: usize = 64 * 1024;
 
-pub(super) fn router() -> Router<Arc<Web>> {
-    Router::new()
-        .route("/status", get(brake::status))
-        .route("/pause", post(brake::pause))
-        .route("/resume", post(brake::resume))
-        .route("/alerts", get(alerts::list))
-        .route("/alerts/{id}", get(alerts::show))
-        .route("/alerts/{id}/explanation", get(alerts::explanation))
-        .route("/actions", get(actions::list))
-        .route("/actions/approve", actions::answer_many(true))
-        .route("/actions/reject", actions::answer_many(false))
-        .route("/actions/{id}", get(actions::show))
-        .route("/actions/{id}/approve", actions::change(Verb::Approve))
-        .route("/actions/{id}/reject", actions::change(Verb::Reject))
-        .route("/actions/{id}/cancel", actions::change(Verb::Cancel))
-        .route("/actions/{id}/retry", actions::change(Verb::Retry))
-        .route("/devices", get(devices::list))
-        .route("/devices/release", post(devices::release_many))
-        .route("/devices/{id}", get(devices::show))
-        .route("/devices/{id}/record", get(devices::record))
-        .route("/devices/{id}/restrict", post(devices::restrict))
-        .route("/devices/{id}/release", post(devices::release))
-        .route("/devices/{id}/extend", post(extend::extend))
-        .route("/replay/alerts", get(replay::alerts))
-        .route("/replay/machines", get(replay::machines))
-        .route("/tokens", get(tokens::list).post(tokens::create))
-        .route("/tokens/{id}/revoke", post(tokens::revoke))
-        .route("/whoami", get(tokens::whoami))
-        .layer(DefaultBodyLimit::max(MOST_BODY_BYTES))
+/// Where the API is.
+pub(super) const PREFIX: &str = "/api/v1";
+
+/// Every route of the API, with what is said of it.
+pub(super) fn routes() -> Routes {
+    Routes::default()
+        .and(brake::routes())
+        .and(alerts::routes())
+        .and(actions::routes())
+        .and(devices::routes())
+        .and(extend::routes())
+        .and(audit::routes())
+        .and(drill::routes())
+        .and(replay::routes())
+        .and(tokens::routes())
+        .get("/openapi.json", description, description_doc())
+}
+
+/// The routes, to be served behind a door that says who asks.
+pub(super) fn router(web: &Arc<Web>) -> Router<Arc<Web>> {
+    let once = from_fn_with_state(Arc::clone(web), idempotent::once);
+    routes().into_router().layer(once).layer(DefaultBodyLimit::max(MOST_BODY_BYTES))
+}
+
+fn description_doc() -> Doc {
+    Doc::look("openapi", "description", "Give this document", Role::Viewer).gives::<Record>("OpenAPI 3.1.")
+}
+
+async fn description() -> impl IntoResponse {
+    ([(CONTENT_TYPE, "application/json")], document())
 }
 
 /// The action as it is now.

@@ -8,17 +8,35 @@ use serde_json::value::RawValue;
 
 use super::ask::{Machines, Past};
 use super::{Problem, Web};
+use crate::model::Role;
 use crate::model::replay::{MachineRecords, PastAlert};
+use crate::model::schema::Record;
 use crate::model::view::Page;
+use crate::web::contract::{Doc, Routes, parameters};
 
-pub(super) async fn alerts(
+pub(super) fn routes() -> Routes {
+    let alerts = Doc::look(
+        "replay_alerts",
+        "replay",
+        "Give the stored alerts as they came, with what was decided",
+        Role::Viewer,
+    )
+    .takes([parameters::since("Only those stored since then."), parameters::of_tenant(), parameters::cursor()])
+    .gives_page::<PastAlert<Record>>("A page in the order of receipt, of at most 2000 alerts.");
+    let machines = Doc::look("replay_machines", "replay", "Give machine records of one tenant", Role::Viewer)
+        .takes([parameters::tenant_of_machines(), parameters::machine_ids()])
+        .gives::<MachineRecords<Record>>("Those that there are, and those that they were merged into.");
+    Routes::default().get("/replay/alerts", self::alerts, alerts).get("/replay/machines", self::machines, machines)
+}
+
+async fn alerts(
     State(web): State<Arc<Web>>,
     Past { since, tenant, after }: Past,
 ) -> Result<Json<Page<PastAlert<Box<RawValue>>>>, Problem> {
     Ok(Json(web.work.store.past_alerts(since, tenant.as_ref(), after.as_ref()).await?))
 }
 
-pub(super) async fn machines(
+async fn machines(
     State(web): State<Arc<Web>>,
     Machines { tenant, ids }: Machines,
 ) -> Result<Json<MachineRecords<Box<RawValue>>>, Problem> {

@@ -283,6 +283,28 @@ async fn a_list_comes_in_pages_and_narrows() {
 }
 
 #[tokio::test]
+async fn a_cursor_that_no_list_gave_is_refused_by_each_list() {
+    let daemon = TestDaemon::start().await;
+    for id in ["a", "b"] {
+        alert(&daemon, "contoso", id).await;
+    }
+    let page = daemon.get("/api/v1/alerts?limit=1").await.ok();
+    let cursor = page["next_cursor"].as_str().unwrap();
+    daemon.get(&format!("/api/v1/alerts?cursor={cursor}")).await.ok();
+    let other = |byte: char| if byte == 'A' { 'B' } else { 'A' };
+    let changed = (0..cursor.len())
+        .map(|at| cursor.chars().enumerate().map(|(n, c)| if n == at { other(c) } else { c }).collect());
+    let cut = (1..cursor.len()).map(|length| cursor[..length].to_owned());
+    let strange = ["x", "1.a", "1.%27", "%00", "9999999999999999999999.a", "-1.", "\u{e9}"].map(str::to_owned);
+    for bad in changed.chain(cut).chain(strange).chain(["A".repeat(10_000)]) {
+        for list in ["alerts", "actions", "devices", "replay/alerts"] {
+            let answer = daemon.get(&format!("/api/v1/{list}?cursor={bad}")).await;
+            assert!(answer.problem(400).starts_with("cursor: "), "{list} {bad}: {}", answer.text);
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_is_not_understood_is_refused() {
     let daemon = TestDaemon::start().await;
     for path in [

@@ -9,8 +9,9 @@ use axum::http::header::CACHE_CONTROL;
 use axum::response::{IntoResponse as _, Response};
 use jiff::SignedDuration;
 use serde::Deserialize;
+use utoipa::ToSchema;
 
-use super::ask::{Paged, Why, body, why, word};
+use super::ask::{Paged, Why, WhyBody, body, why, word};
 use super::{Problem, Web};
 use crate::model::access::{CallerView, NewTokenView, TokenView};
 use crate::model::view::Page;
@@ -18,11 +19,36 @@ use crate::model::{Role, Span, TokenId, TokenName};
 use crate::store::NewToken;
 use crate::web::access::Secret;
 use crate::web::caller::{Admin, Caller};
+use crate::web::contract::{Doc, Routes, parameters};
 
 /// How long a token holds of which nobody says it, and the longest that one may.
 const EXPIRES_IN: SignedDuration = SignedDuration::from_hours(90 * 24);
 const LONGEST_DAYS: i64 = 400;
 const LONGEST: SignedDuration = SignedDuration::from_hours(LONGEST_DAYS * 24);
+
+pub(super) fn routes() -> Routes {
+    let change = |id: &str, summary: &str| Doc::change(id, "tokens", summary, Role::Admin);
+    let list =
+        Doc::look("token_list", "tokens", "List tokens, those that ended among them; never a secret", Role::Admin)
+            .takes([parameters::limit(), parameters::cursor()])
+            .gives_page::<TokenView>("A page, the newest token first.");
+    let create = change("token_create", "Make a token")
+        .about("Its secret is told in this one answer; sent again with the same key, the answer is a 409.")
+        .reads::<WantedBody>("The token, and why.")
+        .gives::<NewTokenView>("The token with its secret.");
+    let revoke = change("token_revoke", "Revoke a token: it is refused at once")
+        .takes([parameters::token()])
+        .reads::<WhyBody>("Why.")
+        .gives::<TokenView>("The token after it.")
+        .refuses(404, "There is no such token.");
+    let whoami =
+        Doc::look("whoami", "tokens", "Tell who asks, and as what", Role::Viewer).gives::<CallerView>("The caller.");
+    Routes::default()
+        .get("/tokens", self::list, list)
+        .post("/tokens", self::create, create)
+        .post("/tokens/{id}/revoke", self::revoke, revoke)
+        .get("/whoami", self::whoami, whoami)
+}
 
 /// The token that is asked for, and why.
 pub(super) struct Wanted {
@@ -32,12 +58,22 @@ pub(super) struct Wanted {
     why: String,
 }
 
-#[derive(Deserialize)]
+/// The token that is asked for, and why.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = NewToken)]
 struct WantedBody {
+    /// Its name: of those in force, no other may have it.
+    #[schema(value_type = TokenName)]
     name: String,
+    /// What it may do.
+    #[schema(value_type = Role)]
     role: String,
+    /// How long it holds, at most 400 days; 90 if nothing is said.
+    #[schema(pattern = "^[0-9]+(ms|s|m|h|d)$", example = "30d")]
     expires_in: Option<String>,
+    /// Why, in words: it is kept in the audit.
+    #[schema(value_type = String, required = true, max_length = 1000, pattern = "\\S", example = "for the night shift")]
     why: Option<String>,
 }
 
@@ -65,16 +101,12 @@ fn lasts(text: &str) -> Result<SignedDuration, Problem> {
     Ok(lasts)
 }
 
-pub(super) async fn list(
-    State(web): State<Arc<Web>>,
-    Admin(_): Admin,
-    page: Paged,
-) -> Result<Json<Page<TokenView>>, Problem> {
+async fn list(State(web): State<Arc<Web>>, Admin(_): Admin, page: Paged) -> Result<Json<Page<TokenView>>, Problem> {
     Ok(Json(web.work.store.tokens(page.after.as_ref(), page.limit, web.work.now()).await?))
 }
 
 /// The only answer that ever holds the secret.
-pub(super) async fn create(State(web): State<Arc<Web>>, Admin(by): Admin, wanted: Wanted) -> Result<Response, Problem> {
+async fn create(State(web): State<Arc<Web>>, Admin(by): Admin, wanted: Wanted) -> Result<Response, Problem> {
     let Wanted { name, role, expires_in, why } = wanted;
     let (secret, now) = (Secret::random()?, web.work.now());
     let expires_at = now.checked_add(expires_in).map_err(|_| Problem::bad_request("expires_in: that is no time"))?;
@@ -85,7 +117,7 @@ pub(super) async fn create(State(web): State<Arc<Web>>, Admin(by): Admin, wanted
     Ok(([(CACHE_CONTROL, "no-store")], Json(told)).into_response())
 }
 
-pub(super) async fn revoke(
+async fn revoke(
     State(web): State<Arc<Web>>,
     Admin(by): Admin,
     Path(which): Path<String>,
@@ -104,7 +136,7 @@ fn id_or_name(text: &str) -> Result<String, Problem> {
     either.map_err(|error| Problem::new(StatusCode::NOT_FOUND, format!("there is no such token: {error}")))
 }
 
-pub(super) async fn whoami(caller: Caller) -> Json<CallerView> {
+async fn whoami(caller: Caller) -> Json<CallerView> {
     let Caller { person, role, .. } = caller;
     Json(CallerView { name: person.name, role, from: person.from })
 }

@@ -9,7 +9,8 @@ use axum::response::{IntoResponse as _, Response};
 
 use super::Problem;
 
-const CSS: &str = include_str!("../../../templates/assets/console.css");
+const CSS: &str =
+    concat!(include_str!("../../../templates/assets/console.css"), include_str!("../../../templates/assets/pages.css"));
 const JS: &str = include_str!("../../../templates/assets/console.js");
 
 const FOR_GOOD: &str = "public, max-age=31536000, immutable";

@@ -11,13 +11,17 @@
 
 mod act;
 mod actions;
+mod alerts;
 mod assets;
+mod audit;
+mod charts;
 mod devices;
 mod form;
 mod headers;
 mod layout;
 mod live;
 mod now;
+mod rules;
 mod sign_in;
 #[cfg(test)]
 mod tests;
@@ -32,6 +36,7 @@ use axum::routing::{get, post};
 use super::Web;
 use super::problem::Problem;
 pub(super) use live::Streams;
+pub(super) use rules::TestEnds;
 
 /// The largest form, in bytes.
 const MOST_FORM_BYTES: usize = 64 * 1024;
@@ -40,6 +45,9 @@ const MOST_FORM_BYTES: usize = 64 * 1024;
 pub(super) fn router(web: &Arc<Web>) -> Router<Arc<Web>> {
     Router::new()
         .merge(now::routes())
+        .merge(alerts::routes())
+        .merge(rules::routes())
+        .merge(audit::routes())
         .merge(actions::routes())
         .merge(devices::routes())
         .merge(act::routes())

@@ -9,7 +9,8 @@ use axum::response::Redirect;
 use axum::routing::{get, post};
 use jiff::Timestamp;
 
-use super::form::{Done, Posted, see};
+use super::charts::{Overview, Reach, overview};
+use super::form::{Asked, Done, Posted, see};
 use super::layout::{Frame, Page, action_link, alert_link, badge, device_link, span, state_badge};
 use super::{Problem, Web};
 use crate::model::view::{ActionView, AlertView, QuotaView, StatusView};
@@ -36,6 +37,7 @@ struct Now {
     restricted: u64,
     quota: Vec<Quota>,
     troubles: Vec<String>,
+    charts: Overview,
 }
 
 /// A window of a lane, and when it has room again.
@@ -70,7 +72,8 @@ impl Now {
     }
 }
 
-async fn now(State(web): State<Arc<Web>>, frame: Frame) -> Result<Page<Now>, Problem> {
+async fn now(State(web): State<Arc<Web>>, frame: Frame, asked: Asked) -> Result<Page<Now>, Problem> {
+    let reach = asked.one_of("over", &Reach::ALL, Reach::as_str)?.unwrap_or_default();
     let store = &web.work.store;
     let status = status(&web).await?;
     let held = ActionFilter { state: Some(Stage::Held), ..ActionFilter::default() };
@@ -82,6 +85,7 @@ async fn now(State(web): State<Arc<Web>>, frame: Frame) -> Result<Page<Now>, Pro
         restricted: store.restricted_devices().await?,
         quota: quota(&web, status.quota.clone()).await?,
         troubles: troubles(&status),
+        charts: overview(&web, reach).await?,
         frame,
         status,
     };

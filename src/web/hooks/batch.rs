@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use super::Problem;
 use crate::config::WebhookFormat;
@@ -15,7 +16,7 @@ use crate::model::{Alert, AlertId};
 use crate::store::Incoming;
 
 /// A row that is no alert.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct RowError {
     /// Its place in the request, from 0.
     pub(super) index: usize,

@@ -1,6 +1,6 @@
 //! `POST /hooks/{name}`: alerts that somebody sends, durable before they are answered.
 //!
-//! What a sender is told is a contract. The checks run in one order: 401, 413, 400 for no JSON, 429, 503,
+//! What a sender is told is a contract. The checks run in one order: 401, 415, 413, 400 for no JSON, 429, 503,
 //! 400 for rows; so nothing of an unauthenticated body is parsed, and of a batch that does not fit nothing
 //! is stored. Absent: what makes a row an alert (see [`crate::intake`]) and what is decided of it.
 
@@ -9,23 +9,27 @@ mod batch;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Json;
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, Request, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::extract::{ConnectInfo, Path, Request, State};
+use axum::http::header::{ACCEPT_ENCODING, CONTENT_ENCODING};
+use axum::http::{Extensions, HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard, Semaphore, SemaphorePermit};
+use tokio::time::Instant;
+use utoipa::ToSchema;
 
 use super::Web;
 use super::body::{Unread, announced_length, drain, read};
 use super::problem::Problem;
+use super::remote::Remote;
 use crate::config::{Source, WebhookSource};
 use crate::crash_point::crash_point;
 use crate::model::AlertId;
@@ -49,6 +53,9 @@ const ROOM_TIMEOUT: Duration = Duration::from_secs(10);
 /// than a sender waits.
 const STORE_TIMEOUT: Duration = Duration::from_secs(15);
 
+/// For how long a count of the store is good while the inbox is far from full.
+const COUNT_GOOD_FOR: Duration = Duration::from_millis(200);
+
 /// What keeps requests from taking too much at once.
 #[derive(Debug)]
 pub(super) struct Door {
@@ -62,6 +69,10 @@ pub(super) struct Door {
 struct Inbox {
     /// Rows that are being stored; for a moment they are in the count of the store too.
     coming: AtomicU64,
+    /// Rows that were stored, ever.
+    stored: AtomicU64,
+    /// The last count of the store.
+    counted: Mutex<Option<Counted>>,
     /// Shared by those that fit in any case, from counting to the commit.
     turn: RwLock<()>,
 }
@@ -78,8 +89,31 @@ struct Coming<'d> {
     rows: u64,
 }
 
+/// A count of the store.
+#[derive(Debug, Clone, Copy)]
+struct Counted {
+    at: Instant,
+    undecided: u64,
+    /// What [`Inbox::stored`] was before it.
+    stored: u64,
+}
+
+impl Inbox {
+    /// Whether so many rows are few enough beside what was counted not long ago that nothing need be counted. What other
+    /// sources store meanwhile is less than the half that is left.
+    fn is_far_from_full(&self, rows: u64, most: u64) -> bool {
+        let stored = self.stored.load(Ordering::Acquire);
+        self.counted.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|counted| {
+            let since = stored.saturating_sub(counted.stored);
+            let all = counted.undecided.saturating_add(since).saturating_add(rows);
+            counted.at.elapsed() < COUNT_GOOD_FOR && all.saturating_mul(2) <= most
+        })
+    }
+}
+
 impl Drop for Coming<'_> {
     fn drop(&mut self) {
+        self.inbox.stored.fetch_add(self.rows, Ordering::AcqRel);
         self.inbox.coming.fetch_sub(self.rows, Ordering::AcqRel);
     }
 }
@@ -91,15 +125,18 @@ impl Default for Door {
 }
 
 /// What is kept of a batch that is good as a whole.
-#[derive(Serialize)]
-struct Kept {
+#[derive(Serialize, ToSchema)]
+pub(super) struct Kept {
+    /// Microsoft's alert ids, in the order of the request, known ones included.
     ids: Vec<AlertId>,
 }
 
 /// What is kept and what is not.
-#[derive(Serialize)]
-struct KeptInPart {
+#[derive(Serialize, ToSchema)]
+pub(super) struct KeptInPart {
+    /// Those that are kept.
     ids: Vec<AlertId>,
+    /// The rows that are no alerts.
     errors: Vec<RowError>,
 }
 
@@ -110,7 +147,11 @@ pub(super) async fn receive(
     request: Request,
 ) -> Response {
     let (head, mut body) = request.into_parts();
-    match take(&web, name, &head.headers, &mut body).await {
+    let taken = match shows_certificate(&web.work, &head.extensions) {
+        Ok(()) => take(&web, name, &head.headers, &mut body).await,
+        Err(problem) => Err(problem),
+    };
+    match taken {
         Ok(judged) => answer(judged),
         Err(problem) => {
             drain(&head.headers, body, &problem).await;
@@ -139,6 +180,7 @@ async fn take(
     let source = source_of(&web.work, &name)?;
     let now = web.work.now();
     let most = auth::before_the_body(&source.auth, headers, now)?.most_body_bytes();
+    refuse_encoding(headers)?;
     if announced_length(headers).is_some_and(|length| length > most as u64) {
         return Err(too_long());
     }
@@ -156,6 +198,18 @@ async fn take(
             Err(Problem::unavailable("the store did not take it in time: send it again later"))
         }
     }
+}
+
+/// Over TCP a certificate is demanded once there are authorities of senders; on the unix socket there is no TLS, and
+/// file permissions are the key.
+fn shows_certificate(work: &Work, extensions: &Extensions) -> Result<(), Problem> {
+    let is_demanded = work.config.server.tls.as_ref().is_some_and(|tls| tls.client_ca_file.is_some());
+    let remote = extensions.get::<ConnectInfo<Remote>>();
+    if !is_demanded || remote.is_none_or(|ConnectInfo(remote)| remote.client_certificate) {
+        return Ok(());
+    }
+    let detail = "webhooks take nothing here without a client certificate: show one of an authority that this server names                   in the TLS handshake, beside the token or signature";
+    Err(Problem::new(StatusCode::UNAUTHORIZED, detail))
 }
 
 fn source_of<'w>(work: &'w Work, name: &str) -> Result<&'w WebhookSource, Problem> {
@@ -176,6 +230,17 @@ async fn room(door: &Door) -> Result<SemaphorePermit<'_>, Problem> {
 fn too_long() -> Problem {
     let detail = format!("a body has at most {MOST_BODY_BYTES} bytes: send fewer alerts at once");
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
+}
+
+/// A short body that becomes a long one would be a way around the bound, so none is made longer.
+fn refuse_encoding(headers: &HeaderMap) -> Result<(), Problem> {
+    let is_as_it_is = |value: &HeaderValue| value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"identity");
+    if headers.get_all(CONTENT_ENCODING).iter().all(is_as_it_is) {
+        return Ok(());
+    }
+    let detail = "a body is taken as it is: send it without compression and without Content-Encoding";
+    let problem = Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail);
+    Err(problem.with(ACCEPT_ENCODING, HeaderValue::from_static("identity")))
 }
 
 fn unread(why: Unread) -> Problem {
@@ -207,20 +272,25 @@ async fn place(web: &Web, rows: u64) -> Result<Place<'_>, Problem> {
         let turn = inbox.turn.read().await;
         let before = inbox.coming.fetch_add(rows, Ordering::AcqRel);
         let coming = Coming { inbox, rows };
-        if has_room(&web.work, before.saturating_add(rows)).await? {
+        let together = before.saturating_add(rows);
+        if inbox.is_far_from_full(together, web.work.config.server.inbox) || has_room(web, together).await? {
             return Ok(Place::Together { _coming: coming, _turn: turn });
         }
     }
     let turn = inbox.turn.write().await;
-    if has_room(&web.work, rows).await? {
+    if has_room(web, rows).await? {
         return Ok(Place::Alone { _turn: turn });
     }
     let detail = "the inbox is full, and nothing of this is stored: send it again later";
     Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, detail).later())
 }
 
-async fn has_room(work: &Work, rows: u64) -> Result<bool, Problem> {
-    Ok(work.store.undecided_count().await?.saturating_add(rows) <= work.config.server.inbox)
+async fn has_room(web: &Web, rows: u64) -> Result<bool, Problem> {
+    let inbox = &web.door.inbox;
+    let (at, stored) = (Instant::now(), inbox.stored.load(Ordering::Acquire));
+    let undecided = web.work.store.undecided_count().await?;
+    *inbox.counted.lock().unwrap_or_else(PoisonError::into_inner) = Some(Counted { at, undecided, stored });
+    Ok(undecided.saturating_add(rows) <= web.work.config.server.inbox)
 }
 
 async fn commit(work: &Work, source: &WebhookSource, judged: &Judged) -> Result<Accepted, Problem> {

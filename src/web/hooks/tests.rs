@@ -345,14 +345,7 @@ async fn what_is_received_is_counted() {
 async fn a_body_that_does_not_come_is_a_408() {
     let daemon = TestDaemon::start().await;
     let door = Door { body_timeout: Duration::from_millis(50), ..Door::default() };
-    let web = Web {
-        work: Arc::clone(&daemon.work),
-        started_at: daemon.work.now(),
-        door,
-        failures: Default::default(),
-        scrape: Default::default(),
-        streams: Default::default(),
-    };
+    let web = Web { door, ..Arc::into_inner(Web::new(Arc::clone(&daemon.work))).unwrap() };
     let (address, _server) = serve_other(finished(open_routes(), Arc::new(web))).await;
 
     let mut slow = TcpStream::connect(address).await.unwrap();

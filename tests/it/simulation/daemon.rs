@@ -116,22 +116,34 @@ impl Daemon {
         guards: &GuardsConfig,
         now: impl Into<Moment>,
     ) -> (Option<ClaimedAction>, Option<Timestamp>) {
+        let (claimed, next) = self.claim_up_to(1, limits, guards, now).await;
+        (claimed.into_iter().next(), next)
+    }
+
+    /// The next actions of one kind to send, at most so many.
+    pub async fn claim_up_to(
+        &self,
+        most: usize,
+        limits: &Limits,
+        guards: &GuardsConfig,
+        now: impl Into<Moment>,
+    ) -> (Vec<ClaimedAction>, Option<Timestamp>) {
         let (now, mut next): (Moment, _) = (now.into(), None);
         if !self.looked {
-            return (None, next);
+            return (Vec::new(), next);
         }
         for kind in [Kind::Release, Kind::Restrict] {
             if !self.store.has_queued(&tenant(), kind).await.unwrap() {
                 continue;
             }
-            let claim =
-                self.store.claim(&tenant(), kind, limits, &|context| the_gate(context, guards), now).await.unwrap();
-            if claim.claimed.is_some() {
+            let gate = |context: &_| the_gate(context, guards);
+            let claim = self.store.claim(&tenant(), kind, most, limits, &gate, now).await.unwrap();
+            if !claim.claimed.is_empty() {
                 return (claim.claimed, None);
             }
             next = [next, claim.next].into_iter().flatten().min();
         }
-        (None, next)
+        (Vec::new(), next)
     }
 }
 
@@ -154,6 +166,7 @@ fn deciding(alert: &Undecided) -> Deciding {
                 DecidedPair {
                     machine_id: machine_id.clone(),
                     machine: Machine::from_record(record.as_object().unwrap().clone()),
+                    unasked: false,
                     choices: rules.iter().map(|rule| choice(rule.as_str().unwrap())).collect(),
                 }
             })
@@ -183,6 +196,7 @@ fn choice(id: &str) -> Choice {
 
 fn the_gate(context: &GateContext, guards: &GuardsConfig) -> GateVerdict {
     let facts = GateFacts {
+        drill: false,
         machine: context.machine.as_ref(),
         protected: None,
         want: (!context.by_human).then_some(Want::Yes),

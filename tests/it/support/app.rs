@@ -28,7 +28,7 @@ pub struct TestAppBuilder {
     rules: Vec<String>,
     overrides: BTreeMap<String, String>,
     simulator: Options,
-    defender: bool,
+    polled: Option<&'static str>,
     microsofts_clock: SkewedClock,
 }
 
@@ -61,7 +61,7 @@ impl Default for TestAppBuilder {
                 quota: vec![stanch::model::Window { calls: 100_000, per: "60s".parse().unwrap() }],
                 ..Options::default()
             },
-            defender: true,
+            polled: Some("defender"),
             microsofts_clock: SkewedClock::default(),
         }
     }
@@ -88,7 +88,13 @@ impl TestAppBuilder {
 
     /// No polling: alerts come by the webhook only.
     pub fn without_polling(mut self) -> Self {
-        self.defender = false;
+        self.polled = None;
+        self
+    }
+
+    /// Alerts are polled from Microsoft Graph.
+    pub fn graph(mut self) -> Self {
+        self.polled = Some("graph");
         self
     }
 
@@ -110,7 +116,7 @@ impl TestAppBuilder {
             tokio::spawn(async move { simulator.serve(listener, stop).await.unwrap() })
         };
         let dir = tempfile::tempdir().unwrap();
-        write_config(dir.path(), &origin, self.defender, &self.rules);
+        write_config(dir.path(), &origin, self.polled, &self.rules);
         let overrides = self.overrides;
         TestApp { simulator, origin, dir, overrides, stop, serving: Some(serving), running: None }
     }
@@ -123,14 +129,14 @@ impl TestAppBuilder {
     }
 }
 
-fn write_config(dir: &Path, origin: &str, defender: bool, rules: &[String]) {
+fn write_config(dir: &Path, origin: &str, polled: Option<&str>, rules: &[String]) {
     std::fs::create_dir(dir.join("rules")).unwrap();
     for (index, rule) in rules.iter().enumerate() {
         std::fs::write(dir.join(format!("rules/{index}.yml")), rule).unwrap();
     }
     std::fs::write(dir.join("secret"), "a secret\n").unwrap();
     std::fs::write(dir.join("hook"), "hook-token\n").unwrap();
-    let source = if defender { "- { type: defender, every: 100ms, start: 1h }" } else { "" };
+    let source = polled.map(|kind| format!("- {{ type: {kind}, every: 100ms, start: 1h }}")).unwrap_or_default();
     let text = format!(
         "tenants:
   - name: contoso
@@ -140,6 +146,7 @@ fn write_config(dir: &Path, origin: &str, defender: bool, rules: &[String]) {
     cloud: public
     api_url: {origin}
     login_url: {origin}
+    graph_url: {origin}
 sources:
   {source}
   - {{ type: webhook, name: hook, tenant: contoso, auth: {{ bearer_file: hook }} }}

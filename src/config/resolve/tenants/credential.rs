@@ -4,12 +4,12 @@
 
 use std::path::PathBuf;
 
-use super::super::super::certificate::{Certificate, CertificateError, SigningCertificate, read_key};
+use super::super::super::certificate::{Certificate, Purpose, SigningCertificate, read_key};
 use super::super::super::key_path::KeyPath;
 use super::super::super::raw::RawCredential;
 use super::super::super::report::Report;
 use super::super::super::secret::without_line_breaks;
-use super::super::{Surroundings, warn_if_anyone_reads};
+use super::super::{Surroundings, refuse_file, warn_if_anyone_reads};
 use super::entra_id;
 use crate::config::{Credential, Proof};
 
@@ -111,25 +111,21 @@ fn certificate(
     let key_file = key_file.and_then(|path| around.path(report, &key_at, Some(path)));
     let certificate = certificate_file.as_deref().and_then(|path| {
         let read = Certificate::read(path);
-        read.map_err(|error| refuse(report, &certificate_at, path, &error)).ok()
+        read.map_err(|error| refuse_file(report, &certificate_at, path, &error)).ok()
     });
     let key = key_file.as_deref().and_then(|path| {
         warn_if_anyone_reads(report, &key_at, path);
-        read_key(path).map_err(|error| refuse(report, &key_at, path, &error)).ok()
+        read_key(path).map_err(|error| refuse_file(report, &key_at, path, &error)).ok()
     });
     let (certificate_file, key_file) = (certificate_file?, key_file?);
     match SigningCertificate::new(certificate?, key?) {
-        Ok(both) => report.names_certificate(&certificate_at, &certificate_file, both.certificate),
+        Ok(both) => report.names_certificate(&certificate_at, &certificate_file, both.certificate, Purpose::SignIn),
         Err(error) => {
-            refuse(report, &key_at, &key_file, &error);
+            refuse_file(report, &key_at, &key_file, &error);
             return None;
         }
     }
     Some(Proof::Certificate { certificate_file, key_file })
-}
-
-fn refuse(report: &mut Report<'_>, at: &KeyPath, path: &std::path::Path, error: &CertificateError) {
-    report.error_with_hint(at, format!("{}: {}", path.display(), error.in_full()), error.mend());
 }
 
 /// A name that could be the secret itself, written in the wrong place, is not repeated.

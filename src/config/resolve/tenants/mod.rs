@@ -54,20 +54,23 @@ fn tenant(
     let tenant_id = entra_id(report, &at.key("tenant_id"), raw.tenant_id);
     let credential = credential::credential(report, around, at, raw.client_id, raw.credential);
     let hosts = cloud::hosts(report, at, raw.cloud, raw.region);
-    report.not_built(&at.key("graph_url"), raw.graph_url.as_ref());
     let api_url = url(report, &at.key("api_url"), raw.api_url, hosts.as_ref().map(|hosts| hosts.api.as_str()));
+    let graph_url = url(report, &at.key("graph_url"), raw.graph_url, hosts.as_ref().map(|hosts| hosts.graph));
     let login = match &credential {
         Some(Credential::ManagedIdentity { .. }) => Some(IDENTITY_ENDPOINT),
         _ => hosts.as_ref().map(|hosts| hosts.login),
     };
     let login_url = url(report, &at.key("login_url"), raw.login_url, login);
+    let hosts = hosts?;
     Some(Tenant {
         name: name?,
         tenant_id: tenant_id?,
         credential: credential?,
         api_url: api_url?,
         login_url: login_url?,
-        scope: hosts?.scope.to_owned(),
+        graph_url: graph_url?,
+        scope: hosts.scope.to_owned(),
+        graph_host: hosts.graph,
     })
 }
 
@@ -140,7 +143,8 @@ fn origin(report: &mut Report<'_>, at: &KeyPath, text: &str) -> Option<Url> {
     Some(url)
 }
 
-fn is_loopback(url: &Url) -> bool {
+/// Whether the host of a URL is this machine.
+pub(super) fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Ipv4(address)) => address.is_loopback(),
         Some(Host::Ipv6(address)) => address.to_canonical().is_loopback(),

@@ -8,7 +8,11 @@ use std::path::PathBuf;
 use axum::response::{IntoResponse, Response};
 use tokio::task::JoinSet;
 
-use super::super::auth::AuthErrorKind;
+use serde_json::json;
+
+use super::super::auth::{AuthErrorKind, Needs};
+use super::super::classify::Outcome;
+use super::super::door::SINGLE_LIMIT;
 use super::super::http::Call;
 use super::super::testing::{Calls, Server, SetClock, client_for, client_of, raw_server, reply, token};
 use super::*;
@@ -145,7 +149,9 @@ fn tenant(api: &Url, login: &Url, proof: Proof) -> Tenant {
         credential: Credential::Application { client_id: "c".to_owned(), proof },
         api_url: api.clone(),
         login_url: login.clone(),
+        graph_url: api.clone(),
         scope: "s".to_owned(),
+        graph_host: "https://graph.microsoft.com",
     }
 }
 
@@ -153,6 +159,17 @@ fn tenant(api: &Url, login: &Url, proof: Proof) -> Tenant {
 async fn closed() -> Url {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     format!("http://{}", listener.local_addr().unwrap()).parse().unwrap()
+}
+
+#[tokio::test]
+async fn nothing_is_sent_to_the_device_of_drills() {
+    let server = Server::api(|_, _| created("why")).await;
+    let drill = MachineId::new(crate::model::drill::DRILL_MACHINE).unwrap();
+    for kind in Kind::ALL {
+        let posted = client(&server).post_action(kind, &drill, "why").await;
+        assert!(matches!(posted.outcome, Outcome::Refused { ref code, .. } if code == "drill"), "{posted:?}");
+    }
+    assert_eq!((server.calls().len(), server.sign_ins().len()), (0, 0));
 }
 
 #[tokio::test]

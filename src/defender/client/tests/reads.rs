@@ -14,11 +14,11 @@ async fn alerts_are_read_page_by_page_with_their_evidence() {
     let client = client(&server);
     let since = AlertTime::parse("2026-11-24T05:00:00.1234567Z").unwrap();
 
-    let first = client.alerts(Ask::first(Some(since), 2)).await.unwrap();
+    let first = client.alerts(Wire::Defender, Ask::first(Some(since), 2)).await.unwrap();
     assert_eq!((first.rows, first.unreadable), (vec![json!({"id": "a"})], 1));
     assert!(first.date.is_some());
     let next = Ask { page: first.next.as_ref(), ..Ask::first(Some(since), 2) };
-    let last = client.alerts(next).await.unwrap();
+    let last = client.alerts(Wire::Defender, next).await.unwrap();
     assert_eq!((last.rows, last.next), (vec![json!({"id": "c"})], None));
 
     let uris: Vec<String> = server.calls().into_iter().map(|seen| seen.uri).collect();

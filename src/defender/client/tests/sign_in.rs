@@ -22,7 +22,7 @@ async fn a_401_gives_the_token_up_and_the_next_call_signs_in_anew() {
 async fn only_a_refusal_of_a_fresh_token_says_that_no_token_helps() {
     let server = Server::api(|_, _| reply(401, "")).await;
     let client = Arc::new(client(&server));
-    client.ensure_token().await.unwrap();
+    client.ensure_token(Wire::Defender).await.unwrap();
 
     let mut side_by_side = JoinSet::new();
     for _ in 0..8 {
@@ -81,7 +81,7 @@ async fn those_who_wait_for_a_sign_in_share_its_failure() {
 
 /// So many callers at once, each of which has asked before any is answered.
 async fn futures_of(client: &Client, count: usize) -> Vec<Result<(), AuthError>> {
-    let mut waiting: Vec<_> = (0..count).map(|_| Box::pin(client.ensure_token())).collect();
+    let mut waiting: Vec<_> = (0..count).map(|_| Box::pin(client.ensure_token(Wire::Defender))).collect();
     let mut results: Vec<Option<Result<(), AuthError>>> = (0..count).map(|_| None).collect();
     std::future::poll_fn(|context| {
         for (call, result) in waiting.iter_mut().zip(&mut results) {
@@ -106,7 +106,7 @@ async fn a_sign_in_that_fails_in_passing_is_tried_again() {
         .await;
     let (client, calls) = client_of(&server.url, TIMEOUT, SetClock::new());
 
-    client.sign_in().await.unwrap();
+    client.sign_in(Wire::Defender).await.unwrap();
 
     assert_eq!(statuses(&calls), [("token", Some(503)), ("token", Some(200))]);
 }
@@ -166,14 +166,18 @@ async fn a_rotated_secret_is_read_at_the_next_sign_in() {
     let proof = Proof::SecretFile(path.clone());
     let (client, _) = client_for(&tenant(&server.url, &server.url, proof), TIMEOUT, SetClock::new());
 
-    let missing = client.sign_in().await.unwrap_err();
+    let missing = client.sign_in(Wire::Defender).await.unwrap_err();
     assert_eq!(missing.kind, AuthErrorKind::Credential);
     assert!(missing.to_string().contains(path.to_str().unwrap()), "{missing}");
     std::fs::write(&path, "\r\n").unwrap();
-    assert_eq!(client.sign_in().await.unwrap_err().kind, AuthErrorKind::Credential, "an empty secret is none");
+    assert_eq!(
+        client.sign_in(Wire::Defender).await.unwrap_err().kind,
+        AuthErrorKind::Credential,
+        "an empty secret is none"
+    );
     for secret in ["first", "second"] {
         std::fs::write(&path, format!("{secret}\r\n")).unwrap();
-        client.sign_in().await.unwrap();
+        client.sign_in(Wire::Defender).await.unwrap();
         assert!(server.sign_ins().last().unwrap().body.contains(&format!("client_secret={secret}&")));
     }
     assert_eq!(server.sign_ins().len(), 2);
@@ -184,7 +188,7 @@ async fn a_given_up_token_is_not_used_again() {
     let server = Server::api(|_, _| created("why")).await;
     let client = client(&server);
     restrict(&client).await;
-    client.give_up_token();
+    client.give_up_tokens();
     restrict(&client).await;
     assert_eq!(server.calls()[1].header("authorization"), "Bearer token-2");
 }
@@ -207,10 +211,10 @@ async fn the_roles_of_a_token_are_told_at_sign_in() {
     .await;
     let client = client(&server);
 
-    let signed_in = client.sign_in().await.unwrap();
+    let signed_in = client.sign_in(Wire::Defender).await.unwrap();
     assert_eq!(signed_in.roles, Some(vec!["Machine.RestrictExecution".to_owned()]));
-    assert_eq!(signed_in.missing_roles(true).len(), 2);
-    assert_eq!(client.sign_in().await.unwrap().roles, None);
+    assert_eq!(signed_in.missing_roles(Needs::ActingAndAlerts).len(), 2);
+    assert_eq!(client.sign_in(Wire::Defender).await.unwrap().roles, None);
 }
 
 /// A client whose machine has a managed identity, and is asked for it at `server`.
@@ -230,8 +234,8 @@ async fn a_managed_identity_is_asked_of_the_machine_and_tried_again_while_it_is_
         )
         .await;
 
-    of_a_machine(&server, None).sign_in().await.unwrap();
-    of_a_machine(&server, Some("c-1")).sign_in().await.unwrap();
+    of_a_machine(&server, None).sign_in(Wire::Defender).await.unwrap();
+    of_a_machine(&server, Some("c-1")).sign_in(Wire::Defender).await.unwrap();
 
     let asked = server.calls();
     assert_eq!((asked.len(), asked[0].method.as_str(), asked[0].header("metadata")), (4, "GET", "true"));
@@ -248,8 +252,8 @@ async fn the_managed_identity_of_another_tenant_is_not_used() {
     let server = Server::start(move |_, before| async move { token(tokens[before]) }).await;
     let client = of_a_machine(&server, None);
 
-    assert_eq!(client.sign_in().await.unwrap().roles, Some(vec![]));
-    let error = client.sign_in().await.unwrap_err();
+    assert_eq!(client.sign_in(Wire::Defender).await.unwrap().roles, Some(vec![]));
+    let error = client.sign_in(Wire::Defender).await.unwrap_err();
     assert_eq!(error.kind, AuthErrorKind::Credential);
     assert!(error.to_string().contains("is of the tenant other, and tenant_id is t"), "{error}");
 }

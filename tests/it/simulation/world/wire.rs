@@ -13,16 +13,20 @@ pub(super) const TIME_OUT: i64 = 30 * SECOND;
 
 impl World<'_> {
     pub(super) async fn send(&mut self) -> Result<(), Broken> {
-        while self.flights.values().filter(|flight| !flight.orphaned).count() < self.setting.limits.concurrency {
-            let Some(daemon) = &self.daemon else { return Ok(()) };
-            let (claimed, next) = daemon.claim(&self.setting.limits, &self.setting.guards, self.moment()).await;
-            let Some(claimed) = claimed else {
+        loop {
+            let on_the_wire = self.flights.values().filter(|flight| !flight.orphaned).count();
+            let room = self.setting.limits.concurrency.saturating_sub(on_the_wire);
+            let Some(daemon) = self.daemon.as_ref().filter(|_| room > 0) else { return Ok(()) };
+            let (limits, guards) = (&self.setting.limits, &self.setting.guards);
+            let (claimed, next) = daemon.claim_up_to(room, limits, guards, self.moment()).await;
+            if claimed.is_empty() {
                 self.wait_until(next);
                 return Ok(());
-            };
-            self.sends(claimed)?;
+            }
+            for claimed in claimed {
+                self.sends(claimed)?;
+            }
         }
-        Ok(())
     }
 
     /// The send loop sleeps until the store says that there may be something.

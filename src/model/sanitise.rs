@@ -1,11 +1,12 @@
-//! Text from outside (titles, device names, comments) made harmless to a terminal.
+//! Text from outside (titles, device names, comments) made harmless where it is shown: in a terminal, in a message.
 
 /// `text` on one line, without escape sequences and without characters that a terminal obeys or that
 /// make text look like other text.
 ///
 /// Of an escape sequence of the common form (`ESC [ ... letter`) nothing is left. Of the others only the
 /// control characters go: dropping everything up to their end would let an alert hide what follows it.
-pub(super) fn sanitised(text: &str) -> String {
+#[must_use]
+pub fn sanitised(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text.chars().peekable();
     while let Some(character) = rest.next() {

@@ -1,0 +1,38 @@
+//! The console in a real Chromium, over WebDriver: what people see, click and type, with its screenshots in
+//! `target/browser/`. In each story the browser's log and the content policy have nothing to complain of.
+
+mod driver;
+mod stories;
+
+use driver::{Browser, Key};
+
+use crate::support::{TestApp, binary};
+
+/// A browser at the console of that daemon, before anybody signed in.
+async fn browser(app: &TestApp) -> Browser {
+    Browser::start(app.hooks().strip_suffix("/hooks/hook").unwrap()).await
+}
+
+/// A new token, as `stanch token create` prints it.
+fn token(app: &TestApp, name: &str, role: &str) -> String {
+    let arguments = ["token", "create", "--name", name, "--role", role, "--why", "a shift"];
+    let made = binary::output(app, &arguments);
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    String::from_utf8(made.stdout).unwrap().trim().to_owned()
+}
+
+/// Signs in with a new token, as the page asks for it.
+async fn sign_in(browser: &Browser, app: &TestApp, name: &str, role: &str) {
+    browser.go("/").await;
+    assert!(browser.path().await.starts_with("/sign-in"), "nobody sees a page before signing in");
+    browser.find("input[name=token]").await.write(&token(app, name, role)).await;
+    browser.find("main button").await.click().await;
+    browser.until("the page Now is there", async || (browser.path().await == "/").then_some(())).await;
+    browser.find("nav a[aria-current=page]").await;
+}
+
+/// Writes a reason into the form that a selector names, and presses its button.
+async fn do_it(browser: &Browser, form: &str, button: &str, why: &str) {
+    browser.find(&format!("{form} [name=why]")).await.write(why).await;
+    browser.find(&format!("{form} {button}")).await.click().await;
+}
