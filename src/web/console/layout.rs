@@ -19,7 +19,8 @@ use jiff::Timestamp;
 use super::form::{Asked, Done, Posted, encoded};
 use super::{Problem, Web, assets};
 use crate::model::view::{self, PauseView};
-use crate::model::{Role, State as Stage};
+use crate::model::{Role, RuleId, State as Stage};
+use crate::rules::RuleSet;
 use crate::web::caller::Caller;
 
 /// Rows of a page of a list.
@@ -91,11 +92,12 @@ pub(super) struct Frame {
     pub(super) done: Option<Done>,
     tab: Option<Tab>,
     pub(super) rules_hash: String,
+    rules: Arc<RuleSet>,
 }
 
 impl Frame {
     fn new(web: &Web, caller: &Caller, pause: Option<PauseView>, parts: &Parts) -> Self {
-        let uri = &parts.uri;
+        let (uri, rules) = (&parts.uri, web.work.rule_set());
         let asked = Asked::from_query(uri.query());
         Self {
             name: caller.person.name.clone(),
@@ -108,7 +110,8 @@ impl Frame {
             here: format!("{}{}", uri.path(), asked.without("done")),
             done: Done::of(&asked),
             tab: Tab::of(uri.path()),
-            rules_hash: web.work.rule_set().hash().to_owned(),
+            rules_hash: rules.hash().to_owned(),
+            rules,
         }
     }
 
@@ -133,6 +136,13 @@ impl Frame {
         Safe(format!(
             "<input type=\"hidden\" name=\"csrf\" value=\"{csrf}\"><input type=\"hidden\" name=\"then\" value=\"{then}\">"
         ))
+    }
+
+    /// A rule by its title, with its id beside it; one that is not in force by its id. Without a rule a person chose.
+    pub(super) fn rule(&self, id: &Option<RuleId>) -> Safe<String> {
+        let Some(id) = id else { return Safe("by hand".to_owned()) };
+        let title = self.rules.rule(id).map_or(id.as_str(), |rule| rule.title.as_str());
+        Safe(format!("<span title=\"Rule {}\">{}</span>", escaped(id.as_str()), escaped(title)))
     }
 
     /// The field for why somebody changes something; `id` tells it from others of the page.

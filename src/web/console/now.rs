@@ -13,7 +13,7 @@ use super::charts::{Overview, Reach, overview};
 use super::form::{Asked, Done, Posted, see};
 use super::layout::{Frame, Page, action_link, alert_link, badge, device_link, span, state_badge};
 use super::{Problem, Web};
-use crate::model::view::{ActionView, AlertView, QuotaView, StatusView};
+use crate::model::view::{ActionView, AlertState, AlertView, QuotaView, StatusView};
 use crate::model::{Kind, Lane, State as Stage, TenantName};
 use crate::store::{ActionFilter, AlertFilter};
 use crate::web::caller::{Admin, Operator};

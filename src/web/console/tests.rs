@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::model::{By, Kind, Machine, MachineId, Role, State as Stage, TenantName};
 use crate::store::{Incoming, PassEnd};
-use crate::web::testing::{Answer, DEVICE, OTHER_DEVICE, TestDaemon, read};
+use crate::web::testing::{Answer, DEVICE, OTHER_DEVICE, Setup, TestDaemon, read};
 
 const PAGES: [&str; 3] = ["/", "/actions", "/devices"];
 const HOSTILE: &str = "<script>alert(1)</script>\"'&<img src=x onerror=alert(1)>";
@@ -394,5 +394,19 @@ async fn a_device_is_found_by_a_part_of_its_name() {
     ] {
         let text = daemon.get(&format!("/actions?kind={}&device={sought}", Kind::Restrict)).await.text;
         assert_eq!(text.contains(&id.to_string()), found, "{sought}");
+    }
+}
+
+#[tokio::test]
+async fn a_rule_is_named_by_its_title_as_long_as_it_is_in_force() {
+    let rules = "\ntitle: Contain <i>it</i>\nid: rule-1\nlevel: high\n\
+                 detection: { s: { category: Ransomware }, condition: s }\nresponse: { action: restrict }\n";
+    for (rules, shown) in [(rules, "Contain &#60;i&#62;it&#60;/i&#62;"), ("", "rule-1")] {
+        let daemon = TestDaemon::with(Setup { rules, ..Setup::default() }).await;
+        daemon.held("contoso", DEVICE).await;
+        let named = format!("<span title=\"Rule rule-1\">{shown}</span>");
+        for path in ["/", "/actions"] {
+            assert!(page(&daemon.get(path).await, 200).contains(&named), "{path}");
+        }
     }
 }
