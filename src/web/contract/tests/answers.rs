@@ -201,6 +201,6 @@ async fn a_store_that_fails(held: &mut Held) {
     }
     let headers = [("authorization", format!("Bearer {BEARER}"))];
     let headers = headers.each_ref().map(|(name, value)| (*name, value.as_str()));
-    let answer = held.daemon.request(Method::POST, "/hooks/sentinel", &headers, "[]").await;
+    let answer = held.daemon.request(Method::POST, "/hooks/sentinel", &headers, r#"{"id": "late"}"#).await;
     held.hold("hooks_receive", answer, 503);
 }
