@@ -117,7 +117,11 @@ impl Reading {
                 self.page = None;
                 Err(error)
             }
-            Err(error) => Err(error),
+            // Rows that were changed meanwhile have left their places: the part is read from its beginning.
+            Err(error) => {
+                self.page = None;
+                Err(error)
+            }
         }
     }
 

@@ -184,6 +184,7 @@ async fn mark(tx: &mut SqliteConnection, alert: &Deciding, now: Timestamp) -> Re
     let anew = sqlx::query_scalar(
         "UPDATE alerts SET state = ?2, pending = ?3, due_at = ?4, tries = tries + 1
          WHERE seq = ?1 AND state <> 'decided' AND (again_at IS NULL OR again_at < ?5)
+         AND tenant = ?6 AND alert_id = ?7 AND last_update_ticks = ?8
          RETURNING again_at IS NOT NULL",
     )
     .bind(alert.seq)
@@ -191,6 +192,10 @@ async fn mark(tx: &mut SqliteConnection, alert: &Deciding, now: Timestamp) -> Re
     .bind(to_json(&alert.waiting)?)
     .bind(millis(alert.due_at))
     .bind(millis(now))
+    // The number of a row that was removed is given again.
+    .bind(alert.tenant.as_str())
+    .bind(alert.alert_id.as_str())
+    .bind(alert.last_update.ticks())
     .fetch_optional(tx)
     .await?;
     Ok(anew)

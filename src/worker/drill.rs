@@ -226,7 +226,7 @@ async fn brake(work: &Work) -> Found {
 async fn audit(work: &Work) -> Found {
     let sealed = work.store.audit_sealed().await.map_err(|error| Fault::of_the_store(&error))?;
     match sealed.behind_since {
-        Some(at) if sealed.begun && since(at, work.now()) > UNSEALED => {
+        Some(at) if since(at.max(work.board.started_at(work.now())), work.now()) > UNSEALED => {
             fault(format!("what happened since {at:.0} is not sealed"), SEE_LOG)
         }
         _ if sealed.begun => well("kept and sealed"),

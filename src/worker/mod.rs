@@ -251,6 +251,22 @@ impl Work {
         let (answered, trouble) = heard(result);
         self.store.answer_slot(slot, answered, &trouble, self.moment(), draw()).await
     }
+
+    /// The same of Graph, whose token is another: what it refuses says nothing of the lanes that act.
+    pub(crate) async fn answer_of_graph<T>(
+        &self,
+        slot: &CallSlot,
+        result: &Result<T, ReadError>,
+    ) -> Result<(), StoreError> {
+        let (answered, trouble) = heard(result);
+        let trouble = match trouble {
+            LaneTrouble::Unauthorized { again, message } => {
+                LaneTrouble::Forbidden { missing_roles: again, device: None, message }
+            }
+            trouble => trouble,
+        };
+        self.store.answer_slot(slot, answered, &trouble, self.moment(), draw()).await
+    }
 }
 
 /// What came of a read, for its slot and its lane.

@@ -217,7 +217,10 @@ impl<'a> Poll<'a> {
         let asked_at = AlertTime::from_timestamp(self.work.now());
         let result = self.tenant.client.alerts(self.source.wire, ask).await;
         crash_point("poll.page_read");
-        self.work.answer(&slot, &result).await?;
+        match self.source.wire {
+            Wire::Defender => self.work.answer(&slot, &result).await?,
+            Wire::Graph => self.work.answer_of_graph(&slot, &result).await?,
+        }
         crash_point("poll.slot_answered");
         let Some(page) = pass.list.answered(result)? else { return Ok(Some(0)) };
         // Without Microsoft's clock, ours as it was before the question.

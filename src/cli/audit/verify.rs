@@ -22,6 +22,8 @@ use crate::model::view::AuditView;
 /// How often, and after which rest, rows that were not sealed are asked for again. They are sealed within a second.
 const TRIES: u32 = 20;
 const REST: Duration = Duration::from_millis(500);
+/// How often the whole is read again when a page and the next do not fit.
+const AGAIN: u32 = 2;
 
 /// The longest line of a file, in bytes: far more than a row has.
 const MOST_LINE_BYTES: u64 = 1 << 20;
@@ -111,8 +113,12 @@ pub(super) fn run(arguments: &Arguments, global: &Global, around: &mut Surroundi
     }
     with_daemon(global, around, async |session| {
         let mut verdict = of_daemon(session, head).await?;
-        // Retention may have removed rows between two pages.
-        if matches!(verdict, Verdict::Broken(Broken { fault: Fault::Missing, .. })) {
+        // Retention may have removed rows between two pages, and the sealer may have come between them.
+        for _ in 0..AGAIN {
+            if !matches!(verdict, Verdict::Broken(Broken { fault: Fault::Missing | Fault::Unsealed, .. })) {
+                break;
+            }
+            tokio::time::sleep(REST).await;
             verdict = of_daemon(session, head).await?;
         }
         tell(&verdict, session.json, &mut session.out)

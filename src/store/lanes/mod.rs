@@ -202,7 +202,14 @@ pub(super) async fn answer(
     draw: f64,
 ) -> Result<()> {
     match answered {
-        Answered::Silent => {}
+        // It may have left later than it was claimed: the writer was busy, or a token was fetched.
+        Answered::Silent => {
+            sqlx::query("UPDATE calls SET held_from = MAX(held_from, ?2) WHERE id = ?1")
+                .bind(slot.id)
+                .bind(millis(now) + 1)
+                .execute(&mut *tx)
+                .await?;
+        }
         Answered::NeverSent => {
             sqlx::query("DELETE FROM calls WHERE id = ?1").bind(slot.id).execute(&mut *tx).await?;
         }

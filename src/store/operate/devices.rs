@@ -92,6 +92,9 @@ impl Store {
         why: &str,
         now: Timestamp,
     ) -> Result<ActionId, OperateError> {
+        if machine.is_of_a_drill() {
+            return Err(OperateError::Refused(format!("device {machine} can not be released: it is that of drills")));
+        }
         let mut tx = self.begin().await?;
         let id = release(&mut tx, tenant, machine, by, why, now).await?;
         tx.commit().await?;

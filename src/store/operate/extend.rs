@@ -35,6 +35,17 @@ impl Store {
         if let Some(release) = device.open_release {
             return Err(refused(&format!("it is being released by action {}", release.id)));
         }
+        let owed: Option<String> = sqlx::query_scalar(
+            "SELECT id FROM actions WHERE tenant = ?1 AND machine_id = ?2 AND kind = 'release' AND owed_at IS NOT NULL
+             AND by_expiry = 0",
+        )
+        .bind(tenant.as_str())
+        .bind(machine.as_str())
+        .fetch_optional(&mut *tx)
+        .await?;
+        if let Some(release) = owed {
+            return Err(refused(&format!("release {release} did not succeed and is issued again")));
+        }
         let id = match device.in_force {
             Some(InForce { action_id: Some(id), .. }) => id,
             Some(_) => return Err(refused("a human restricts it")),
