@@ -61,6 +61,8 @@ pub struct Teller<'a> {
     not_before: Timestamp,
     /// Posts in a row that the receiver could not take.
     failures: u32,
+    /// What came of a post that the store could not be told yet: nothing is posted before it knows.
+    unrecorded: Option<(Outbreak, Sent)>,
 }
 
 impl<'a> Teller<'a> {
@@ -68,7 +70,7 @@ impl<'a> Teller<'a> {
     #[must_use]
     pub const fn new(store: &'a Store, channel: &'a Channel, post: &'a Post, metrics: Arc<Metrics>) -> Self {
         let not_before = Timestamp::MIN;
-        Self { store, channel, post, metrics, read: None, owed: 0, not_before, failures: 0 }
+        Self { store, channel, post, metrics, read: None, owed: 0, not_before, failures: 0, unrecorded: None }
     }
 
     /// Reads on in the audit and posts at most one message. Gives how many are owed still.
@@ -126,6 +128,11 @@ impl<'a> Teller<'a> {
         now: impl Fn() -> Moment,
     ) -> Result<bool, StoreError> {
         let begun = now();
+        if let Some((outbreak, sent)) = self.unrecorded.clone() {
+            self.record(&outbreak, sent, begun.steady).await?;
+            self.unrecorded = None;
+            return Ok(true);
+        }
         if begun.steady < self.not_before {
             return Ok(false);
         }
@@ -134,7 +141,9 @@ impl<'a> Teller<'a> {
         };
         let title = outbreak.rule_id.as_ref().and_then(rule_title);
         let sent = self.post.send(body(self.channel, &outbreak, title.as_deref(), begun.wall), begun.wall).await;
+        self.unrecorded = Some((outbreak.clone(), sent.clone()));
         self.record(&outbreak, sent, now().steady).await?;
+        self.unrecorded = None;
         Ok(true)
     }
 
@@ -146,8 +155,9 @@ impl<'a> Teller<'a> {
                     tracing::info!(channel = %self.channel.name, host = self.channel.host, "messages can be delivered again");
                 }
                 self.failures = 0;
+                self.store.was_told(outbreak, now).await?;
                 self.metrics.notice(&self.channel.name, "delivered");
-                return self.store.was_told(outbreak, now).await;
+                return Ok(());
             }
             // The fault of this message: others may go at once.
             Sent::Refused { status } => {

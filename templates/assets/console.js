@@ -29,7 +29,8 @@
   const keyOf = (node) => (node.nodeType === 1 && (node.id || node.dataset.key)) || "";
   const own = (element, name) =>
     (name === "open" && /^(DETAILS|DIALOG)$/.test(element.nodeName)) ||
-    (/^(INPUT|SELECT|TEXTAREA|OPTION)$/.test(element.nodeName) && /^(value|checked|selected)$/.test(name) && element.type !== "hidden");
+    (element.nodeName === "OPTION" && name === "selected") ||
+    (/^(INPUT|TEXTAREA)$/.test(element.nodeName) && /^(value|checked)$/.test(name) && element.type !== "hidden");
 
   const attributes = (from, to) => {
     for (const { name } of [...from.attributes]) {
@@ -113,7 +114,11 @@
   };
 
   let stream = null;
+  // A browser has few lines to one place: a page that nobody sees gives its own back.
   const listen = () => {
+    if (stream) stream.close();
+    stream = null;
+    if (document.hidden) return;
     stream = new EventSource("/live");
     stream.addEventListener("hello", () => { if (!connected) { connected = true; refresh(); } since = new Date(); say(); });
     stream.addEventListener("changed", () => { connected = true; if (!document.hidden) refresh(); else wanted = true; });
@@ -121,10 +126,10 @@
       connected = false;
       say();
       // A refusal ends the stream for good: try later, as a loss of the line does by itself.
-      if (stream.readyState === EventSource.CLOSED) setTimeout(listen, 10000);
+      if (stream && stream.readyState === EventSource.CLOSED) setTimeout(listen, 10000);
     });
   };
-  document.addEventListener("visibilitychange", () => { if (!document.hidden) refresh(); });
+  document.addEventListener("visibilitychange", () => { listen(); if (!document.hidden) refresh(); });
   setInterval(() => { if (!document.hidden) refresh(); }, ANEW_MS);
   addEventListener("pagehide", () => stream && stream.close());
   addEventListener("pageshow", (event) => { if (event.persisted) listen(); });

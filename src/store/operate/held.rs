@@ -10,6 +10,17 @@ use crate::store::apply::overridden_now;
 use crate::store::devices::stored_machine;
 use crate::store::row::{action_id, millis};
 
+/// Which of the actions that are held are answered at once.
+#[derive(Debug, Clone)]
+pub struct WhichHeld<'a> {
+    /// All of a rule, or all.
+    pub bulk: &'a Bulk,
+    /// Only of this tenant.
+    pub tenant: Option<&'a TenantName>,
+    /// Only what was held by then: when the person looked.
+    pub seen: Option<Timestamp>,
+}
+
 impl Store {
     /// Queues an action that is held, bound to it as it stands.
     ///
@@ -42,8 +53,7 @@ impl Store {
     pub async fn answer_held(
         &self,
         approve_them: bool,
-        bulk: &Bulk,
-        tenant: Option<&TenantName>,
+        which: &WhichHeld<'_>,
         by: &By,
         why: &str,
         now: Timestamp,
@@ -51,10 +61,12 @@ impl Store {
         let mut tx = self.begin().await?;
         let rows = sqlx::query(
             "SELECT id FROM actions WHERE state = 'held' AND (?1 IS NULL OR rule_id = ?1)
-             AND (?2 IS NULL OR tenant = ?2) ORDER BY created_at, id",
+             AND (?2 IS NULL OR tenant = ?2) AND (?3 IS NULL OR COALESCE(held_at, created_at) <= ?3)
+             ORDER BY created_at, id",
         )
-        .bind(bulk.rule())
-        .bind(tenant.map(TenantName::as_str))
+        .bind(which.bulk.rule())
+        .bind(which.tenant.map(TenantName::as_str))
+        .bind(which.seen.map(millis))
         .fetch_all(&mut *tx)
         .await?;
         if rows.is_empty() {

@@ -6,6 +6,8 @@ mod extend;
 mod held;
 mod undo;
 
+pub use held::WhichHeld;
+
 use jiff::Timestamp;
 use sqlx::{Row, SqliteConnection};
 

@@ -124,14 +124,11 @@ fn bearer(headers: &HeaderMap) -> Option<Secret> {
 }
 
 /// Who holds the token of that secret; `None` is a text that can not be one. An address that has failed too often is
-/// refused without a look.
+/// told nothing more of what does not hold. What holds is let in all the same: others may share the address.
 ///
 /// # Errors
 /// 401, or 429 to who guesses.
 pub(super) async fn holder_of(web: &Web, secret: Option<Secret>, remote: Remote) -> Result<Holder, Problem> {
-    if let Some(seconds) = web.failures.refuse_for(remote.ip(), web.work.steady()) {
-        return Err(too_many_failures(seconds));
-    }
     let presented = match secret {
         Some(secret) => web.work.store.caller_of_token(&secret.hash(), web.work.now()).await?,
         None => Presented::Unknown,
@@ -145,6 +142,9 @@ pub(super) async fn holder_of(web: &Web, secret: Option<Secret>, remote: Remote)
         Presented::Ended(name, _) => (name.to_string(), "the token has expired"),
         Presented::Unknown => ("?".to_owned(), "there is no such token"),
     };
+    if let Some(seconds) = web.failures.refuse_for(remote.ip(), web.work.steady()) {
+        return Err(too_many_failures(seconds));
+    }
     failed(web, name, why, remote).await;
     Err(unauthorized(&format!("{why}: an administrator makes one with stanch token create")))
 }

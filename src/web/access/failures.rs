@@ -1,6 +1,6 @@
 //! Failed attempts, counted by address, so that nobody guesses for long and none fills the disk by failing.
 //!
-//! After some failures in a minute an address is refused without a look at what it presents. When there are many
+//! After some failures in a minute an address is told nothing of what it presents. When there are many
 //! over all, one failure is enough for that. Who has not failed is never refused. Memory is bounded; what the audit
 //! keeps of an address is its first failures and the one that shuts it out.
 

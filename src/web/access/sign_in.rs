@@ -2,13 +2,15 @@
 
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::rejection::FormRejection;
-use axum::extract::{DefaultBodyLimit, Form, State};
+use axum::extract::{DefaultBodyLimit, Form, Request, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, LOCATION, SET_COOKIE};
 use axum::http::request::Parts;
 use axum::http::{Extensions, HeaderMap, HeaderValue, StatusCode};
+use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
 use jiff::SignedDuration;
@@ -35,6 +37,9 @@ const LONGEST_SESSION: SignedDuration = SignedDuration::from_hours(12);
 /// The largest form, in bytes.
 const MOST_FORM_BYTES: usize = 8 * 1024;
 
+/// How long a form may take to come and be answered.
+const FORM_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// The longest address within the console that a sign-in leads to, in bytes.
 const MOST_NEXT_BYTES: usize = 2_000;
 
@@ -44,6 +49,15 @@ pub(in crate::web) fn router() -> Router<Arc<Web>> {
         .route(SIGN_IN, post(sign_in))
         .route("/sign-out", post(sign_out))
         .layer(DefaultBodyLimit::max(MOST_FORM_BYTES))
+        .layer(from_fn(soon))
+}
+
+/// Nobody has proved anything yet: a form that dribbles in must not keep its connection for long.
+async fn soon(request: Request, next: Next) -> Response {
+    match tokio::time::timeout(FORM_TIMEOUT, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => Problem::new(StatusCode::REQUEST_TIMEOUT, "the form did not come in time").into_response(),
+    }
 }
 
 #[derive(Deserialize)]

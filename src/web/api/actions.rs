@@ -9,7 +9,7 @@ use super::ask::{Id, InTenant, Listed, Many, ManyBody, Why, WhyBody, one_of};
 use super::{Problem, Web, action, changed};
 use crate::model::view::{ActionView, Page};
 use crate::model::{ActionId, Kind, Role, State as Stage, TenantName};
-use crate::store::ActionFilter;
+use crate::store::{ActionFilter, WhichHeld};
 use crate::web::caller::Operator;
 use crate::web::contract::{Doc, Routes, parameters};
 use crate::worker::Work;
@@ -135,7 +135,8 @@ async fn answer_held(
     Many { bulk, tenant, why }: Many,
 ) -> Result<Json<Page<ActionView>>, Problem> {
     let store = &web.work.store;
-    let ids = store.answer_held(approve_them, &bulk, tenant.as_ref(), &by, &why, web.work.now()).await?;
+    let which = WhichHeld { bulk: &bulk, tenant: tenant.as_ref(), seen: None };
+    let ids = store.answer_held(approve_them, &which, &by, &why, web.work.now()).await?;
     all_changed(&web.work, &ids).await
 }
 

@@ -7,11 +7,12 @@ use axum::Router;
 use axum::extract::State;
 use axum::response::Redirect;
 use axum::routing::{MethodRouter, post};
+use jiff::Timestamp;
 
 use super::form::{Asked, Done, Id, Posted, see};
 use super::{Problem, Web};
 use crate::model::{ActionId, MachineId, RuleId, TenantName};
-use crate::store::Bulk;
+use crate::store::{Bulk, WhichHeld};
 use crate::web::api::changed;
 use crate::web::api::devices::{restrict_by, tenant_of};
 use crate::web::api::extend::Until;
@@ -67,7 +68,9 @@ fn answer_many(verb: Done) -> MethodRouter<Arc<Web>> {
 async fn answer_held(verb: Done, State(web): State<Arc<Web>>, Operator(by): Operator, Posted(form): Posted) -> Answer {
     let (bulk, tenant, why) = (bulk(&form)?, form.parsed("tenant")?, form.why()?);
     let approve = verb == Done::Approved;
-    let ids = web.work.store.answer_held(approve, &bulk, tenant.as_ref(), &by, &why, web.work.now()).await?;
+    // What came after the page was made was seen by nobody.
+    let which = WhichHeld { bulk: &bulk, tenant: tenant.as_ref(), seen: form.parsed::<Timestamp>("seen")? };
+    let ids = web.work.store.answer_held(approve, &which, &by, &why, web.work.now()).await?;
     all_changed(&web, &ids).await?;
     Ok(see(&form.then("/actions"), verb))
 }
@@ -156,7 +159,8 @@ async fn release_many(State(web): State<Arc<Web>>, Operator(by): Operator, Poste
         if !web.work.tenants.contains_key(tenant) {
             return Err(Problem::not_found(format!("there is no tenant {tenant}")));
         }
-        ids.push(store.release_device(tenant, machine, &by, &why, now).await?);
+        // Each is on its way before the next is asked for, whatever becomes of that.
+        changed(&web.work, store.release_device(tenant, machine, &by, &why, now).await?).await?;
     }
     all_changed(&web, &ids).await?;
     Ok(see(&form.then("/devices"), Done::Released))
