@@ -2,7 +2,7 @@
 //!
 //! To add a page: a template in `templates/` that begins with `{% extends "layout.html" %}` and fills the blocks
 //! `title` and `main`; a struct that derives [`askama::Template`] and has a field `frame: Frame`; a handler that
-//! takes [`Frame`] (and [`form::Asked`] for its query) and answers `Result<Page<TheStruct>, Problem>`; its routes, as a
+//! takes [`layout::Frame`] (and [`form::Asked`] for its query) and answers `Result<Page<TheStruct>, Problem>`; its routes, as a
 //! `pub(super) fn routes()` that [`router`] merges. A refusal becomes a page by itself. A form posts to a handler
 //! that takes [`form::Posted`] and the role it needs ([`super::caller`]), carries `frame.csrf_field()`, and is answered
 //! with [`form::see`]. In a list that changes, each row has a `data-key`, by which the script knows it again.

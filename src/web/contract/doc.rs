@@ -1,7 +1,7 @@
 //! What is said of one operation, put together piece by piece.
 //!
 //! What every operation of the API shares is said once, in [`Doc::look`] and [`Doc::change`]. Absent: the
-//! path (the route has it) and how the whole document is put together ([`super::document`]).
+//! path (the route has it) and how the whole document is put together ([`mod@super::document`]).
 
 use axum::http::StatusCode;
 use axum::http::header::RETRY_AFTER;
