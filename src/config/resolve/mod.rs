@@ -18,6 +18,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use secrecy::SecretString;
+use url::Url;
 
 use super::certificate::CertificateError;
 use super::key_path::KeyPath;
@@ -74,6 +75,18 @@ fn warn_if_anyone_reads(report: &mut Report<'_>, at: &KeyPath, path: &Path) {
 /// Refuses a file that gives no certificate or no key.
 fn refuse_file(report: &mut Report<'_>, at: &KeyPath, path: &Path, error: &CertificateError) {
     report.error_with_hint(at, format!("{}: {}", path.display(), error.in_full()), error.mend());
+}
+
+/// A URL of https or http without a user or a password. Messages never repeat it, as it may hold one.
+fn http_url(report: &mut Report<'_>, at: &KeyPath, text: &str, hint: &str) -> Option<Url> {
+    let why = match Url::parse(text) {
+        Err(_) => "is not a URL",
+        Ok(url) if !matches!(url.scheme(), "https" | "http") => "is neither https nor http",
+        Ok(url) if !url.username().is_empty() || url.password().is_some() => "must not hold a user or a password",
+        Ok(url) => return Some(url),
+    };
+    report.error_with_hint(at, why, hint);
+    None
 }
 
 /// The configuration that `raw` means.

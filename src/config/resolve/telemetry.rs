@@ -6,6 +6,7 @@ use super::super::key_path::KeyPath;
 use super::super::raw::{RawLog, RawTelemetry};
 use super::super::report::Report;
 use super::super::{LogFormat, Telemetry};
+use super::http_url;
 
 /// What is added to a collector's address that names no path. Source: the OTLP specification, OTLP/HTTP.
 const PATH_OF_TRACES: &str = "/v1/traces";
@@ -27,22 +28,12 @@ pub(super) fn telemetry(report: &mut Report<'_>, raw: RawTelemetry) -> Option<Te
 /// Traces hold no secret, so a collector in the same network may be reached without TLS.
 fn collector(report: &mut Report<'_>, at: &KeyPath, text: &str) -> Option<Url> {
     const HINT: &str = "write it as http://collector:4318";
-    let mut refuse = |message: &str, hint: &str| {
-        report.error_with_hint(at, message, hint);
-        None
-    };
     if !cfg!(feature = "otlp") {
-        return refuse("this stanch was built without OTLP", "remove it, or build with --features otlp");
+        let mend = "remove it, or build with --features otlp";
+        report.error_with_hint(at, "this stanch was built without OTLP", mend);
+        return None;
     }
-    let Ok(mut url) = Url::parse(text) else {
-        return refuse("is not a URL", HINT);
-    };
-    if !matches!(url.scheme(), "https" | "http") {
-        return refuse("is neither https nor http", HINT);
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return refuse("must not hold a user or a password", HINT);
-    }
+    let mut url = http_url(report, at, text, HINT)?;
     if url.path() == "/" {
         url.set_path(PATH_OF_TRACES);
     }

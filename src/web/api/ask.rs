@@ -21,7 +21,7 @@ use crate::web::contract::parameters::{MOST_DEVICE_BYTES, MOST_ROWS, ROWS};
 const MOST_WHY_CHARS: usize = 1_000;
 
 /// The id in the path.
-pub(super) struct Id<T>(pub(super) T);
+pub(in crate::web) struct Id<T>(pub(in crate::web) T);
 
 impl<S, T> FromRequestParts<S> for Id<T>
 where

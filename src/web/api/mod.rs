@@ -5,7 +5,7 @@
 
 mod actions;
 mod alerts;
-mod ask;
+pub(super) mod ask;
 mod audit;
 mod brake;
 pub(super) mod devices;

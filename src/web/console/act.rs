@@ -9,10 +9,11 @@ use axum::response::Redirect;
 use axum::routing::{MethodRouter, post};
 use jiff::Timestamp;
 
-use super::form::{Asked, Done, Id, Posted, see};
+use super::form::{Asked, Done, Posted, see};
 use super::{Problem, Web};
 use crate::model::{ActionId, MachineId, RuleId, TenantName};
 use crate::store::{Bulk, WhichHeld};
+use crate::web::api::ask::Id;
 use crate::web::api::changed;
 use crate::web::api::devices::{restrict_by, tenant_of};
 use crate::web::api::extend::Until;

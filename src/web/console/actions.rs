@@ -7,12 +7,13 @@ use axum::Router;
 use axum::extract::State;
 use axum::routing::get;
 
-use super::form::{Asked, Id};
+use super::form::Asked;
 use super::layout::{Frame, Page, ROWS, action_link, alert_link, device_link, short, short_action, state_badge};
 use super::{Problem, Web};
 use crate::model::view::{self, ActionView, AlertView};
 use crate::model::{ActionId, Kind, State as Stage, TenantName};
 use crate::store::{ActionFilter, ByRule};
+use crate::web::api::ask::Id;
 
 /// Alerts of an action that are shown with their titles.
 const MOST_ALERTS: usize = 20;

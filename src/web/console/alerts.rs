@@ -12,7 +12,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use serde_json::{Map, Value};
 
-use super::form::{Asked, Id, encoded};
+use super::form::{Asked, encoded};
 use super::layout::{Frame, Page, action_link, badge, device_link, short};
 use super::{Problem, Web};
 use crate::model::explanation::{ExplainedRule, Explanation};
@@ -20,6 +20,7 @@ use crate::model::view::{self, AlertState, AlertView};
 use crate::model::{AlertId, Decision, MachineId, TenantName};
 use crate::rules::RuleSet;
 use crate::store::{AlertFilter, Cursor};
+use crate::web::api::ask::Id;
 use crate::worker::explain;
 
 /// Alerts of one page.

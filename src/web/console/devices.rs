@@ -9,12 +9,13 @@ use axum::extract::State;
 use axum::routing::get;
 use serde_json::{Map, Value};
 
-use super::form::{Asked, Id};
+use super::form::Asked;
 use super::layout::{Frame, Page, ROWS, action_link, alert_link, badge, device_link, state_badge};
 use super::{Problem, Web};
 use crate::model::view::{ActionView, AlertView, DeviceView, RestrictedBy, Restriction};
 use crate::model::{MachineId, TenantName};
 use crate::store::{ActionFilter, AlertFilter, ByRule, DeviceFilter};
+use crate::web::api::ask::Id;
 
 /// Actions and alerts of a device that are shown.
 const MOST_OF_A_DEVICE: u32 = 20;

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use askama::filters::Safe;
 use axum::RequestExt as _;
 use axum::body::Bytes;
-use axum::extract::{FromRequest, FromRequestParts, Path, Request};
+use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::response::Redirect;
 use jiff::Timestamp;
@@ -222,22 +222,6 @@ impl<S: Send + Sync> FromRequest<S> for Posted {
         let asked = Asked::read(&bytes);
         check_csrf(&caller, asked.get("csrf"))?;
         Ok(Self(asked))
-    }
-}
-
-/// The id in the path.
-pub(super) struct Id<T>(pub(super) T);
-
-impl<S, T> FromRequestParts<S> for Id<T>
-where
-    S: Send + Sync,
-    T: FromStr<Err: Display>,
-{
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let Path(text) = Path::<String>::from_request_parts(parts, state).await?;
-        text.parse().map(Self).map_err(|error| Problem::bad_request(format!("id: {error}")))
     }
 }
 

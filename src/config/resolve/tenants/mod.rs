@@ -10,7 +10,7 @@ use url::{Host, Url};
 use super::super::key_path::{KeyPath, shown};
 use super::super::raw::RawTenant;
 use super::super::report::Report;
-use super::Surroundings;
+use super::{Surroundings, http_url};
 use crate::config::{Credential, Tenant};
 use crate::model::TenantName;
 
@@ -117,19 +117,11 @@ fn url(report: &mut Report<'_>, at: &KeyPath, written: Option<String>, of_cloud:
 /// An origin that paths are appended to. Messages never repeat it, as it may hold a password.
 fn origin(report: &mut Report<'_>, at: &KeyPath, text: &str) -> Option<Url> {
     const HINT: &str = "write it as https://host or https://host/prefix";
+    let mut url = http_url(report, at, text, HINT)?;
     let mut refuse = |message: &str, hint: &str| {
         report.error_with_hint(at, message, hint);
         None
     };
-    let Ok(mut url) = Url::parse(text) else {
-        return refuse("is not a URL", HINT);
-    };
-    if !matches!(url.scheme(), "https" | "http") {
-        return refuse("is neither https nor http", HINT);
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return refuse("must not hold a user or a password", HINT);
-    }
     if url.query().is_some() || url.fragment().is_some() {
         return refuse("must end with the host or a path, as paths are appended to it", HINT);
     }
