@@ -13,30 +13,24 @@ const JSON: &str = "application/json";
 
 pub(super) fn routes() -> Routes {
     Routes::default()
-        .get(
-            "/healthz",
-            health::alive,
-            Doc::open("healthz", "health", "Tell that the process is alive").gives::<Alive>("It is."),
-        )
-        .get(
-            "/readyz",
-            health::ready,
+        .get("/healthz", health::alive, || {
+            Doc::open("healthz", "health", "Tell that the process is alive").gives::<Alive>("It is.")
+        })
+        .get("/readyz", health::ready, || {
             Doc::open("readyz", "health", "Tell whether the daemon is ready")
                 .about(
                     "It is once each tenant's first login and each source's first poll have ended, however, as long as \
                      the store takes writes and some tenant works.",
                 )
                 .gives::<Ready>("It is ready.")
-                .answers_with::<Ready>(StatusCode::SERVICE_UNAVAILABLE, JSON, "It is not: `detail` says why."),
-        )
-        .get(
-            "/metrics",
-            metrics::scrape,
+                .answers_with::<Ready>(StatusCode::SERVICE_UNAVAILABLE, JSON, "It is not: `detail` says why.")
+        })
+        .get("/metrics", metrics::scrape, || {
             Doc::open("metrics", "health", "Give the metrics for Prometheus")
                 .gives_text(crate::metrics::CONTENT_TYPE, "Counters, and gauges as the store has them now.")
-                .refuses_for_now(503, "The store can not be read now."),
-        )
-        .post("/hooks/{name}", hooks::receive, hook())
+                .refuses_for_now(503, "The store can not be read now.")
+        })
+        .post("/hooks/{name}", hooks::receive, hook)
 }
 
 fn hook() -> Doc {

@@ -20,34 +20,24 @@ pub(super) fn routes() -> Routes {
     let verb = |verb: Verb| move |web, id, tenant, operator, why| carry_out(verb, web, id, tenant, operator, why);
     let many = |approve_them: bool| move |web, operator, many| answer_held(approve_them, web, operator, many);
     Routes::default()
-        .get("/actions", list, list_doc())
-        .get("/actions/{id}", show, show_doc())
-        .post(
-            "/actions/approve",
-            many(true),
-            many_doc("actions_approve_many", "Approve all held actions, or those of a rule"),
-        )
-        .post(
-            "/actions/reject",
-            many(false),
-            many_doc("actions_reject_many", "Reject all held actions, or those of a rule"),
-        )
-        .post(
-            "/actions/{id}/approve",
-            verb(Verb::Approve),
-            verb_doc("actions_approve", "Approve a held action: it is queued"),
-        )
-        .post(
-            "/actions/{id}/reject",
-            verb(Verb::Reject),
-            verb_doc("actions_reject", "Reject a held action: it is cancelled"),
-        )
-        .post("/actions/{id}/cancel", verb(Verb::Cancel), verb_doc("actions_cancel", "Cancel an action"))
-        .post(
-            "/actions/{id}/retry",
-            verb(Verb::Retry),
-            verb_doc("actions_retry", "Try an ended action again, as a new one"),
-        )
+        .get("/actions", list, list_doc)
+        .get("/actions/{id}", show, show_doc)
+        .post("/actions/approve", many(true), || {
+            many_doc("actions_approve_many", "Approve all held actions, or those of a rule")
+        })
+        .post("/actions/reject", many(false), || {
+            many_doc("actions_reject_many", "Reject all held actions, or those of a rule")
+        })
+        .post("/actions/{id}/approve", verb(Verb::Approve), || {
+            verb_doc("actions_approve", "Approve a held action: it is queued")
+        })
+        .post("/actions/{id}/reject", verb(Verb::Reject), || {
+            verb_doc("actions_reject", "Reject a held action: it is cancelled")
+        })
+        .post("/actions/{id}/cancel", verb(Verb::Cancel), || verb_doc("actions_cancel", "Cancel an action"))
+        .post("/actions/{id}/retry", verb(Verb::Retry), || {
+            verb_doc("actions_retry", "Try an ended action again, as a new one")
+        })
 }
 
 fn list_doc() -> Doc {

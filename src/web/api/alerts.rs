@@ -18,21 +18,26 @@ const STATES: [AlertState; 3] = [AlertState::Received, AlertState::Waiting, Aler
 
 pub(super) fn routes() -> Routes {
     let look = |id: &str, summary: &str| Doc::look(id, "alerts", summary, Role::Viewer);
-    let states = STATES.map(AlertState::as_str);
-    let one = [parameters::alert_id(), parameters::tenant()];
-    let list = look("alerts_list", "List alerts, each once, in its newest version")
-        .takes(parameters::of_a_list(&states, "Only those that stand there."))
-        .gives_page::<AlertView>("A page, the alert that came last first.");
-    let show = look("alerts_show", "Show one alert and every decision about it")
-        .takes(one.clone())
-        .gives::<AlertView>("The newest version, with the decisions of all.")
-        .refuses(404, "There is no such alert.");
-    let explanation = look("explain", "Tell why an alert comes to what it comes to")
-        .about("With the rules that are in force now.")
-        .takes(one)
-        .takes([parameters::rule()])
-        .gives::<Explanation>("Each rule, each selection and each guard.")
-        .refuses(404, "There is no such alert, or no such rule.");
+    let one = || [parameters::alert_id(), parameters::tenant()];
+    let list = move || {
+        look("alerts_list", "List alerts, each once, in its newest version")
+            .takes(parameters::of_a_list(&STATES.map(AlertState::as_str), "Only those that stand there."))
+            .gives_page::<AlertView>("A page, the alert that came last first.")
+    };
+    let show = move || {
+        look("alerts_show", "Show one alert and every decision about it")
+            .takes(one())
+            .gives::<AlertView>("The newest version, with the decisions of all.")
+            .refuses(404, "There is no such alert.")
+    };
+    let explanation = move || {
+        look("explain", "Tell why an alert comes to what it comes to")
+            .about("With the rules that are in force now.")
+            .takes(one())
+            .takes([parameters::rule()])
+            .gives::<Explanation>("Each rule, each selection and each guard.")
+            .refuses(404, "There is no such alert, or no such rule.")
+    };
     Routes::default().get("/alerts", self::list, list).get("/alerts/{id}", self::show, show).get(
         "/alerts/{id}/explanation",
         self::explanation,

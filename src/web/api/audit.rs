@@ -12,10 +12,12 @@ use crate::model::view::{AuditView, Page};
 use crate::web::contract::{Doc, Routes, parameters};
 
 pub(super) fn routes() -> Routes {
-    let list = Doc::look("audit_export", "audit", "List what happened, in the order of its commits", Role::Viewer)
-        .about("What the filters leave out is missing in the chain of hashes: to verify it, ask for all.")
-        .takes(parameters::of_the_audit())
-        .gives_page::<AuditView>("A page, the oldest row first unless it is asked for otherwise.");
+    let list = || {
+        Doc::look("audit_export", "audit", "List what happened, in the order of its commits", Role::Viewer)
+            .about("What the filters leave out is missing in the chain of hashes: to verify it, ask for all.")
+            .takes(parameters::of_the_audit())
+            .gives_page::<AuditView>("A page, the oldest row first unless it is asked for otherwise.")
+    };
     Routes::default().get("/audit", self::list, list)
 }
 

@@ -21,14 +21,14 @@ pub(super) fn routes() -> Routes {
         Doc::change(id, "status", summary, role).reads::<WhyBody>("Why.").gives::<StatusView>("The status after it.")
     };
     Routes::default()
-        .get(
-            "/status",
-            status,
+        .get("/status", status, || {
             Doc::look("status", "status", "Show the daemon on one screen", Role::Viewer)
-                .gives::<StatusView>("The status."),
-        )
-        .post("/pause", pause, change("pause", "Put the brake on: nothing is sent until `resume`", Role::Operator))
-        .post("/resume", resume, change("resume", "Take the brake off", Role::Admin))
+                .gives::<StatusView>("The status.")
+        })
+        .post("/pause", pause, move || {
+            change("pause", "Put the brake on: nothing is sent until `resume`", Role::Operator)
+        })
+        .post("/resume", resume, move || change("resume", "Take the brake off", Role::Admin))
 }
 
 async fn status(State(web): State<Arc<Web>>) -> Answer {

@@ -27,21 +27,19 @@ const OPERATOR: &str = "operator";
 
 pub(super) fn routes() -> Routes {
     Routes::default()
-        .get("/devices", list, list_doc())
-        .get(
-            "/devices/{id}",
-            show,
-            one(look("devices_show", "Show one device and its restriction")).gives::<DeviceView>("The device."),
-        )
-        .get(
-            "/devices/{id}/record",
-            record,
+        .get("/devices", list, list_doc)
+        .get("/devices/{id}", show, || {
+            one(look("devices_show", "Show one device and its restriction")).gives::<DeviceView>("The device.")
+        })
+        .get("/devices/{id}/record", record, || {
             one(look("devices_record", "Give the machine record of a device"))
-                .gives::<Record>("As Microsoft sent it; of a merged record, its target's."),
-        )
-        .post("/devices/release", release_many, release_many_doc())
-        .post("/devices/{id}/restrict", restrict, change("devices_restrict", "Restrict a device by hand", Role::Admin))
-        .post("/devices/{id}/release", release, change("devices_release", "Release a device", Role::Operator))
+                .gives::<Record>("As Microsoft sent it; of a merged record, its target's.")
+        })
+        .post("/devices/release", release_many, release_many_doc)
+        .post("/devices/{id}/restrict", restrict, || {
+            change("devices_restrict", "Restrict a device by hand", Role::Admin)
+        })
+        .post("/devices/{id}/release", release, || change("devices_release", "Release a device", Role::Operator))
 }
 
 fn look(id: &str, summary: &str) -> Doc {

@@ -25,11 +25,13 @@ pub(super) struct DrillQuery {
 }
 
 pub(super) fn routes() -> Routes {
-    let hold = Doc::change("drill", "status", "Hold a fire drill, which can never reach a device", Role::Operator)
-        .about("It answers when it is over: give it up to a minute.")
-        .takes([parameters::of_tenant(), parameters::within()])
-        .gives::<DrillView>("How it went, step by step; `passed` is false when one is not well.")
-        .refuses(404, "No tenant of that name.");
+    let hold = || {
+        Doc::change("drill", "status", "Hold a fire drill, which can never reach a device", Role::Operator)
+            .about("It answers when it is over: give it up to a minute.")
+            .takes([parameters::of_tenant(), parameters::within()])
+            .gives::<DrillView>("How it went, step by step; `passed` is false when one is not well.")
+            .refuses(404, "No tenant of that name.")
+    };
     Routes::default().post("/drill", self::hold, hold)
 }
 

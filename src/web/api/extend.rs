@@ -37,12 +37,14 @@ impl Until {
 }
 
 pub(super) fn routes() -> Routes {
-    let extend = Doc::change("devices_extend", "devices", "Set when a restriction of stanch's expires", Role::Operator)
-        .about("Give one of `until`, `for` and `never`.")
-        .takes([parameters::machine_id(), parameters::tenant()])
-        .reads::<ExtendBody>("Until when, and why.")
-        .gives::<ActionView>("The action that restricts the device, with its new end.")
-        .refuses(404, "No tenant of that name, or nothing is known of the device.");
+    let extend = || {
+        Doc::change("devices_extend", "devices", "Set when a restriction of stanch's expires", Role::Operator)
+            .about("Give one of `until`, `for` and `never`.")
+            .takes([parameters::machine_id(), parameters::tenant()])
+            .reads::<ExtendBody>("Until when, and why.")
+            .gives::<ActionView>("The action that restricts the device, with its new end.")
+            .refuses(404, "No tenant of that name, or nothing is known of the device.")
+    };
     Routes::default().post("/devices/{id}/extend", self::extend, extend)
 }
 

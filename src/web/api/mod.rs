@@ -54,7 +54,7 @@ pub(super) fn routes() -> Routes {
         .and(drill::routes())
         .and(replay::routes())
         .and(tokens::routes())
-        .get("/openapi.json", description, description_doc())
+        .get("/openapi.json", description, description_doc)
 }
 
 /// The routes, to be served behind a door that says who asks.

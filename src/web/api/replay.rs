@@ -15,17 +15,16 @@ use crate::model::view::Page;
 use crate::web::contract::{Doc, Routes, parameters};
 
 pub(super) fn routes() -> Routes {
-    let alerts = Doc::look(
-        "replay_alerts",
-        "replay",
-        "Give the stored alerts as they came, with what was decided",
-        Role::Viewer,
-    )
-    .takes([parameters::since("Only those stored since then."), parameters::of_tenant(), parameters::cursor()])
-    .gives_page::<PastAlert<Record>>("A page in the order of receipt, of at most 2000 alerts.");
-    let machines = Doc::look("replay_machines", "replay", "Give machine records of one tenant", Role::Viewer)
-        .takes([parameters::tenant_of_machines(), parameters::machine_ids()])
-        .gives::<MachineRecords<Record>>("Those that there are, and those that they were merged into.");
+    let alerts = || {
+        Doc::look("replay_alerts", "replay", "Give the stored alerts as they came, with what was decided", Role::Viewer)
+            .takes([parameters::since("Only those stored since then."), parameters::of_tenant(), parameters::cursor()])
+            .gives_page::<PastAlert<Record>>("A page in the order of receipt, of at most 2000 alerts.")
+    };
+    let machines = || {
+        Doc::look("replay_machines", "replay", "Give machine records of one tenant", Role::Viewer)
+            .takes([parameters::tenant_of_machines(), parameters::machine_ids()])
+            .gives::<MachineRecords<Record>>("Those that there are, and those that they were merged into.")
+    };
     Routes::default().get("/replay/alerts", self::alerts, alerts).get("/replay/machines", self::machines, machines)
 }
 

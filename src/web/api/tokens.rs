@@ -28,21 +28,26 @@ const LONGEST: SignedDuration = SignedDuration::from_hours(LONGEST_DAYS * 24);
 
 pub(super) fn routes() -> Routes {
     let change = |id: &str, summary: &str| Doc::change(id, "tokens", summary, Role::Admin);
-    let list =
+    let list = || {
         Doc::look("token_list", "tokens", "List tokens, those that ended among them; never a secret", Role::Admin)
             .takes([parameters::limit(), parameters::cursor()])
-            .gives_page::<TokenView>("A page, the newest token first.");
-    let create = change("token_create", "Make a token")
-        .about("Its secret is told in this one answer; sent again with the same key, the answer is a 409.")
-        .reads::<WantedBody>("The token, and why.")
-        .gives::<NewTokenView>("The token with its secret.");
-    let revoke = change("token_revoke", "Revoke a token: it is refused at once")
-        .takes([parameters::token()])
-        .reads::<WhyBody>("Why.")
-        .gives::<TokenView>("The token after it.")
-        .refuses(404, "There is no such token.");
+            .gives_page::<TokenView>("A page, the newest token first.")
+    };
+    let create = move || {
+        change("token_create", "Make a token")
+            .about("Its secret is told in this one answer; sent again with the same key, the answer is a 409.")
+            .reads::<WantedBody>("The token, and why.")
+            .gives::<NewTokenView>("The token with its secret.")
+    };
+    let revoke = move || {
+        change("token_revoke", "Revoke a token: it is refused at once")
+            .takes([parameters::token()])
+            .reads::<WhyBody>("Why.")
+            .gives::<TokenView>("The token after it.")
+            .refuses(404, "There is no such token.")
+    };
     let whoami =
-        Doc::look("whoami", "tokens", "Tell who asks, and as what", Role::Viewer).gives::<CallerView>("The caller.");
+        || Doc::look("whoami", "tokens", "Tell who asks, and as what", Role::Viewer).gives::<CallerView>("The caller.");
     Routes::default()
         .get("/tokens", self::list, list)
         .post("/tokens", self::create, create)

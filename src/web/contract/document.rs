@@ -56,6 +56,7 @@ fn built() -> OpenApi {
     let mut paths = Paths::new();
     let (mut answers, mut bodies) = (BTreeMap::new(), BTreeMap::new());
     for Offered { method, path, doc } in open::routes().said_under("").chain(api::routes().said_under(api::PREFIX)) {
+        let doc = doc();
         paths.add_path_operation(path, vec![in_their_words(&method)], doc.operation);
         answers.extend(doc.answers);
         bodies.extend(doc.bodies);

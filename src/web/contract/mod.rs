@@ -1,8 +1,9 @@
 //! The contract of what HTTP offers: each route together with what is said of it, and the document that says
 //! it all (OpenAPI 3.1).
 //!
-//! A route can only be added with its [`Doc`], so none is without words. Absent: the handlers. Begin at
-//! [`Routes`]; what a list can be narrowed by is in [`parameters`].
+//! A route can only be added with what makes its [`Doc`], so none is without words. The words are put together when
+//! the document is asked for: made at every start, they would stay in memory for nobody. Absent: the handlers. Begin
+//! at [`Routes`]; what a list can be narrowed by is in [`parameters`].
 
 mod doc;
 mod document;
@@ -25,8 +26,11 @@ pub(super) use document::{HOOK_BEARER, HOOK_SIGNATURE, document};
 struct Offered {
     method: Method,
     path: String,
-    doc: Doc,
+    doc: MakesDoc,
 }
+
+/// Makes what is said of a route.
+type MakesDoc = Box<dyn FnOnce() -> Doc>;
 
 /// Routes, each with what is said of it.
 #[derive(Default)]
@@ -37,13 +41,23 @@ pub(super) struct Routes {
 
 impl Routes {
     /// These routes and one that looks.
-    pub(super) fn get<H: Handler<T, Arc<Web>>, T: 'static>(self, path: &str, handler: H, doc: Doc) -> Self {
-        self.with(Method::GET, MethodFilter::GET, path, handler, doc)
+    pub(super) fn get<H: Handler<T, Arc<Web>>, T: 'static>(
+        self,
+        path: &str,
+        handler: H,
+        doc: impl FnOnce() -> Doc + 'static,
+    ) -> Self {
+        self.with(Method::GET, MethodFilter::GET, path, handler, Box::new(doc))
     }
 
     /// These routes and one that changes something.
-    pub(super) fn post<H: Handler<T, Arc<Web>>, T: 'static>(self, path: &str, handler: H, doc: Doc) -> Self {
-        self.with(Method::POST, MethodFilter::POST, path, handler, doc)
+    pub(super) fn post<H: Handler<T, Arc<Web>>, T: 'static>(
+        self,
+        path: &str,
+        handler: H,
+        doc: impl FnOnce() -> Doc + 'static,
+    ) -> Self {
+        self.with(Method::POST, MethodFilter::POST, path, handler, Box::new(doc))
     }
 
     fn with<H: Handler<T, Arc<Web>>, T: 'static>(
@@ -52,7 +66,7 @@ impl Routes {
         filter: MethodFilter,
         path: &str,
         handler: H,
-        doc: Doc,
+        doc: MakesDoc,
     ) -> Self {
         self.router = self.router.route(path, on(filter, handler));
         self.offered.push(Offered { method, path: path.to_owned(), doc });
