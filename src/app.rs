@@ -180,7 +180,6 @@ impl Daemon {
         self.spawn("timers", |work| async move { timers::run(&work).await });
         self.spawn("audit", |work| async move { audit::run(&work).await });
         self.spawn("checkpoint", |work| async move { checkpoint::run(&work).await });
-        #[cfg(feature = "otlp")]
         self.spawn("traces", |work| async move { crate::worker::traces::run(&work).await });
         self.spawn("rules", |work| async move { rules::run(&work, files).await });
         let names: Vec<TenantName> = self.work.tenants.keys().cloned().collect();

@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use crate::process::until_ready;
 use crate::support::binary::Process;
 use crate::support::{TestApp, machine, machine_id};
-use crate::work::{Draws, full_alert};
+use crate::work::{Draws, full_alert, measured};
 use crate::{Figures, Unit, percentile};
 
 const PER_SECOND: f64 = 50.0;
@@ -30,6 +30,7 @@ pub fn free_address() -> String {
 }
 
 pub async fn alert_to_post(figures: &mut Figures) {
+    let alerts = measured(ALERTS);
     let address = free_address();
     let app = TestApp::builder()
         .without_polling()
@@ -38,21 +39,21 @@ pub async fn alert_to_post(figures: &mut Figures) {
         .set("LIMITS__REQUEST_TIMEOUT", "30s")
         .set("LIMITS__RECONCILE_GRACE", "10s")
         .set("TRACKING__EVERY", "10s")
-        .prepare(|simulator| (0..2 * ALERTS).for_each(|n| simulator.add_machine(machine(n)).map(|_| ()).unwrap()))
+        .prepare(|simulator| (0..2 * alerts).for_each(|n| simulator.add_machine(machine(n)).map(|_| ()).unwrap()))
         .await;
     let process = Process::run(&app);
     until_ready(&app).await;
     tokio::time::sleep(Duration::from_secs(2)).await;
     let mut fsyncs = fsyncs(&app.path("fsync"));
     let even = |n: usize| n as f64 / PER_SECOND;
-    let mut evenly = run(&app, &address, 0, (0..ALERTS).map(even).collect()).await;
+    let mut evenly = run(&app, &address, 0, (0..alerts).map(even).collect()).await;
     let mut draws = Draws::new();
     let mut at = 0.0;
-    let random = (0..ALERTS).map(|_| {
+    let random = (0..alerts).map(|_| {
         at -= (1.0 - draws.draw()).ln() / PER_SECOND;
         at
     });
-    let mut randomly = run(&app, &address, ALERTS, random.collect()).await;
+    let mut randomly = run(&app, &address, alerts, random.collect()).await;
     fsyncs.extend(self::fsyncs(&app.path("fsync")));
     figures.tell("write of 4 KiB and fsync in the same folder, p50", percentile(&mut fsyncs, 50.0), Unit::Millis);
     figures.tell("write of 4 KiB and fsync in the same folder, p99", percentile(&mut fsyncs, 99.0), Unit::Millis);
@@ -61,7 +62,7 @@ pub async fn alert_to_post(figures: &mut Figures) {
     figures.tell("alert to POST, 50 alerts/s at random, p50", percentile(&mut randomly, 50.0), Unit::Millis);
     figures.at_most("alert to POST, 50 alerts/s at random, p99", percentile(&mut randomly, 99.0), 40.0, Unit::Millis);
     let calls = app.simulator.ledger().of(Api::Restrict).count();
-    figures.promise("  devices not called for just once", (2 * ALERTS).abs_diff(calls) as f64, 0.0, Unit::Count);
+    figures.promise("  devices not called for just once", (2 * alerts).abs_diff(calls) as f64, 0.0, Unit::Count);
     process.kill();
 }
 

@@ -39,7 +39,7 @@ pub async fn idle(figures: &mut Figures) {
     let app = TestApp::builder().prepare(|simulator| simulator.add_machine(machine(1)).map(|_| ()).unwrap()).await;
     let process = Process::run(&app);
     tokio::time::sleep(Duration::from_secs(5)).await;
-    figures.at_most("resident when idle, after 5 s", resident(&process), 40.0, Unit::MiB);
+    figures.at_most("resident when idle, after 5 s", resident(&process), 32.0, Unit::MiB);
     process.kill();
 }
 

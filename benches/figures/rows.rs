@@ -14,7 +14,7 @@ use stanch::store::{Answered, ClaimedAction, Incoming, LaneTrouble, Settlement, 
 use crate::process::{resident, until_ready};
 use crate::support::TestApp;
 use crate::support::binary::Process;
-use crate::work::{self, full_alert, incoming, queue, source};
+use crate::work::{self, full_alert, incoming, measured, queue, source};
 use crate::{Figures, Unit, percentile};
 
 const FEW: usize = 1_000;
@@ -27,7 +27,8 @@ const TIMES: usize = 300;
 pub async fn a_million(figures: &mut Figures) {
     let app = TestApp::builder().without_polling().prepare(|_| {}).await;
     let few = filled(&app.path("few.db"), FEW).await;
-    let many = filled(&app.path("stanch.db"), MANY).await;
+    let rows = measured(MANY);
+    let many = filled(&app.path("stanch.db"), rows).await;
     // One after the other, so that whatever else the machine does weighs on both alike.
     let (mut deduped, mut claimed) = ([Vec::new(), Vec::new()], [Vec::new(), Vec::new()]);
     for n in 0..TIMES {
@@ -38,9 +39,9 @@ pub async fn a_million(figures: &mut Figures) {
     }
     for (verb, [few, many]) in [("recognizing a known alert", &mut deduped), ("claiming", &mut claimed)] {
         let (few, many) = (percentile(few, 50.0), percentile(many, 50.0));
-        figures.tell(&format!("{verb} at a thousand rows, median"), few, Unit::Millis);
-        figures.tell(&format!("{verb} at a million rows, median"), many, Unit::Millis);
-        figures.at_most(&format!("{verb}: a million ÷ a thousand"), many / few, 1.5, Unit::Ratio);
+        figures.tell(&format!("{verb} at {FEW} rows, median"), few, Unit::Millis);
+        figures.tell(&format!("{verb} at {rows} rows, median"), many, Unit::Millis);
+        figures.at_most(&format!("{verb}: {rows} rows ÷ {FEW}"), many / few, 1.5, Unit::Ratio);
     }
     for store in [few, many] {
         store.close().await;
@@ -48,7 +49,7 @@ pub async fn a_million(figures: &mut Figures) {
     let process = Process::run(&app);
     until_ready(&app).await;
     tokio::time::sleep(Duration::from_secs(5)).await;
-    figures.tell("resident with a million stored alerts, after 5 s", resident(&process), Unit::MiB);
+    figures.tell(&format!("resident with {rows} stored alerts, after 5 s"), resident(&process), Unit::MiB);
     process.kill();
 }
 

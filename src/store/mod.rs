@@ -21,7 +21,6 @@ mod devices;
 mod drill;
 mod explain;
 mod facts;
-#[cfg(feature = "otlp")]
 mod finished;
 mod idempotency;
 mod inspect;
@@ -62,7 +61,6 @@ pub use containment::ByRule;
 pub use decide::{Choice, DecidedPair, Deciding, Made};
 pub use devices::{MachineKnowledge, PassEnd};
 pub use drill::Sealed;
-#[cfg(feature = "otlp")]
 pub use finished::Finished;
 pub use idempotency::{KeptAnswer, Keyed, Known};
 pub use inspect::inspect;

@@ -2,10 +2,9 @@
 //! each stay in a state.
 //!
 //! It is made of what is stored, when the action ends, so that it is whole and right however often the
-//! daemon was started anew in between. The trace's id is the action's. Absent: reading the store (see
-//! [`crate::worker`]) and, without the feature `otlp`, sending.
+//! daemon was started in between. The trace's id is the action's. Absent: reading the store (see
+//! [`crate::worker`]).
 
-#[cfg(feature = "otlp")]
 mod export;
 
 use jiff::Timestamp;
@@ -13,7 +12,6 @@ use jiff::Timestamp;
 use crate::model::view::ActionView;
 use crate::model::{Kind, State};
 
-#[cfg(feature = "otlp")]
 pub use export::{Exporter, ExporterError};
 
 /// What an action went through.

@@ -22,7 +22,6 @@ pub mod rules;
 pub mod send;
 pub mod sign_in;
 pub mod timers;
-#[cfg(feature = "otlp")]
 pub mod traces;
 
 use std::collections::BTreeMap;

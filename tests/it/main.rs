@@ -11,7 +11,6 @@ mod answers;
 mod attack;
 mod audit;
 mod backup;
-#[cfg(feature = "browser")]
 mod browser;
 mod caps;
 mod clocks;
@@ -49,7 +48,6 @@ mod stress;
 mod support;
 mod tenants;
 mod tls;
-#[cfg(feature = "otlp")]
 mod traces;
 mod upgrade;
 mod windows;

@@ -185,17 +185,6 @@ fn numbers_and_durations_have_bounds() {
     }
 }
 
-#[cfg(not(feature = "otlp"))]
-#[test]
-fn traces_are_refused_by_a_program_that_can_not_send_them() {
-    check_more(
-        "telemetry: { otlp: \"http://localhost:4318\" }\n",
-        &["stanch.yaml:6:14: telemetry.otlp: this stanch was built without OTLP (remove it, or build with --features \
-           otlp)"],
-    );
-}
-
-#[cfg(feature = "otlp")]
 #[test]
 fn a_collector_is_a_url_without_a_password() {
     let hint = "(write it as http://collector:4318)";

@@ -56,6 +56,10 @@ pub struct Browser {
     _profile: TempDir,
 }
 
+/// Where Debian puts them.
+pub const CHROMIUM: &str = "/usr/bin/chromium";
+pub const DRIVER: &str = "/usr/bin/chromedriver";
+
 /// A thing on the page.
 pub struct Element<'b> {
     browser: &'b Browser,
@@ -72,7 +76,7 @@ impl Browser {
         let arguments: Vec<&str> = FLAGS.into_iter().chain([data.as_str()]).collect();
         let wanted = json!({"capabilities": {"alwaysMatch": {
             "browserName": "chrome",
-            "goog:chromeOptions": {"binary": "/usr/bin/chromium", "args": arguments},
+            "goog:chromeOptions": {"binary": CHROMIUM, "args": arguments},
             "goog:loggingPrefs": {"browser": "ALL"},
         }}});
         let base = format!("http://127.0.0.1:{port}/session");
@@ -236,7 +240,7 @@ impl Key {
 
 /// Starts the driver on a port that it chooses, and reads which.
 fn start_driver(folder: &Path) -> (Running, u16) {
-    let mut child = Command::new("/usr/bin/chromedriver")
+    let mut child = Command::new(DRIVER)
         .arg("--port=0")
         .env("HOME", folder)
         .stdin(Stdio::null())

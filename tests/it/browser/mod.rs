@@ -4,9 +4,27 @@
 mod driver;
 mod stories;
 
+use std::path::Path;
+
 use driver::{Browser, Key};
 
 use crate::support::{TestApp, binary};
+
+/// Whether there is a browser to drive. Where there is none the story is left out and says so, unless
+/// `TESTS_LEAVE_NOTHING_OUT` is set, as `.ci/run` does.
+fn is_at_hand() -> bool {
+    let missing: Vec<&str> =
+        [driver::CHROMIUM, driver::DRIVER].into_iter().filter(|at| !Path::new(at).exists()).collect();
+    assert!(
+        missing.is_empty() || std::env::var_os("TESTS_LEAVE_NOTHING_OUT").is_none(),
+        "there is no {}",
+        missing.join(" and no ")
+    );
+    if !missing.is_empty() {
+        println!("left out: there is no {} (apt-get install chromium chromium-driver)", missing.join(" and no "));
+    }
+    missing.is_empty()
+}
 
 /// A browser at the console of that daemon, before anybody signed in.
 async fn browser(app: &TestApp) -> Browser {

@@ -6,7 +6,7 @@ use stanch::model::view::Restriction;
 use stanch::simulator::Scenario;
 use stanch::store::DeviceFilter;
 
-use super::{Browser, Key, browser, do_it, sign_in};
+use super::{Browser, Key, browser, do_it, is_at_hand, sign_in};
 use crate::support::{TestApp, machine, machine_id, ransomware};
 
 const WORKSTATIONS: &str = include_str!("../../../config/rules/ransomware-on-workstations.yml");
@@ -45,6 +45,9 @@ async fn all_sent(app: &TestApp) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_outbreak_is_watched_live() {
+    if !is_at_hand() {
+        return;
+    }
     let builder = TestApp::builder().rules(&[WORKSTATIONS, SERVERS]).set("LIMITS__RESTRICT", "[{ calls: 5, per: 1s }]");
     let app = builder.simulator(|options| {
         options.scenario = Scenario::Outbreak;
@@ -95,6 +98,9 @@ async fn an_outbreak_is_watched_live() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_held_action_is_approved_with_a_reason_and_the_device_becomes_restricted() {
+    if !is_at_hand() {
+        return;
+    }
     let app = TestApp::builder().rules(&[WITH_APPROVAL]).start(|simulator| {
         simulator.add_machine(machine(1)).unwrap();
         simulator.add_alert(ransomware("da1", 1)).unwrap();
@@ -130,6 +136,9 @@ async fn a_held_action_is_approved_with_a_reason_and_the_device_becomes_restrict
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_device_is_released_from_the_list() {
+    if !is_at_hand() {
+        return;
+    }
     let app = TestApp::builder().start(|simulator| {
         simulator.add_machine(machine(1)).unwrap();
         simulator.add_alert(ransomware("da1", 1)).unwrap();
@@ -158,6 +167,9 @@ async fn a_device_is_released_from_the_list() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_may_only_look_sees_no_buttons_and_hostile_words_are_text() {
+    if !is_at_hand() {
+        return;
+    }
     let app = TestApp::builder().start(|simulator| {
         let mut hostile = machine(1);
         hostile["computerDnsName"] = json!(HOSTILE);
@@ -197,6 +209,9 @@ async fn who_may_only_look_sees_no_buttons_and_hostile_words_are_text() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_keyboard_alone_leads_to_the_page_and_to_the_others() {
+    if !is_at_hand() {
+        return;
+    }
     let app = TestApp::builder().start(|_| {}).await;
     let mut browser = browser(&app).await;
     sign_in(&browser, &app, "kim", "viewer").await;
