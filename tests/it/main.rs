@@ -30,6 +30,7 @@ mod guards;
 mod house;
 mod identity;
 mod indexes;
+mod log_lines;
 mod long_nights;
 mod notify;
 mod order;
