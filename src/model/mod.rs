@@ -22,6 +22,7 @@ pub mod retry_after;
 pub mod sanitise;
 pub mod schema;
 pub mod time;
+pub mod users;
 pub mod view;
 pub mod vocabulary;
 

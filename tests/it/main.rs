@@ -24,6 +24,7 @@ mod crash_points;
 mod drill;
 mod explain;
 mod fields;
+mod file_modes;
 mod fleet;
 mod graph;
 mod guards;
