@@ -27,7 +27,7 @@ pub mod view;
 pub mod vocabulary;
 
 pub use access::{Role, SecretHash};
-pub use action::{By, Event, Family, HoldKind, Kind, Level, Person, State};
+pub use action::{By, Door, Event, Family, HoldKind, Kind, Level, Person, State};
 pub use alert::Alert;
 pub use audit::Happening;
 pub use decision::{Decision, MatchedField, Outcome};

@@ -70,7 +70,7 @@ pub use inspect::inspect;
 pub use lanes::{Answered, CallSlot, LaneTrouble, Took};
 pub use looks::{LookEnd, LookPlan};
 pub use measure::{Measures, Totals};
-pub use operate::{Bulk, OperateError, WhichHeld};
+pub use operate::{Answers, Bulk, OperateError, WhichHeld};
 pub use read::{ActionFilter, AlertFilter, Cursor, DeviceFilter};
 pub use recall::Recalled;
 pub use release::Timed;

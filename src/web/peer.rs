@@ -9,7 +9,7 @@ use tokio::net::unix::SocketAddr;
 use super::caller::Caller;
 use super::users::passwd;
 use crate::model::users::name_of;
-use crate::model::{Person, Role};
+use crate::model::{Door, Person, Role};
 
 /// The user at the other end of a connection; `None` when the system does not say.
 #[derive(Debug, Clone, Copy)]
@@ -26,7 +26,7 @@ pub(super) async fn by_the_peer(mut request: Request, next: Next) -> Response {
     let peer = request.extensions().get::<ConnectInfo<Peer>>().and_then(|ConnectInfo(peer)| peer.0);
     if let Some(uid) = peer {
         let name = name_of(uid, &passwd().await).map_or_else(|| uid.to_string(), str::to_owned);
-        let person = Person { name, from: Some("socket".to_owned()) };
+        let person = Person { name, door: Door::Socket, from: Some("socket".to_owned()) };
         request.extensions_mut().insert(Caller { person, role: Role::Admin, csrf: None });
     }
     next.run(request).await
