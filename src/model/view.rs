@@ -70,6 +70,30 @@ pub struct ActionView {
     pub history: Vec<HistoryView>,
 }
 
+/// Whether the tokens and the histories of actions follow from the audit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AuditComparison {
+    /// How many actions were compared.
+    pub actions: u64,
+    /// How many tokens were.
+    pub tokens: u64,
+    /// Those of them that are from before the audit, or before its oldest row: there is nothing to compare them with.
+    pub unproven: u64,
+    /// What does not follow.
+    pub findings: Vec<AuditFinding>,
+    /// How many more there are.
+    pub more: u64,
+}
+
+/// A token or an action that is not as the audit says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AuditFinding {
+    /// What it is about: `token ana`, `action 0197a000-...`.
+    pub about: String,
+    /// What is another, and where, in words.
+    pub detail: String,
+}
+
 /// What came of an answer to many held actions.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct AnswersView {

@@ -105,7 +105,9 @@ impl Store {
             return Err(OperateError::Refused(why));
         }
         let detail = format!("{} ({}, until {}): {why}", new.name, new.role, new.expires_at);
-        audit::append(&mut tx, &Entry::new(Happening::TokenCreated, by, &detail, now)).await?;
+        let mark = audit::mark(&id.to_string(), new.hash.as_str());
+        let entry = Entry { after: Some(&mark), ..Entry::new(Happening::TokenCreated, by, &detail, now) };
+        audit::append(&mut tx, &entry).await?;
         let view = stored(&mut tx, id, now).await?;
         tx.commit().await?;
         Ok(view)
@@ -135,7 +137,9 @@ impl Store {
             .await?;
         sqlx::query("DELETE FROM sessions WHERE token_id = ?1").bind(id.to_string()).execute(&mut *tx).await?;
         let detail = format!("{} ({}): {why}", before.name, before.role);
-        audit::append(&mut tx, &Entry::new(Happening::TokenRevoked, by, &detail, now)).await?;
+        let id_text = id.to_string();
+        let entry = Entry { after: Some(&id_text), ..Entry::new(Happening::TokenRevoked, by, &detail, now) };
+        audit::append(&mut tx, &entry).await?;
         let view = stored(&mut tx, id, now).await?;
         tx.commit().await?;
         Ok(view)
