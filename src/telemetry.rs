@@ -3,11 +3,14 @@
 //! `STANCH_LOG`, else `RUST_LOG`, says how much is logged, in the words of `tracing`'s filters. Absent:
 //! metrics (see [`crate::web`]).
 
-use std::io::IsTerminal as _;
+mod text;
+
+use std::io::{self, IsTerminal as _, Write};
 
 use tracing_subscriber::EnvFilter;
 
 use crate::config::LogFormat;
+use crate::model::sanitise::escaped_json;
 
 const DEFAULT_FILTER: &str = "stanch=info,warn";
 
@@ -16,20 +19,44 @@ const VARIABLES: [&str; 2] = ["STANCH_LOG", "RUST_LOG"];
 
 /// Begins to log. Only the first call in a process has an effect.
 ///
-/// Text has colour only on a terminal, and none where `NO_COLOR` is set. JSON is one object a line, with
-/// the fields of the event beside its time, level and message.
+/// Text has colour only on a terminal, and none where `NO_COLOR` is set; an event is one line, whatever its fields hold.
+/// JSON is one object a line, with the fields of the event beside its time, level and message.
 pub fn init(format: LogFormat) {
     let (filter, refused) = filter(|name| std::env::var(name).ok());
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let begun = match format {
         LogFormat::Text => {
             let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-            builder.with_ansi(colour).try_init()
+            builder.with_ansi(colour).fmt_fields(text::Fields).try_init()
         }
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).with_writer(SafeJson::new).try_init(),
     };
     if let (Ok(()), Some(variable)) = (begun, refused) {
         tracing::warn!(variable, "not a log filter, so {DEFAULT_FILTER} is used");
+    }
+}
+
+/// Standard error for JSON, which leaves characters raw that a terminal obeys.
+struct SafeJson(io::Stderr);
+
+impl SafeJson {
+    fn new() -> Self {
+        Self(io::stderr())
+    }
+}
+
+impl Write for SafeJson {
+    /// An event comes whole.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match std::str::from_utf8(bytes) {
+            Ok(line) => self.0.write_all(escaped_json(line).as_bytes())?,
+            Err(_) => self.0.write_all(bytes)?,
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
     }
 }
 

@@ -11,6 +11,7 @@ use http::{Method, StatusCode};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use url::form_urlencoded::byte_serialize;
 use url::{Host, Url};
 use uuid::Uuid;
 
@@ -153,10 +154,14 @@ impl Client {
             return Err(No(format!("nothing has the id {segment:?}")).into());
         }
         let mut url = self.base.clone();
-        url.path_segments_mut()
-            .map_err(|()| anyhow!("{} is no address of a daemon", self.place))?
-            .pop_if_empty()
-            .extend(segments);
+        if url.cannot_be_a_base() {
+            bail!("{} is no address of a daemon", self.place);
+        }
+        // The path as a URL's own writer makes it would lack line breaks and tabs.
+        let encoded = segments.iter().map(|segment| byte_serialize(segment.as_bytes()).collect::<String>());
+        let encoded: Vec<String> = encoded.map(|segment| segment.replace('+', "%20")).collect();
+        let path = format!("{}/{}", url.path().trim_end_matches('/'), encoded.join("/"));
+        url.set_path(&path);
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
@@ -315,6 +320,7 @@ mod tests {
             client.url(&["api", "v1", "alerts", "a/../b?c#d %2f"], &query).unwrap().as_str(),
             "http://127.0.0.1:1/prefix/api/v1/alerts/a%2F..%2Fb%3Fc%23d%20%252f?tenant=a%26b%3Dc"
         );
+        assert_eq!(client.url(&["a\nb\tc"], &Query::new()).unwrap().as_str(), "http://127.0.0.1:1/prefix/a%0Ab%09c");
         assert!(client.url(&["api", "v1", "alerts", ".."], &query).unwrap_err().downcast_ref::<No>().is_some());
     }
 }

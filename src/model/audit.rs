@@ -68,6 +68,9 @@ pub enum Happening {
     /// A person changed when a restriction expires, or that it does.
     #[serde(rename = "extended")]
     Extended,
+    /// Actions that had ended long ago were removed.
+    #[serde(rename = "actions_removed")]
+    ActionsRemoved,
     /// Older rows were removed: the chain begins here.
     #[serde(rename = "checkpoint")]
     Checkpoint,
@@ -75,7 +78,7 @@ pub enum Happening {
 
 impl Happening {
     /// Everything that can happen.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::Transition,
         Self::Decision,
         Self::CancelAsked,
@@ -97,6 +100,7 @@ impl Happening {
         Self::MachineUnknown,
         Self::Drill,
         Self::Extended,
+        Self::ActionsRemoved,
         Self::Checkpoint,
     ];
 
@@ -125,6 +129,7 @@ impl Happening {
             Self::MachineUnknown => "machine_unknown",
             Self::Drill => "drill",
             Self::Extended => "extended",
+            Self::ActionsRemoved => "actions_removed",
             Self::Checkpoint => "checkpoint",
         }
     }

@@ -22,11 +22,12 @@ pub mod retry_after;
 pub mod sanitise;
 pub mod schema;
 pub mod time;
+pub mod users;
 pub mod view;
 pub mod vocabulary;
 
 pub use access::{Role, SecretHash};
-pub use action::{By, Event, Family, HoldKind, Kind, Level, Person, State};
+pub use action::{By, Door, Event, Family, HoldKind, Kind, Level, Person, State};
 pub use alert::Alert;
 pub use audit::Happening;
 pub use decision::{Decision, MatchedField, Outcome};

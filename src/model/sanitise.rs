@@ -1,5 +1,8 @@
 //! Text from outside (titles, device names, comments) made harmless where it is shown: in a terminal, in a message.
 
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
 /// `text` on one line, without escape sequences and without characters that a terminal obeys or that
 /// make text look like other text.
 ///
@@ -22,6 +25,46 @@ pub fn sanitised(text: &str) -> String {
         }
     }
     out
+}
+
+/// `text` with an escape sequence in the place of every character that a terminal obeys or that hides what stands
+/// there, line breaks among them: it stays one line, and all of it can be read.
+#[must_use]
+pub fn escaped(text: &str) -> Cow<'_, str> {
+    if !text.contains(is_unsafe) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 16);
+    for character in text.chars() {
+        if is_unsafe(character) { out.extend(character.escape_default()) } else { out.push(character) }
+    }
+    Cow::Owned(out)
+}
+
+/// The same JSON without a character that a terminal obeys. Those below U+0020 are escaped in JSON already.
+#[must_use]
+pub fn escaped_json(json: &str) -> Cow<'_, str> {
+    let is_raw = |character: char| character >= '\u{7f}' && is_unsafe(character);
+    if !json.contains(is_raw) {
+        return Cow::Borrowed(json);
+    }
+    let mut out = String::with_capacity(json.len() + 16);
+    for character in json.chars() {
+        if is_raw(character) {
+            for unit in character.encode_utf16(&mut [0; 2]) {
+                // Writing to a String can not fail.
+                let _ = write!(out, "\\u{unit:04x}");
+            }
+        } else {
+            out.push(character);
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// What a terminal obeys, what breaks a line, and what cannot be seen.
+fn is_unsafe(character: char) -> bool {
+    character.is_control() || matches!(character, '\u{2028}' | '\u{2029}') || is_invisible(character)
 }
 
 /// Skips parameters and the final letter of a control sequence. Source: ECMA-48, 5.4.
@@ -69,7 +112,28 @@ mod tests {
         }
     }
 
+    #[test]
+    fn what_is_escaped_stays_one_line_and_can_be_read() {
+        for (text, expected) in [
+            ("plain, größe, 日本 \\n", "plain, größe, 日本 \\n"),
+            ("a\nb\r\tc", "a\\nb\\r\\tc"),
+            ("\u{1b}[2J\u{9b}31m\u{7f}", "\\u{1b}[2J\\u{9b}31m\\u{7f}"),
+            ("exe.\u{202e}fdp\u{2028}\u{2029}\u{200b}", "exe.\\u{202e}fdp\\u{2028}\\u{2029}\\u{200b}"),
+        ] {
+            assert_eq!(escaped(text), expected);
+        }
+    }
+
     proptest! {
+        #[test]
+        fn json_says_the_same_without_what_a_terminal_obeys(text in "(\u{1b}|\u{9b}|\u{202e}|\u{e0041}|\n|\\\\|\"|\\PC|\\pC){0,40}") {
+            let json = serde_json::to_string(&text).unwrap();
+            let safe = escaped_json(&json);
+            prop_assert!(!safe.contains(is_unsafe));
+            prop_assert_eq!(serde_json::from_str::<String>(&safe).unwrap(), text.clone());
+            prop_assert!(!escaped(&text).contains(is_unsafe));
+        }
+
         #[test]
         fn nothing_that_a_terminal_obeys_is_ever_left(text in "(\u{1b}|\\[|[0-9;]|m|\u{9b}|\\PC|\\pC){0,40}") {
             prop_assert!(!sanitised(&text).chars().any(char::is_control));

@@ -55,6 +55,9 @@ pub struct ActionView {
     pub attempts: u32,
     /// Why it is or was held.
     pub hold_reason: Option<String>,
+    /// While it is held: what an approval can be bound to. It is another once the level, the rule, the comment, the
+    /// expiry, the reason or the alerts change.
+    pub revision: Option<String>,
     /// Microsoft's record of it.
     pub machine_action: Option<MachineActionView>,
     /// What went wrong last.
@@ -65,6 +68,50 @@ pub struct ActionView {
     pub undoes: Option<ActionId>,
     /// Each transition, the oldest first.
     pub history: Vec<HistoryView>,
+}
+
+/// Whether the tokens and the histories of actions follow from the audit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AuditComparison {
+    /// How many actions were compared.
+    pub actions: u64,
+    /// How many tokens were.
+    pub tokens: u64,
+    /// Those of them that are from before the audit, or before its oldest row: there is nothing to compare them with.
+    pub unproven: u64,
+    /// What does not follow.
+    pub findings: Vec<AuditFinding>,
+    /// How many more there are.
+    pub more: u64,
+}
+
+/// A token or an action that is not as the audit says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AuditFinding {
+    /// What it is about: `token ana`, `action 0197a000-...`.
+    pub about: String,
+    /// What is another, and where, in words.
+    pub detail: String,
+}
+
+/// What came of an answer to many held actions.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct AnswersView {
+    /// Each action that was approved or rejected, after it.
+    pub items: Vec<ActionView>,
+    /// Always null: all are on one page.
+    pub next_cursor: Option<String>,
+    /// What was left held, and why.
+    pub skipped: Vec<SkippedView>,
+}
+
+/// A held action that an answer to many left held.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SkippedView {
+    /// The action.
+    pub id: ActionId,
+    /// Why, in words.
+    pub reason: String,
 }
 
 /// Microsoft's record of an action.
@@ -100,7 +147,7 @@ pub struct HistoryView {
     pub from: Option<State>,
     /// The state after.
     pub to: State,
-    /// `stanch`, `rule:<id>`, `microsoft` or `user:<name>`.
+    /// `stanch`, `rule:<id>`, `microsoft`, `user:<name>` on the socket, or `token:<name>`.
     pub by: String,
     /// Why, in words.
     pub detail: String,
@@ -352,7 +399,7 @@ pub struct AuditView {
     pub at: Timestamp,
     /// What: one of the words that the parameter `what` takes.
     pub what: String,
-    /// `stanch`, `rule:<id>`, `microsoft` or `user:<name>`.
+    /// `stanch`, `rule:<id>`, `microsoft`, `user:<name>` on the socket, or `token:<name>`.
     pub by: String,
     /// Where a person's request came from: `socket`, or an address.
     pub from: Option<String>,

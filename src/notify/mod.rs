@@ -12,6 +12,7 @@ mod slack;
 mod teams;
 #[cfg(test)]
 mod tests;
+mod verdict;
 mod webhook;
 mod words;
 

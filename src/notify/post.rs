@@ -1,5 +1,4 @@
-//! One POST to a channel, and what came of it. Absent: any second try, and what the answer's body says: it may repeat the
-//! address, which is a secret, so it is not read.
+//! One POST to a channel, and what came of it. Absent: any second try, and what the answer means (see [`super::verdict`]).
 
 use std::error::Error as _;
 use std::fmt;
@@ -10,7 +9,8 @@ use reqwest::header::{CONTENT_TYPE, DATE, RETRY_AFTER};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::Body;
-use crate::config::Channel;
+use super::verdict::{MOST_BODY_BYTES, Verdict, verdict};
+use crate::config::{Channel, ChannelKind};
 use crate::model::retry_after::{http_date, wait};
 
 /// How long a connection may take to be made, and the whole.
@@ -45,6 +45,7 @@ pub enum Sent {
 pub struct Post {
     client: reqwest::Client,
     url: SecretString,
+    kind: ChannelKind,
 }
 
 impl fmt::Debug for Post {
@@ -77,7 +78,7 @@ impl Post {
         if channel.is_of_this_machine {
             builder = builder.no_proxy();
         }
-        Ok(Self { client: builder.build().map_err(PostError)?, url: channel.url.clone() })
+        Ok(Self { client: builder.build().map_err(PostError)?, url: channel.url.clone(), kind: channel.kind.clone() })
     }
 
     /// Posts once. `now`: by the clock, for a `Retry-After` that is a date.
@@ -87,24 +88,35 @@ impl Post {
             request = request.header("X-Stanch-Signature", signature);
         }
         match request.body(body.bytes).send().await {
-            Ok(answer) => meaning(&answer, now),
+            Ok(answer) => meaning(&self.kind, answer, now).await,
             Err(error) => Sent::Failed { why: said(error), after: None },
         }
     }
 }
 
-fn meaning(answer: &reqwest::Response, now: Timestamp) -> Sent {
-    let header = |name| answer.headers().get(name).and_then(|value| value.to_str().ok());
-    match answer.status().as_u16() {
-        200..=299 => Sent::Delivered,
-        // It says so of this body: malformed, too large, of the wrong kind, not to be processed.
-        status @ (400 | 413 | 415 | 422) => Sent::Refused { status },
-        status => {
-            let answered_at = header(DATE).and_then(http_date).unwrap_or(now);
-            let after = header(RETRY_AFTER).and_then(|text| wait(text, answered_at));
-            Sent::Failed { why: format!("it answers {status}"), after }
+/// What an answer means, with what its body says. A body that breaks off says nothing that could be relied on.
+async fn meaning(kind: &ChannelKind, mut answer: reqwest::Response, now: Timestamp) -> Sent {
+    let after = retry_after(&answer, now);
+    let status = answer.status().as_u16();
+    let mut body = Vec::new();
+    while body.len() < MOST_BODY_BYTES {
+        match answer.chunk().await {
+            Ok(Some(chunk)) => body.extend(chunk.iter().take(MOST_BODY_BYTES - body.len())),
+            Ok(None) => break,
+            Err(error) => return Sent::Failed { why: said(error), after },
         }
     }
+    match verdict(kind, status, &String::from_utf8_lossy(&body)) {
+        Verdict::Delivered => Sent::Delivered,
+        Verdict::Refused(status) => Sent::Refused { status },
+        Verdict::Failed(why) => Sent::Failed { why, after },
+    }
+}
+
+fn retry_after(answer: &reqwest::Response, now: Timestamp) -> Option<Duration> {
+    let header = |name| answer.headers().get(name).and_then(|value| value.to_str().ok());
+    let answered_at = header(DATE).and_then(http_date).unwrap_or(now);
+    header(RETRY_AFTER).and_then(|text| wait(text, answered_at))
 }
 
 /// An error and its causes on one line, without the address.

@@ -8,7 +8,7 @@ use url::Url;
 
 use super::safe::line;
 use crate::model::notice::{Case, Item, Outbreak};
-use crate::model::{Kind, RuleId};
+use crate::model::{By, Kind, RuleId};
 
 /// The longest title, in characters: Slack's header takes 150 (docs.slack.dev/reference/block-kit/blocks/header-block),
 /// and some of them are gaps.
@@ -134,8 +134,8 @@ fn sentence(case: Case, item: &Item) -> String {
     if !item.reason.is_empty() {
         parts.push(item.reason.clone());
     }
-    if item.by.starts_with("user:") {
-        parts.push(format!("by {}", item.by.trim_start_matches("user:")));
+    if let Some(name) = By::person_in(&item.by) {
+        parts.push(format!("by {name}"));
     }
     if let Some(alert) = &item.alert_id {
         let title = item.alert_title.as_ref().map(|title| format!(" \"{}\"", line(title, 100))).unwrap_or_default();

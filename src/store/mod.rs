@@ -21,6 +21,7 @@ mod devices;
 mod drill;
 mod explain;
 mod facts;
+mod files;
 mod finished;
 mod idempotency;
 mod inspect;
@@ -42,7 +43,7 @@ mod transition;
 mod undecided;
 mod writer;
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -67,7 +68,7 @@ pub use inspect::inspect;
 pub use lanes::{Answered, CallSlot, LaneTrouble, Took};
 pub use looks::{LookEnd, LookPlan};
 pub use measure::{Measures, Totals};
-pub use operate::{Bulk, OperateError, WhichHeld};
+pub use operate::{Answers, Bulk, OperateError, WhichHeld};
 pub use read::{ActionFilter, AlertFilter, Cursor, DeviceFilter};
 pub use recall::Recalled;
 pub use release::Timed;
@@ -103,10 +104,29 @@ pub enum StoreError {
     Statement(#[from] sqlx::Error),
     /// Another `run` has it.
     #[error(
-        "the store at {path} is in use by another stanch run: stop that one first, or give this one a store.url of its own",
-        path = .0.display()
+        "the store at {path} is in use by another stanch run ({holder}): stop that one first, or give this one a store.url of its own",
+        path = .path.display()
     )]
-    InUse(PathBuf),
+    InUse {
+        /// The file.
+        path: PathBuf,
+        /// Which process.
+        holder: String,
+    },
+    /// A file of it belongs to a user that this process is not.
+    #[error(
+        "the store at {path} belongs to user {owner}, and {file} cannot be opened: run as that user, or let that user give the store's files away",
+        path = .path.display(),
+        file = .file.display()
+    )]
+    OfAnother {
+        /// The store.
+        path: PathBuf,
+        /// What cannot be opened.
+        file: PathBuf,
+        /// Whose it is.
+        owner: String,
+    },
     /// It was written by a newer program.
     #[error(
         "the store at {path} was written by a newer stanch (schema {schema}): run that version, or restore a copy made before the upgrade",
@@ -194,11 +214,11 @@ impl Store {
     /// to date. A file that may not be written is refused.
     ///
     /// # Errors
-    /// [`StoreError::InUse`], [`StoreError::Newer`], [`StoreError::Migrate`] or
+    /// [`StoreError::InUse`], [`StoreError::OfAnother`], [`StoreError::Newer`], [`StoreError::Migrate`] or
     /// [`StoreError::Unavailable`].
     pub async fn open(path: &Path) -> Result<Self> {
-        let lock = lock(path)?;
-        refuse_read_only(path)?;
+        let lock = files::lock(path)?;
+        files::secure(path)?;
         let unavailable = |source| StoreError::Unavailable { path: path.to_owned(), doing: "opened", source };
         let options = SqliteConnectOptions::new()
             .filename(path)
@@ -265,33 +285,6 @@ impl Store {
 
     async fn begin(&self) -> Result<Tx> {
         self.writer.begin().await
-    }
-}
-
-/// One process at a time: the lock is the operating system's, so a killed process leaves none behind.
-fn lock(path: &Path) -> Result<File> {
-    let unavailable = |source: std::io::Error| StoreError::Unavailable {
-        path: path.to_owned(),
-        doing: "opened",
-        source: sqlx::Error::Io(source),
-    };
-    let mut name = path.as_os_str().to_owned();
-    name.push(".lock");
-    let file = OpenOptions::new().create(true).truncate(false).write(true).open(name).map_err(unavailable)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(StoreError::InUse(path.to_owned())),
-        Err(TryLockError::Error(source)) => Err(unavailable(source)),
-    }
-}
-
-/// SQLite would open for reading what it may not write, and leave files beside it that can not be written later either.
-fn refuse_read_only(path: &Path) -> Result<()> {
-    match OpenOptions::new().write(true).open(path) {
-        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-            Err(StoreError::Unavailable { path: path.to_owned(), doing: "written", source: sqlx::Error::Io(source) })
-        }
-        _ => Ok(()),
     }
 }
 

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
+use super::operate::revision;
 use super::row::{action_id, json, kind, level, millis, outcome, parsed, parsed_opt, state, time, time_opt};
 use super::{Result, Store, StoreError};
 use crate::model::view::{
@@ -301,13 +302,15 @@ async fn action_view(reader: &mut SqliteConnection, row: &SqliteRow) -> Result<A
         .await?;
     let error_code: Option<String> = row.try_get("error_code")?;
     let error_message: Option<String> = row.try_get("error_message")?;
+    let stage = state(row)?;
+    let revision = if stage == State::Held { Some(revision(reader, id).await?) } else { None };
     Ok(ActionView {
         id,
         tenant: parsed(row, "tenant")?,
         machine_id: parsed(row, "machine_id")?,
         device_name: row.try_get("device_name")?,
         kind: kind(row)?,
-        state: state(row)?,
+        state: stage,
         level: level(row)?,
         comment: row.try_get("comment")?,
         rule_id: parsed_opt(row, "rule_id")?,
@@ -319,6 +322,7 @@ async fn action_view(reader: &mut SqliteConnection, row: &SqliteRow) -> Result<A
         expires_at: time_opt(row, "expires_at")?,
         attempts: row.try_get("attempts")?,
         hold_reason: row.try_get("hold_reason")?,
+        revision,
         machine_action: machine_action_view(row)?,
         error: error_code.map(|code| ErrorView { code, message: error_message.unwrap_or_default() }),
         retry_of: parsed_opt(row, "retry_of")?,

@@ -15,7 +15,7 @@ use super::transition::{Change, append, transition};
 use super::{Result, Store};
 use crate::config::{GuardsConfig, Tracking};
 use crate::model::action::{Ending, tagged_comment};
-use crate::model::{ActionId, By, Event, Kind, Level, MachineId, State, TenantName};
+use crate::model::{ActionId, By, Event, Kind, Level, MachineId, Person, State, TenantName};
 
 /// What time did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -289,16 +289,13 @@ pub(super) struct NewAction<'a> {
 impl NewAction<'_> {
     pub(super) async fn insert(&self, tx: &mut SqliteConnection, now: Timestamp) -> Result<ActionId> {
         let id = ActionId::generate();
-        let asked_by = match self.by {
-            By::User(person) => Some(person.name.as_str()),
-            By::Stanch | By::Rule(_) | By::Microsoft => None,
-        };
+        let person = self.by.person();
         sqlx::query(
             "INSERT INTO actions (id, tenant, machine_id, kind, family, state, level, rank, by_operator, by_human, asked_by,
-                 comment, created_at, decided_at, queued_at, due_at, retry_of, undoes, by_expiry)
+                 comment, created_at, decided_at, queued_at, due_at, retry_of, undoes, by_expiry, asked_by_token)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9, ?10, ?11, ?12,
                  MAX(?12, COALESCE((SELECT override_at + 1 FROM devices WHERE tenant = ?2 AND machine_id = ?3), 0)),
-                 ?12, ?12, ?13, ?14, ?15)",
+                 ?12, ?12, ?13, ?14, ?15, ?16)",
         )
         .bind(id.to_string())
         .bind(self.tenant.as_str())
@@ -309,12 +306,13 @@ impl NewAction<'_> {
         .bind(self.level.rank())
         .bind(FIRST_RANK)
         .bind(self.by_operator)
-        .bind(asked_by)
+        .bind(person.map(Person::to_string))
         .bind(tagged_comment(self.why, id))
         .bind(millis(now))
         .bind(self.retry_of.map(|id| id.to_string()))
         .bind(self.undoes.map(|id| id.to_string()))
         .bind(self.by_expiry)
+        .bind(person.and_then(|person| person.door.token()).map(|id| id.to_string()))
         .execute(&mut *tx)
         .await?;
         append(tx, id, None, self.state, self.by, self.why, now).await?;

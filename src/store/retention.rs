@@ -131,11 +131,11 @@ impl Store {
         Ok(Removed { rows, next: if is_done { next } else { Some(from.clone()) } })
     }
 
-    /// Removes what may go of the next few actions, with their histories.
+    /// Removes what may go of the next few actions, with their histories. The audit keeps that they were removed.
     ///
     /// # Errors
     /// [`super::StoreError`]: then nothing of the step is done.
-    pub async fn remove_actions(&self, keep: &Keep, from: &Place) -> Result<Removed> {
+    pub async fn remove_actions(&self, keep: &Keep, from: &Place, now: Timestamp) -> Result<Removed> {
         let page = sqlx::query(
             "SELECT created_at, id FROM actions WHERE (created_at, id) > (?1, ?2) AND created_at < ?3
              ORDER BY created_at, id LIMIT ?4",
@@ -158,6 +158,14 @@ impl Store {
         let mut tx = self.begin().await?;
         let old = removable_actions(&mut tx, keep, &page).await?;
         let rows = remove_with_histories(&mut tx, &to_json(&old)?).await?;
+        if rows > 0 {
+            let before = keep.actions_since.to_string();
+            let detail =
+                format!("{rows} actions that had ended before {before} were kept for long enough and are removed");
+            let entry =
+                Entry { after: Some(&before), ..Entry::new(Happening::ActionsRemoved, &By::Stanch, &detail, now) };
+            audit::append(&mut tx, &entry).await?;
+        }
         tx.commit().await?;
         let is_done = rows == old.len() as u64;
         Ok(Removed { rows, next: if is_done { next } else { Some(from.clone()) } })

@@ -125,6 +125,7 @@ mod tests {
             finished_at: Some(at(60)),
             expires_at: None,
             attempts: 1,
+            revision: None,
             hold_reason: None,
             machine_action: None,
             error: None,

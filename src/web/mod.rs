@@ -27,6 +27,7 @@ mod status;
 #[cfg(test)]
 mod testing;
 mod tls;
+mod users;
 
 use std::any::Any;
 use std::sync::Arc;

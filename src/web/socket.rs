@@ -1,8 +1,8 @@
 //! Making the unix socket: what a dead process left is replaced, anything else is left alone.
 
-use std::fs::{self, Permissions};
+use std::fs::{self, DirBuilder, Permissions};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
@@ -10,6 +10,10 @@ use tokio::net::UnixListener;
 
 /// The owner and the group may use the socket: that is the key to the API.
 const MODE: u32 = 0o660;
+
+/// The mode of the folder in which it is made, and its name there.
+const DRAFT_MODE: u32 = 0o700;
+const DRAFT: &str = "s";
 
 /// The longest path of a socket, in bytes. Source: unix(7), `sun_path` with its final null.
 const MOST_PATH_BYTES: usize = 107;
@@ -26,20 +30,22 @@ pub fn bind_socket(path: &Path) -> io::Result<UnixListener> {
         return Err(io::Error::new(ErrorKind::InvalidInput, why));
     }
     refuse_what_is_in_use(path)?;
-    // Under another name until it has its mode: nobody else gets in in between, and the rename replaces
-    // what is stale in one step.
-    let draft = draft_of(path)?;
-    remove_stale(&draft)?;
-    let listener = UnixListener::bind(&draft).map_err(|error| can_not_be_made(path, &error))?;
-    let placed = fs::set_permissions(&draft, Permissions::from_mode(MODE)).and_then(|()| fs::rename(&draft, path));
-    match placed {
-        Ok(()) => Ok(listener),
-        Err(error) => {
-            // The first error is the one to tell.
-            let _ = fs::remove_file(&draft);
-            Err(can_not_be_made(path, &error))
-        }
-    }
+    // In a folder of its own until it has its mode: whatever the umask, nobody else gets in in between, and the rename
+    // replaces what is stale in one step.
+    let folder = draft_of(path)?;
+    remove_stale(&folder);
+    let made = DirBuilder::new().mode(DRAFT_MODE).create(&folder).and_then(|()| bind_in(&folder, path));
+    // The first error is the one to tell.
+    remove_stale(&folder);
+    made.map_err(|error| can_not_be_made(path, &error))
+}
+
+fn bind_in(folder: &Path, path: &Path) -> io::Result<UnixListener> {
+    let draft = folder.join(DRAFT);
+    let listener = UnixListener::bind(&draft)?;
+    fs::set_permissions(&draft, Permissions::from_mode(MODE))?;
+    fs::rename(&draft, path)?;
+    Ok(listener)
 }
 
 fn refuse_what_is_in_use(path: &Path) -> io::Result<()> {
@@ -78,7 +84,7 @@ fn folder_of(path: &Path) -> &Path {
     }
 }
 
-/// A name beside `path` that is this process's alone. It is short, so that it fits where `path` does.
+/// A folder beside `path` that is this process's alone. It is short, so that it fits where `path` does.
 fn draft_of(path: &Path) -> io::Result<PathBuf> {
     let draft = folder_of(path).join(format!(".{:x}", std::process::id()));
     match path.file_name() {
@@ -87,12 +93,15 @@ fn draft_of(path: &Path) -> io::Result<PathBuf> {
     }
 }
 
-/// A process of the same id may have died between making its socket and naming it.
-fn remove_stale(draft: &Path) -> io::Result<()> {
-    match fs::symlink_metadata(draft) {
-        Ok(metadata) if metadata.file_type().is_socket() => fs::remove_file(draft),
-        _ => Ok(()),
+/// A process of the same id may have died between making its socket and naming it. What cannot be removed is told when
+/// the folder is made.
+fn remove_stale(folder: &Path) {
+    for socket in [folder.join(DRAFT), folder.to_owned()] {
+        if fs::symlink_metadata(&socket).is_ok_and(|metadata| metadata.file_type().is_socket()) {
+            let _ = fs::remove_file(&socket);
+        }
     }
+    let _ = fs::remove_dir(folder);
 }
 
 fn can_not_be_made(path: &Path, error: &io::Error) -> io::Error {

@@ -67,7 +67,7 @@ async fn pass(work: &Work, now: Timestamp) -> Result<Option<Gone>, StoreError> {
     }
     place = Some(Place::default());
     while let Some(from) = place {
-        let removed = work.store.remove_actions(&keep, &from).await?;
+        let removed = work.store.remove_actions(&keep, &from, now).await?;
         gone.actions += removed.rows;
         place = removed.next;
         if !work.pause(BREATH).await {

@@ -87,7 +87,7 @@ async fn each_token_does_what_its_role_may_and_leaves_its_name() {
     app.action_in(State::Held).await;
 
     let yes = json(&there(&app, &otto, &["actions", "approve", &held, "--why", "seen", "--json"]).await);
-    assert_eq!(yes["history"][1]["by"], "user:otto");
+    assert_eq!(yes["history"][1]["by"], "token:otto");
     app.action_in(State::Succeeded).await;
     assert_eq!(code(&there(&app, &otto, &["pause", "--why", "an exercise"]).await), 0);
     let no = there(&app, &otto, &["resume", "--why", "over"]).await;
@@ -95,7 +95,7 @@ async fn each_token_does_what_its_role_may_and_leaves_its_name() {
     assert_eq!(code(&there(&app, &otto, &["token", "list"]).await), 1);
     assert_eq!(code(&there(&app, &ana, &["resume", "--why", "over"]).await), 0);
 
-    let of = |name: &str, why: &str| (format!("user:{name}"), "127.0.0.1".to_owned(), why.to_owned());
+    let of = |name: &str, why: &str| (format!("token:{name}"), "127.0.0.1".to_owned(), why.to_owned());
     assert_eq!(audit(&app, "paused").await, [of("otto", "an exercise")]);
     assert_eq!(audit(&app, "resumed").await, [of("ana", "over")]);
     assert_eq!(audit(&app, "transition").await, [of("otto", "seen")]);
@@ -149,7 +149,7 @@ async fn a_token_ends_at_once_and_is_told_so() {
     let shown = String::from_utf8(here(&app, &["token", "list"]).await.stdout).unwrap();
     assert!(shown.contains("in_force") && shown.contains("operator"), "{shown}");
     let refused = audit(&app, "sign_in_refused").await;
-    let of = |name: &str, why: &str| (format!("user:{name}"), "127.0.0.1".to_owned(), why.to_owned());
+    let of = |name: &str, why: &str| (format!("token:{name}"), "127.0.0.1".to_owned(), why.to_owned());
     assert_eq!(refused, [of("brief", "the token has expired"), of("ana", "the token was revoked")]);
     assert_eq!(audit(&app, "token_revoked").await[0].2, "ana (operator): it was posted in a chat");
 }
@@ -168,6 +168,134 @@ async fn nobody_approves_what_he_proposed() {
     assert!(said(&own).contains("ana asked for it, so somebody else must approve it"), "{own:?}");
     let other = there(&app, &bob, &["actions", "approve", &id, "--why", "sure"]).await;
     assert!(said(&other).contains("no machine record"), "he may, were there a record: {other:?}");
+}
+
+/// A restrict that waits for a record of its device, asked for with this token or, without one, over the socket.
+async fn ask(app: &TestApp, token: Option<&str>, device: usize) -> String {
+    let device = machine_id(device).to_string();
+    let words = ["devices", "restrict", &device, "--tenant", "contoso", "--why", "beacons", "--json"];
+    let asked = match token {
+        Some(token) => there(app, token, &words).await,
+        None => here(app, &words).await,
+    };
+    let id = json(&asked)["id"].as_str().unwrap().to_owned();
+    app.until("it is held", async || {
+        let held = app.actions().await.into_iter().find(|action| action.id.to_string() == id)?;
+        (held.state == State::Held).then_some(())
+    })
+    .await;
+    id
+}
+
+async fn made_by(app: &TestApp, maker: &str, name: &str) -> String {
+    let made = there(app, maker, &["token", "create", "--name", name, "--role", "admin", "--why", "x"]).await;
+    assert_eq!(code(&made), 0, "{made:?}");
+    String::from_utf8(made.stdout).unwrap().trim().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_token_makes_nobody_another_person() {
+    let app = TestApp::builder().start(|simulator| simulator.add_machine(machine(1)).map(|_| ()).unwrap()).await;
+    let (ana, bob) = (token(&app, "ana", "admin").await, token(&app, "bob", "admin").await);
+    let second = made_by(&app, &ana, "second").await;
+    let third = made_by(&app, &second, "third").await;
+    let approve = async |token: Option<&str>, id: &str| {
+        let words = ["actions", "approve", id, "--why", "sure"];
+        match token {
+            Some(token) => there(&app, token, &words).await,
+            None => here(&app, &words).await,
+        }
+    };
+    let by_ana = ask(&app, Some(&ana), 7).await;
+    let by_third = ask(&app, Some(&third), 8).await;
+    let by_user = ask(&app, None, 9).await;
+    for (token, id, why) in [
+        (Some(&second), &by_ana, "the token second comes from ana"),
+        (Some(&third), &by_ana, "the token third comes from ana"),
+        (Some(&ana), &by_third, "the token third comes from ana"),
+        (Some(&second), &by_third, "the token third comes from second"),
+        (Some(&bob), &by_user, "the token bob comes from"),
+        (Some(&third), &by_user, "the token third comes from"),
+        (None, &by_ana, "the token ana comes from"),
+        (None, &by_user, "asked for it, so somebody else"),
+    ] {
+        let refused = approve(token.map(String::as_str), id).await;
+        assert_eq!(code(&refused), 1, "{why}: {refused:?}");
+        assert!(
+            said(&refused).contains(why) && said(&refused).contains("somebody else must approve it"),
+            "{refused:?}"
+        );
+    }
+    for id in [&by_ana, &by_third] {
+        let other = approve(Some(&bob), id).await;
+        assert!(said(&other).contains("no machine record"), "bob is another person: {other:?}");
+    }
+    let listed = here(&app, &["token", "list", "--json"]).await;
+    assert!(String::from_utf8(listed.stdout).unwrap().contains("\"created_by\":\"token:second\""));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_is_not_named_like_a_user_or_an_actor_of_ours() {
+    let app = with_a_held_action().await;
+    for name in ["root", "stanch", "microsoft", "rule", "nobody", "1000"] {
+        let refused = here(&app, &["token", "create", "--name", name, "--role", "viewer", "--why", "x"]).await;
+        assert_eq!(code(&refused), 1, "{name}: {refused:?}");
+        assert!(said(&refused).contains(&format!("no token can be named {name}")), "{refused:?}");
+        assert!(said(&refused).contains("choose another name"), "{refused:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_withdrew_a_held_request_does_not_get_it_through_by_a_retry() {
+    let app = TestApp::builder().start(|simulator| simulator.add_machine(machine(1)).map(|_| ()).unwrap()).await;
+    let (ana, bob) = (token(&app, "ana", "admin").await, token(&app, "bob", "operator").await);
+    let second = made_by(&app, &ana, "second").await;
+    let id = ask(&app, Some(&ana), 7).await;
+    assert_eq!(code(&there(&app, &ana, &["actions", "reject", &id, "--why", "wait"]).await), 0);
+    for own in [&ana, &second] {
+        let refused = there(&app, own, &["actions", "retry", &id, "--why", "now"]).await;
+        assert_eq!(code(&refused), 1, "{refused:?}");
+        assert!(said(&refused).contains("nobody approved it, so somebody else must try it again"), "{refused:?}");
+    }
+    assert_eq!(code(&there(&app, &bob, &["actions", "retry", &id, "--why", "I looked"]).await), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_approval_of_what_has_changed_since_is_refused_and_says_what() {
+    let app = with_a_held_action().await;
+    let held = app.action_in(State::Held).await;
+    let (id, seen) = (held.id.to_string(), held.revision.unwrap());
+    let shown = String::from_utf8(here(&app, &["actions", "show", &id]).await.stdout).unwrap();
+    assert!(shown.contains(&format!("stanch actions approve {id} --revision {seen} --why TEXT")), "{shown}");
+    app.send(&[ransomware("another", 1)]).await;
+    let joined = app.until("another alert has joined", async || {
+        let action = app.action_in(State::Held).await;
+        (action.alert_ids.len() == 2).then_some(action)
+    });
+    let now = joined.await.revision.unwrap();
+    let stale = here(&app, &["actions", "approve", &id, "--revision", &seen, "--why", "seen"]).await;
+    assert_eq!(code(&stale), 1, "{stale:?}");
+    assert!(said(&stale).contains("it has changed since it was shown (alerts): look at it again"), "{stale:?}");
+    let none = here(&app, &["actions", "approve", &id, "--revision", "x", "--why", "seen"]).await;
+    assert_eq!(code(&none), 1, "{none:?}");
+    let fresh = here(&app, &["actions", "approve", &id, "--revision", &now, "--why", "seen", "--json"]).await;
+    assert_eq!(json(&fresh)["revision"], Value::Null);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn approving_all_skips_what_one_asked_for_oneself_and_says_so() {
+    let app = with_a_held_action().await;
+    let of_a_rule = app.action_in(State::Held).await.id.to_string();
+    let ana = token(&app, "ana", "admin").await;
+    let own = ask(&app, Some(&ana), 7).await;
+    let all = there(&app, &ana, &["actions", "approve", "--all", "--why", "a bad night", "--json"]).await;
+    assert_eq!(json(&all)["id"].as_str().unwrap(), of_a_rule);
+    let skipped =
+        format!("skipped: action {own} can not be approved: ana asked for it, so somebody else must approve it");
+    assert!(said(&all).contains(&skipped), "{all:?}");
+    let again = there(&app, &ana, &["actions", "approve", "--all", "--why", "a bad night"]).await;
+    assert_eq!(code(&again), 1, "{again:?}");
+    assert!(said(&again).contains("ana asked for it"), "{again:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -21,7 +21,7 @@ const DIRECTIONS: [(&str, &[&str]); 17] = [
     ("clock", &[]),
     ("crash_point", &[]),
     ("config", &["model", "diagnostics"]),
-    ("telemetry", &["config"]),
+    ("telemetry", &["config", "model"]),
     ("intake", &["model"]),
     ("quota", &["model"]),
     ("guards", &["model", "config"]),

@@ -29,6 +29,8 @@ use crate::support::binary::{Process, output, stanch, wait_for_socket};
 enum Answer {
     Takes,
     Says(&'static str),
+    /// 200 with this body.
+    Says200(&'static str),
     NeverAnswers,
     CutsOff,
 }
@@ -75,13 +77,14 @@ impl Receiver {
         let received = read_request(&mut stream).await?;
         self.got.lock().unwrap().push(received);
         let answer = self.script.lock().unwrap().pop_front().unwrap_or(Answer::Takes);
-        let head = match answer {
-            Answer::Takes => "HTTP/1.1 200 OK",
-            Answer::Says(head) => head,
+        let (head, body) = match answer {
+            Answer::Takes => ("HTTP/1.1 200 OK", ""),
+            Answer::Says(head) => (head, ""),
+            Answer::Says200(body) => ("HTTP/1.1 200 OK", body),
             Answer::NeverAnswers => std::future::pending().await,
             Answer::CutsOff => return None,
         };
-        let head = format!("{head}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        let head = format!("{head}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len());
         stream.write_all(head.as_bytes()).await.ok()
     }
 
@@ -274,6 +277,22 @@ async fn a_receiver_that_fails_in_every_way_has_the_message_in_the_end() {
     ] {
         assert!(text.contains(line), "{line} in {text}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_200_of_teams_that_says_it_failed_is_no_delivery() {
+    let mut night = Night::begin("{ type: teams, url_file: url }").await;
+    night.hold(3, 0).await;
+    let throttled =
+        "Webhook message delivery failed with error: Microsoft Teams endpoint returned HTTP error 429 with ContextId x";
+    night.receiver.will(&[Answer::Says200(throttled), Answer::Says200(throttled), Answer::Says200("1")]);
+    let post = night.post();
+    let mut teller = Teller::new(night.store(), &night.channel, &post, Arc::clone(&night.metrics));
+    assert_eq!(turns(&mut teller, &night.receiver, 0..200).await, [1, 6, 16], "it is tried again, ever later");
+    let text = night.metrics.text();
+    assert!(text.contains(r#"stanch_notices_total{channel="teams",status="failed"} 2"#), "{text}");
+    assert!(text.contains(r#"stanch_notices_total{channel="teams",status="delivered"} 1"#), "{text}");
+    assert_eq!(night.store().undelivered(&night.channel.name).await.unwrap(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,9 +11,9 @@ use super::arguments::{Filters, Many, Query, Tenant, Why, one_of};
 use super::client::Answer;
 use super::exit::{Exit, No};
 use super::listing::Listing;
-use super::output::{Tone, flowing, part, time, whole};
+use super::output::{Tone, flowing, part, plain, time, whole};
 use super::session::Session;
-use crate::model::view::ActionView;
+use crate::model::view::{ActionView, SkippedView};
 use crate::model::{ActionId, Kind, State};
 
 #[derive(Debug, Subcommand)]
@@ -27,7 +27,7 @@ pub(super) enum Command {
         id: String,
     },
     /// Approve held actions: they are queued
-    Approve(JudgeArguments),
+    Approve(ApproveArguments),
     /// Reject held actions: they are cancelled
     Reject(JudgeArguments),
     /// Cancel an action
@@ -60,6 +60,15 @@ pub(super) struct JudgeArguments {
     tenant: Tenant,
     #[command(flatten)]
     why: Why,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ApproveArguments {
+    #[command(flatten)]
+    which: JudgeArguments,
+    /// Only if the action is still what `show` showed, which prints this
+    #[arg(long, value_name = "REVISION", requires = "id")]
+    revision: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -100,34 +109,46 @@ pub(super) async fn run(command: Command, session: &mut Session<'_>) -> anyhow::
         }
         Command::Approve(arguments) => {
             let words = Changed { done: "approved", none: "nothing to approve" };
-            judge("approve", &arguments, &words, session).await
+            let ApproveArguments { which, revision } = arguments;
+            judge("approve", &which, revision.as_deref(), &words, session).await
         }
         Command::Reject(arguments) => {
             let words = Changed { done: "rejected", none: "nothing to reject" };
-            judge("reject", &arguments, &words, session).await
+            judge("reject", &arguments, None, &words, session).await
         }
-        Command::Cancel(ChangeArguments { id, why }) => change("cancel", &id, &Query::new(), &why, session).await,
-        Command::Retry(ChangeArguments { id, why }) => change("retry", &id, &Query::new(), &why, session).await,
+        Command::Cancel(ChangeArguments { id, why }) => change("cancel", &id, None, &Query::new(), &why, session).await,
+        Command::Retry(ChangeArguments { id, why }) => change("retry", &id, None, &Query::new(), &why, session).await,
     }
 }
 
 async fn judge(
     verb: &str,
     arguments: &JudgeArguments,
+    revision: Option<&str>,
     words: &Changed,
     session: &mut Session<'_>,
 ) -> anyhow::Result<Exit> {
     if let Some(id) = &arguments.id {
-        return change(verb, id, &arguments.tenant.query(), &arguments.why, session).await;
+        return change(verb, id, revision, &arguments.tenant.query(), &arguments.why, session).await;
     }
     let body = many(&arguments.many, &arguments.tenant, &arguments.why);
     let answer = session.client.post(&["api", "v1", "actions", verb], &Query::new(), &body).await?;
     print_changed(&answer, words, session)
 }
 
-async fn change(verb: &str, id: &str, query: &Query, why: &Why, session: &mut Session<'_>) -> anyhow::Result<Exit> {
+async fn change(
+    verb: &str,
+    id: &str,
+    revision: Option<&str>,
+    query: &Query,
+    why: &Why,
+    session: &mut Session<'_>,
+) -> anyhow::Result<Exit> {
     let id = action_id(id)?;
-    let body = serde_json::json!({ "why": why.why });
+    let body = match revision {
+        Some(revision) => serde_json::json!({ "why": why.why, "revision": revision }),
+        None => serde_json::json!({ "why": why.why }),
+    };
     let answer = session.client.post(&["api", "v1", "actions", &id, verb], query, &body).await?;
     print(&answer, session)
 }
@@ -164,6 +185,16 @@ pub(super) struct Changed {
 #[derive(Deserialize)]
 struct Items<T> {
     items: Vec<T>,
+    #[serde(default)]
+    skipped: Vec<SkippedView>,
+}
+
+/// Says what was left as it was, and why: on standard error, where it is seen beside `--json` too.
+fn note_skipped(skipped: &[SkippedView], session: &mut Session<'_>) -> anyhow::Result<()> {
+    for left in skipped {
+        session.notes.line(&[part(Tone::Warn, "skipped"), plain(format_args!(": {}", left.reason))])?;
+    }
+    Ok(())
 }
 
 /// Prints the actions of a change of many: a line each, and how many.
@@ -171,10 +202,12 @@ pub(super) fn print_changed(answer: &Answer, words: &Changed, session: &mut Sess
     if session.json {
         let rows: Items<Box<RawValue>> = answer.read()?;
         rows.items.iter().try_for_each(|row| session.out.json(row.get()))?;
+        note_skipped(&rows.skipped, session)?;
         return Ok(Exit::Done);
     }
     let rows: Items<ActionView> = answer.read()?;
     session.out.table(&LISTING.table(&rows.items, session.now))?;
+    note_skipped(&rows.skipped, session)?;
     let summary = match rows.items.len() {
         0 => words.none.to_owned(),
         count => format!("{count} {}", words.done),

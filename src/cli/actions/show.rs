@@ -92,7 +92,10 @@ fn next_steps(action: &ActionView) -> Vec<String> {
             // It can not be approved before there is a record of the machine.
             vec![step("reject")]
         }
-        State::Held => vec![step("approve"), step("reject")],
+        State::Held => {
+            let seen = action.revision.as_ref().map(|revision| format!(" --revision {revision}")).unwrap_or_default();
+            vec![format!("stanch actions approve {}{seen} --why TEXT", action.id), step("reject")]
+        }
         State::Queued | State::Submitted => vec![step("cancel")],
         State::Sending | State::Uncertain => Vec::new(),
         State::Succeeded if action.kind == Kind::Restrict => {

@@ -1,4 +1,5 @@
-//! `audit verify`: the chain, as the daemon or a file gives it, row after row.
+//! `audit verify`: the chain, as the daemon or a file gives it, row after row; and whether the tokens and the histories of
+//! actions follow from it, as the daemon finds.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _};
@@ -17,7 +18,7 @@ use crate::cli::screen;
 use crate::cli::session::{Session, with_daemon};
 use crate::cli::surroundings::Surroundings;
 use crate::model::chain::{Broken, Chain, Fault, Held, Origin, removed};
-use crate::model::view::AuditView;
+use crate::model::view::{AuditComparison, AuditFinding, AuditView};
 
 /// How often, and after which rest, rows that were not sealed are asked for again. They are sealed within a second.
 const TRIES: u32 = 20;
@@ -89,6 +90,16 @@ struct Document<'a> {
     unsealed: Option<u64>,
     broken: Option<BrokenDocument>,
     lost_head: Option<&'a str>,
+    /// What was compared with the chain; null of a file, and of a chain that does not hold.
+    compared: Option<ComparedDocument>,
+    findings: &'a [AuditFinding],
+}
+
+#[derive(Serialize)]
+struct ComparedDocument {
+    actions: u64,
+    tokens: u64,
+    unproven: u64,
 }
 
 #[derive(Serialize)]
@@ -109,7 +120,7 @@ pub(super) fn run(arguments: &Arguments, global: &Global, around: &mut Surroundi
     let head = arguments.head.as_deref();
     if let Some(file) = &arguments.file {
         let verdict = of_file(file, head)?;
-        return tell(&verdict, global.json, &mut screen(around.out, around.out_terminal));
+        return tell(&verdict, None, global.json, &mut screen(around.out, around.out_terminal));
     }
     with_daemon(global, around, async |session| {
         let mut verdict = of_daemon(session, head).await?;
@@ -121,8 +132,23 @@ pub(super) fn run(arguments: &Arguments, global: &Global, around: &mut Surroundi
             tokio::time::sleep(REST).await;
             verdict = of_daemon(session, head).await?;
         }
-        tell(&verdict, session.json, &mut session.out)
+        let compared = match &verdict {
+            Verdict::Held(..) => Some(compare(session).await?),
+            Verdict::Broken(_) => None,
+        };
+        tell(&verdict, compared.as_ref(), session.json, &mut session.out)
     })
+}
+
+/// What retention removes in several steps may be half there for a moment.
+async fn compare(session: &Session<'_>) -> anyhow::Result<AuditComparison> {
+    let segments = ["api", "v1", "audit", "comparison"];
+    let compared: AuditComparison = session.client.get(&segments, &Query::new()).await?.read()?;
+    if compared.findings.is_empty() {
+        return Ok(compared);
+    }
+    tokio::time::sleep(REST).await;
+    session.client.get(&segments, &Query::new()).await?.read()
 }
 
 async fn of_daemon(session: &mut Session<'_>, head: Option<&str>) -> anyhow::Result<Verdict> {
@@ -180,23 +206,51 @@ fn of_file(path: &Path, head: Option<&str>) -> anyhow::Result<Verdict> {
     Ok(watched.end(true))
 }
 
-fn tell(verdict: &Verdict, json: bool, out: &mut Screen<'_>) -> anyhow::Result<Exit> {
+fn tell(
+    verdict: &Verdict,
+    compared: Option<&AuditComparison>,
+    json: bool,
+    out: &mut Screen<'_>,
+) -> anyhow::Result<Exit> {
+    let follows = compared.is_none_or(|compared| compared.findings.is_empty());
     let exit = match verdict {
-        Verdict::Held(_, None) => Exit::Done,
-        Verdict::Held(_, Some(_)) | Verdict::Broken(_) => Exit::No,
+        Verdict::Held(_, None) if follows => Exit::Done,
+        Verdict::Held(..) | Verdict::Broken(_) => Exit::No,
     };
     if json {
-        out.json(&serde_json::to_string(&document(verdict))?)?;
+        out.json(&serde_json::to_string(&document(verdict, compared))?)?;
         return Ok(exit);
     }
     match verdict {
         Verdict::Broken(broken) => out.line(&[part(Tone::Bad, "broken"), plain(format_args!(": {broken}"))])?,
         Verdict::Held(held, lost) => {
             out.line(&summary(held, lost.as_deref()))?;
+            if let Some(compared) = compared {
+                tell_compared(compared, out)?;
+            }
             out.table(&facts(held))?;
         }
     }
     Ok(exit)
+}
+
+/// What was changed without the program, which writes a row of the audit with each change.
+fn tell_compared(compared: &AuditComparison, out: &mut Screen<'_>) -> anyhow::Result<()> {
+    let AuditComparison { actions, tokens, unproven, findings, more } = compared;
+    if findings.is_empty() {
+        let follow = format_args!(": the histories of {actions} actions and {tokens} tokens follow from them");
+        out.line(&[part(Tone::Good, "holds"), plain(follow)])?;
+    }
+    for AuditFinding { about, detail } in findings {
+        out.line(&[part(Tone::Bad, "changed"), plain(format_args!(": {about}: {detail}"))])?;
+    }
+    if *more > 0 {
+        out.line(&[plain(format_args!("and {more} more"))])?;
+    }
+    if *unproven > 0 {
+        out.line(&[part(Tone::Faint, format_args!("{unproven} of them are older than the audit, which cannot tell"))])?;
+    }
+    Ok(())
 }
 
 fn summary(held: &Held, lost: Option<&str>) -> Vec<Part> {
@@ -232,7 +286,13 @@ fn facts(held: &Held) -> Table {
     facts
 }
 
-fn document(verdict: &Verdict) -> Document<'_> {
+fn document<'a>(verdict: &'a Verdict, compared: Option<&'a AuditComparison>) -> Document<'a> {
+    let findings = compared.map_or(&[][..], |compared| compared.findings.as_slice());
+    let numbers = |compared: &AuditComparison| {
+        let AuditComparison { actions, tokens, unproven, .. } = *compared;
+        ComparedDocument { actions, tokens, unproven }
+    };
+    let compared = compared.map(numbers);
     match verdict {
         Verdict::Broken(broken) => Document {
             holds: false,
@@ -247,9 +307,11 @@ fn document(verdict: &Verdict) -> Document<'_> {
                 detail: broken.fault.to_string(),
             }),
             lost_head: None,
+            compared,
+            findings,
         },
         Verdict::Held(held, lost) => Document {
-            holds: lost.is_none(),
+            holds: lost.is_none() && findings.is_empty(),
             rows: Some(held.rows),
             first: held.first,
             from: held.first.map(|_| held.origin.as_str()),
@@ -257,6 +319,8 @@ fn document(verdict: &Verdict) -> Document<'_> {
             unsealed: Some(held.unsealed),
             broken: None,
             lost_head: lost.as_deref(),
+            compared,
+            findings,
         },
     }
 }

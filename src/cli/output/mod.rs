@@ -17,7 +17,7 @@ pub(super) use tone::Tone;
 pub(super) use width::terminal_width;
 
 use crate::diagnostics::Diagnostic;
-use crate::model::sanitise::sanitised;
+use crate::model::sanitise::{escaped_json, sanitised};
 
 /// A piece of a line in one tone.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,10 +102,11 @@ impl<'a> Screen<'a> {
         }
     }
 
-    /// Prints a JSON document on a line of its own. A line break in JSON is never part of a value.
+    /// Prints a JSON document on a line of its own, without what a terminal obeys. A line break in JSON is never part of
+    /// a value.
     pub(super) fn json(&mut self, document: &str) -> io::Result<()> {
         let line = document.trim().replace(['\n', '\r'], " ");
-        self.out.write_all(line.as_bytes())?;
+        self.out.write_all(escaped_json(&line).as_bytes())?;
         self.out.write_all(b"\n")
     }
 }

@@ -1,17 +1,15 @@
 //! An action: its kinds in one table, its states in one machine, its urgency, and the tag by which it is
 //! found again.
 
+mod by;
 mod kind;
 mod state;
 mod tag;
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::ids::RuleId;
-
+pub use by::{By, Door, Person};
 pub use kind::{Family, Kind, KindSpec};
 pub use state::{Ending, Event, Impossible, State, next};
 pub use tag::{MAX_COMMENT_CHARS, TAG_OPENING, tag_of, tagged_comment};
@@ -59,56 +57,6 @@ impl Level {
     #[must_use]
     pub fn from_rank(rank: i64) -> Option<Self> {
         Self::ALL.into_iter().find(|level| level.rank() == rank)
-    }
-}
-
-/// Who did something, as the history says it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum By {
-    /// The daemon.
-    Stanch,
-    /// A rule.
-    Rule(RuleId),
-    /// Microsoft's record says so.
-    Microsoft,
-    /// A person.
-    User(Person),
-}
-
-impl By {
-    /// A person of whom only the name is known.
-    #[must_use]
-    pub fn user(name: impl Into<String>) -> Self {
-        Self::User(Person { name: name.into(), from: None })
-    }
-
-    /// The person, if it is one.
-    #[must_use]
-    pub const fn person(&self) -> Option<&Person> {
-        match self {
-            Self::User(person) => Some(person),
-            _ => None,
-        }
-    }
-}
-
-/// A person who changes something.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Person {
-    /// The user's name on this machine, or the name of the API token.
-    pub name: String,
-    /// Where the request came from, as the audit keeps it: `socket`, or an address.
-    pub from: Option<String>,
-}
-
-impl fmt::Display for By {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Stanch => f.write_str("stanch"),
-            Self::Rule(id) => write!(f, "rule:{id}"),
-            Self::Microsoft => f.write_str("microsoft"),
-            Self::User(person) => write!(f, "user:{}", person.name),
-        }
     }
 }
 

@@ -3,11 +3,14 @@
 //! A change and its row in the audit are one transaction. Absent: secrets, which never come here, and what a
 //! role may do (see [`crate::web`]). Who is signed in to the console is in [`sessions`].
 
+mod lineage;
 mod sessions;
 
 use jiff::{SignedDuration, Timestamp};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
+
+pub(super) use lineage::{Identity, not_another};
 
 use super::audit::{self, Entry};
 use super::operate::OperateError;
@@ -84,8 +87,8 @@ impl Store {
             .await?;
         let id = TokenId::generate();
         let made = sqlx::query(
-            "INSERT INTO tokens (id, name, role, hash, created_at, created_by, expires_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING",
+            "INSERT INTO tokens (id, name, role, hash, created_at, created_by, expires_at, created_by_token)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO NOTHING",
         )
         .bind(id.to_string())
         .bind(new.name.as_str())
@@ -94,6 +97,7 @@ impl Store {
         .bind(millis(now))
         .bind(by.to_string())
         .bind(millis(new.expires_at))
+        .bind(by.person().and_then(|person| person.door.token()).map(|id| id.to_string()))
         .execute(&mut *tx)
         .await?;
         if made.rows_affected() == 0 {
@@ -101,7 +105,9 @@ impl Store {
             return Err(OperateError::Refused(why));
         }
         let detail = format!("{} ({}, until {}): {why}", new.name, new.role, new.expires_at);
-        audit::append(&mut tx, &Entry::new(Happening::TokenCreated, by, &detail, now)).await?;
+        let mark = audit::mark(&id.to_string(), new.hash.as_str());
+        let entry = Entry { after: Some(&mark), ..Entry::new(Happening::TokenCreated, by, &detail, now) };
+        audit::append(&mut tx, &entry).await?;
         let view = stored(&mut tx, id, now).await?;
         tx.commit().await?;
         Ok(view)
@@ -131,7 +137,9 @@ impl Store {
             .await?;
         sqlx::query("DELETE FROM sessions WHERE token_id = ?1").bind(id.to_string()).execute(&mut *tx).await?;
         let detail = format!("{} ({}): {why}", before.name, before.role);
-        audit::append(&mut tx, &Entry::new(Happening::TokenRevoked, by, &detail, now)).await?;
+        let id_text = id.to_string();
+        let entry = Entry { after: Some(&id_text), ..Entry::new(Happening::TokenRevoked, by, &detail, now) };
+        audit::append(&mut tx, &entry).await?;
         let view = stored(&mut tx, id, now).await?;
         tx.commit().await?;
         Ok(view)

@@ -1,5 +1,6 @@
 //! The audit: one row for everything that happened, appended in the transaction in which it happens.
 
+mod follows;
 mod read;
 mod seal;
 mod standing;
@@ -11,6 +12,7 @@ use super::row::millis;
 use super::{Result, Store};
 use crate::model::{ActionId, AlertId, By, Happening, MachineId, RuleId, State, TenantName};
 
+pub(super) use follows::mark;
 pub use read::AuditFilter;
 pub use standing::Subject;
 

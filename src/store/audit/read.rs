@@ -21,7 +21,7 @@ pub struct AuditFilter {
     pub device: Option<String>,
     /// Of this.
     pub what: Option<Happening>,
-    /// By this one, as the rows name it: `user:ana`.
+    /// By this one, as the rows name it (`token:ana`), or by the person of this name, whichever door they came in by.
     pub by: Option<String>,
 }
 
@@ -64,7 +64,8 @@ macro_rules! page {
              WHERE (?1 IS NULL OR at >= ?1) AND (?2 IS NULL OR tenant = ?2)
              AND (?3 IS NULL OR machine_id = lower(?3)
                   OR machine_id IN (SELECT machine_id FROM devices WHERE name = ?3 COLLATE NOCASE))
-             AND (?4 IS NULL OR what = ?4) AND (?5 IS NULL OR by = ?5) ",
+             AND (?4 IS NULL OR what = ?4)
+             AND (?5 IS NULL OR by = ?5 OR by IN ('user:' || ?5, 'token:' || ?5)) ",
             $beyond,
             " LIMIT ?7"
         )

@@ -9,7 +9,7 @@ use super::held::approve;
 use super::{Bulk, OperateError, stored};
 use crate::guards::{OpenRelease, why_ineligible};
 use crate::model::action::tagged_comment;
-use crate::model::{ActionId, By, Event, Happening, Kind, Level, Machine, MachineId, State, TenantName};
+use crate::model::{ActionId, By, Event, Happening, Kind, Level, Machine, MachineId, Person, State, TenantName};
 use crate::store::apply::{Undone, overridden_now};
 use crate::store::decide::FIRST_RANK;
 use crate::store::devices::{request_machine, stored_machine};
@@ -257,19 +257,18 @@ pub(super) async fn release(
 /// An expiry release that an operator asks for too is the operator's: it gives way to no alert, and says why
 /// if it has not been sent.
 async fn take_over(tx: &mut SqliteConnection, open: OpenRelease, by: &By, why: &str) -> Result<()> {
-    let asked_by = match by {
-        By::User(person) => Some(person.name.as_str()),
-        By::Stanch | By::Rule(_) | By::Microsoft => None,
-    };
+    let person = by.person();
     let comment = (open.by_expiry && open.state == State::Queued).then(|| tagged_comment(why, open.id));
     sqlx::query(
-        "UPDATE actions SET by_operator = 1, by_human = 1, by_expiry = 0, asked_by = COALESCE(asked_by, ?2),
-             comment = COALESCE(?3, comment)
+        "UPDATE actions SET by_operator = 1, by_human = 1, by_expiry = 0, comment = COALESCE(?3, comment),
+             asked_by_token = CASE WHEN asked_by IS NULL THEN ?4 ELSE asked_by_token END,
+             asked_by = COALESCE(asked_by, ?2)
          WHERE id = ?1",
     )
     .bind(open.id.to_string())
-    .bind(asked_by)
+    .bind(person.map(Person::to_string))
     .bind(comment)
+    .bind(person.and_then(|person| person.door.token()).map(|id| id.to_string()))
     .execute(tx)
     .await?;
     Ok(())

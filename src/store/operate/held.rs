@@ -1,10 +1,11 @@
 //! Approving and rejecting what is held.
 
 use jiff::Timestamp;
-use sqlx::SqliteConnection;
+use sqlx::{Row, SqliteConnection};
 
+use super::revision::{changed, revision};
 use super::{Bulk, OperateError, Stored, stored};
-use crate::model::{ActionId, By, Event, HoldKind, Kind, Person, State, TenantName};
+use crate::model::{ActionId, By, Event, HoldKind, Kind, State, TenantName};
 use crate::store::Store;
 use crate::store::apply::overridden_now;
 use crate::store::devices::stored_machine;
@@ -21,6 +22,24 @@ pub struct WhichHeld<'a> {
     pub seen: Option<Timestamp>,
 }
 
+/// What came of an answer to many.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Answers {
+    /// The actions that were approved or rejected.
+    pub done: Vec<ActionId>,
+    /// Those that are left held, and why.
+    pub skipped: Vec<(ActionId, String)>,
+}
+
+impl Answers {
+    /// The refusal of an answer that came to nothing.
+    fn all_skipped(self) -> OperateError {
+        let more = self.skipped.len().saturating_sub(1);
+        let first = self.skipped.into_iter().next().map(|(_, reason)| reason).unwrap_or_default();
+        OperateError::Refused(if more > 0 { format!("{first} (and {more} more)") } else { first })
+    }
+}
+
 impl Store {
     /// Queues an action that is held, bound to it as it stands.
     ///
@@ -28,8 +47,28 @@ impl Store {
     /// [`OperateError::NotFound`]; [`OperateError::Refused`] when it is not held, when it has no machine
     /// record, or when the approver is who asked for it.
     pub async fn approve(&self, id: ActionId, by: &By, why: &str, now: Timestamp) -> Result<(), OperateError> {
+        self.approve_as_seen(id, None, by, why, now).await
+    }
+
+    /// The same, if the action is still of the revision that the approver saw.
+    ///
+    /// # Errors
+    /// As [`Store::approve`]; [`OperateError::Refused`] when it has changed since.
+    pub async fn approve_as_seen(
+        &self,
+        id: ActionId,
+        seen: Option<&str>,
+        by: &By,
+        why: &str,
+        now: Timestamp,
+    ) -> Result<(), OperateError> {
         let mut tx = self.begin().await?;
         let action = stored(&mut tx, id).await?;
+        if let Some(seen) = seen.filter(|_| action.state == State::Held)
+            && let Some(change) = changed(seen, &revision(&mut tx, id).await?)
+        {
+            return Err(action.refuse("approved", &format!("{change}: look at it again")));
+        }
         approve(&mut tx, &action, by, why, now).await?;
         Ok(tx.commit().await?)
     }
@@ -45,11 +84,10 @@ impl Store {
         Ok(tx.commit().await?)
     }
 
-    /// Approves or rejects every action that is held, of one rule or of all, and gives those that it did.
-    /// What can not be approved is left held.
+    /// Approves or rejects every action that is held, of one rule or of all. What cannot be approved is left held.
     ///
     /// # Errors
-    /// [`OperateError::NotFound`] when nothing is held.
+    /// [`OperateError::NotFound`] when nothing is held; [`OperateError::Refused`] when all are left held.
     pub async fn answer_held(
         &self,
         approve_them: bool,
@@ -57,10 +95,12 @@ impl Store {
         by: &By,
         why: &str,
         now: Timestamp,
-    ) -> Result<Vec<ActionId>, OperateError> {
+    ) -> Result<Answers, OperateError> {
         let mut tx = self.begin().await?;
         let rows = sqlx::query(
-            "SELECT id FROM actions WHERE state = 'held' AND (?1 IS NULL OR rule_id = ?1)
+            "SELECT id, (?3 IS NOT NULL AND EXISTS (SELECT 1 FROM action_alerts g WHERE g.action_id = actions.id
+                 AND g.at > ?3)) AS joined
+             FROM actions WHERE state = 'held' AND (?1 IS NULL OR rule_id = ?1)
              AND (?2 IS NULL OR tenant = ?2) AND (?3 IS NULL OR COALESCE(held_at, created_at) <= ?3)
              ORDER BY created_at, id",
         )
@@ -72,22 +112,27 @@ impl Store {
         if rows.is_empty() {
             return Err(OperateError::NotFound("no action is held that this asks for".to_owned()));
         }
-        let mut done = Vec::new();
+        let mut answers = Answers::default();
         for row in &rows {
             let action = stored(&mut tx, action_id(row)?).await?;
-            let result = if approve_them {
-                approve(&mut tx, &action, by, why, now).await
-            } else {
+            let result = if !approve_them {
                 reject(&mut tx, &action, by, why, now).await
+            } else if row.try_get("joined")? {
+                Err(action.refuse("approved", "alerts have joined it since it was shown: look at it again"))
+            } else {
+                approve(&mut tx, &action, by, why, now).await
             };
             match result {
-                Ok(()) => done.push(action.id),
-                Err(OperateError::Refused(_)) => {}
+                Ok(()) => answers.done.push(action.id),
+                Err(OperateError::Refused(reason)) => answers.skipped.push((action.id, reason)),
                 Err(error) => return Err(error),
             }
         }
+        if answers.done.is_empty() {
+            return Err(answers.all_skipped());
+        }
         tx.commit().await?;
-        Ok(done)
+        Ok(answers)
     }
 }
 
@@ -101,10 +146,8 @@ pub(super) async fn approve(
     if action.state != State::Held {
         return Err(action.refuse("approved", &format!("it is {}, not held", action.state)));
     }
-    if let Some(Person { name, .. }) = by.person()
-        && action.asked_by.as_ref() == Some(name)
-    {
-        return Err(action.refuse("approved", &format!("{name} asked for it, so somebody else must approve it")));
+    if let Some(why) = action.asked_by_same(tx, by).await? {
+        return Err(action.refuse("approved", &format!("{why}, so somebody else must approve it")));
     }
     let unknown =
         action.hold_reason.as_ref().is_some_and(|reason| reason.starts_with(HoldKind::MachineUnknown.as_str()));

@@ -4,13 +4,16 @@ mod brake;
 mod devices;
 mod extend;
 mod held;
+mod revision;
 mod undo;
 
-pub use held::WhichHeld;
+pub use held::{Answers, WhichHeld};
+pub(super) use revision::revision;
 
 use jiff::Timestamp;
 use sqlx::{Row, SqliteConnection};
 
+use super::access::{Identity, not_another};
 use super::apply::Undone;
 use super::audit::{self, Entry};
 use super::row::{kind, level, parsed, parsed_opt, state};
@@ -64,7 +67,7 @@ struct Stored {
     state: State,
     level: Level,
     attempts: i64,
-    asked_by: Option<String>,
+    asked_by: Option<Identity>,
     rule_id: Option<RuleId>,
     hold_reason: Option<String>,
 }
@@ -72,6 +75,24 @@ struct Stored {
 impl Stored {
     fn refuse(&self, doing: &str, why: &str) -> OperateError {
         OperateError::Refused(format!("action {} can not be {doing}: {why}", self.id))
+    }
+
+    /// Why the person is not somebody else than who asked for it; `None` when they are, or when no person asked.
+    async fn asked_by_same(&self, tx: &mut SqliteConnection, by: &By) -> Result<Option<String>> {
+        match (&self.asked_by, by.person()) {
+            (Some(asker), Some(person)) => not_another(tx, asker, person).await,
+            _ => Ok(None),
+        }
+    }
+
+    /// Whether it ended while it waited for somebody's approval.
+    async fn ended_unapproved(&self, tx: &mut SqliteConnection) -> Result<bool> {
+        let last: Option<Option<String>> =
+            sqlx::query_scalar("SELECT from_state FROM action_history WHERE action_id = ?1 ORDER BY id DESC LIMIT 1")
+                .bind(self.id.to_string())
+                .fetch_optional(tx)
+                .await?;
+        Ok(last.flatten().as_deref() == Some(State::Held.as_str()))
     }
 
     /// It, as undone by a person.
@@ -113,13 +134,14 @@ impl Stored {
 
 async fn stored(tx: &mut SqliteConnection, id: ActionId) -> Result<Stored, OperateError> {
     let row = sqlx::query(
-        "SELECT id, tenant, machine_id, kind, state, level, attempts, asked_by, rule_id, hold_reason
+        "SELECT id, tenant, machine_id, kind, state, level, attempts, asked_by, asked_by_token, rule_id, hold_reason
          FROM actions WHERE id = ?1",
     )
     .bind(id.to_string())
     .fetch_optional(tx)
     .await?
     .ok_or_else(|| OperateError::NotFound(format!("there is no action {id}")))?;
+    let (asked_by, token): (Option<&str>, Option<String>) = (row.try_get("asked_by")?, row.try_get("asked_by_token")?);
     Ok(Stored {
         id,
         tenant: parsed(&row, "tenant")?,
@@ -128,7 +150,7 @@ async fn stored(tx: &mut SqliteConnection, id: ActionId) -> Result<Stored, Opera
         state: state(&row)?,
         level: level(&row)?,
         attempts: row.try_get("attempts")?,
-        asked_by: row.try_get("asked_by")?,
+        asked_by: asked_by.map(|by| Identity::stored(by, token)),
         rule_id: parsed_opt(&row, "rule_id")?,
         hold_reason: row.try_get("hold_reason")?,
     })

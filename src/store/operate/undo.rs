@@ -71,6 +71,13 @@ impl Store {
             tx.commit().await?;
             return Ok(new);
         }
+        // Else whoever asked for it would need nobody's approval the second time.
+        if action.ended_unapproved(&mut tx).await?
+            && let Some(why) = action.asked_by_same(&mut tx, by).await?
+        {
+            let why = format!("{why} and nobody approved it, so somebody else must try it again");
+            return Err(action.refuse("tried again", &why));
+        }
         let device = device_facts(&mut tx, &action.tenant, &action.machine_id).await?;
         if let Some(reason) = already(&device, action.kind) {
             return Err(action.refuse("tried again", &reason));

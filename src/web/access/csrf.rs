@@ -72,7 +72,7 @@ fn foreign(why: &str) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Person, Role};
+    use crate::model::{Door, Person, Role};
 
     fn refused(headers: &[(&'static str, &str)]) -> bool {
         let headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn a_session_has_to_bring_its_own_proof_and_others_need_none() {
-        let person = Person { name: "ana".to_owned(), from: None };
+        let person = Person { name: "ana".to_owned(), door: Door::Token(None), from: None };
         let by_session = Caller { person, role: Role::Admin, csrf: Some("proof".to_owned()) };
         assert!(check_csrf(&by_session, Some("proof")).is_ok());
         for wrong in [None, Some(""), Some("proo"), Some("proof "), Some("Proof")] {

@@ -15,7 +15,7 @@ use super::failures::MOST_OF_AN_ADDRESS;
 use super::secret::Secret;
 use super::{cookie, sign_in};
 use crate::model::access::TokenState;
-use crate::model::{By, Happening, Person};
+use crate::model::{By, Door, Happening, Person};
 use crate::store::{Entry, Holder, Presented};
 use crate::web::Web;
 use crate::web::body::drain;
@@ -159,7 +159,7 @@ async fn failed(web: &Web, name: String, why: &str, remote: Remote) {
         _ => why.to_owned(),
     };
     tracing::warn!(from = %remote.ip(), name, detail, "a token was refused");
-    let by = By::User(Person { name, from: Some(remote.ip().to_string()) });
+    let by = By::User(Person { name, door: Door::Token(None), from: Some(remote.ip().to_string()) });
     let entry = Entry::new(Happening::SignInRefused, &by, &detail, web.work.now());
     if let Err(error) = web.work.store.note(&entry).await {
         tracing::error!(error = chain(&error), "a refused token could not be kept in the audit");
@@ -175,7 +175,8 @@ async fn note_use(web: &Web, holder: &Holder) {
 
 /// The holder of a token, as it is kept with what is done.
 pub(super) fn person(holder: &Holder, remote: Remote) -> Person {
-    Person { name: holder.name.to_string(), from: Some(remote.ip().to_string()) }
+    let door = Door::Token(Some(holder.id));
+    Person { name: holder.name.to_string(), door, from: Some(remote.ip().to_string()) }
 }
 
 fn unauthorized(detail: &str) -> Problem {

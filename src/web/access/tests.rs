@@ -80,15 +80,15 @@ async fn each_role_may_do_its_own_and_what_the_smaller_ones_may() {
     let no = daemon.post_as(&viewer, &approve, why.clone()).await;
     assert_eq!(no.problem(403), "this needs the role operator, and vera is viewer");
     let action = daemon.post_as(&operator, &approve, why.clone()).await.ok();
-    assert_eq!(action["history"][1]["by"], "user:otto");
+    assert_eq!(action["history"][1]["by"], "token:otto");
 
     assert_eq!(daemon.post_as(&operator, "/api/v1/pause", why.clone()).await.status, 200);
     let no = daemon.post_as(&operator, "/api/v1/resume", why.clone()).await;
     assert_eq!(no.problem(403), "this needs the role admin, and otto is operator");
     assert!(daemon.work.store.brake().await.unwrap().is_some());
     assert_eq!(daemon.post_as(&admin, "/api/v1/resume", why.clone()).await.status, 200);
-    assert_eq!(daemon.audit("paused").await, [("user:otto".to_owned(), local(), "seen".to_owned())]);
-    assert_eq!(daemon.audit("resumed").await, [("user:ana".to_owned(), local(), "seen".to_owned())]);
+    assert_eq!(daemon.audit("paused").await, [("token:otto".to_owned(), local(), "seen".to_owned())]);
+    assert_eq!(daemon.audit("resumed").await, [("token:ana".to_owned(), local(), "seen".to_owned())]);
 
     let restrict = format!("/api/v1/devices/{DEVICE}/restrict");
     daemon.post_as(&operator, &restrict, why.clone()).await.problem(403);
@@ -155,7 +155,7 @@ async fn a_token_ends_at_once_when_it_expires_or_is_revoked_and_so_do_its_sessio
     }
     daemon.post("/api/v1/tokens/bob/revoke", &json!({})).await.problem(400);
     let refused = daemon.audit("sign_in_refused").await;
-    let of = |name: &str, why: &str| (format!("user:{name}"), local(), why.to_owned());
+    let of = |name: &str, why: &str| (format!("token:{name}"), local(), why.to_owned());
     let revoked = of("ana", "the token was revoked");
     assert_eq!(refused, [of("brief", "the token has expired"), revoked.clone(), revoked]);
     assert_eq!(daemon.audit("token_revoked").await[0].2, "ana (admin): left the company");
@@ -250,7 +250,7 @@ async fn who_guesses_is_refused_without_a_look_and_the_audit_stays_short() {
     assert_eq!(daemon.get("/api/v1/status").await.status, 200, "and so does the socket");
     let refused = daemon.audit("sign_in_refused").await;
     assert_eq!(refused.len(), 4, "{refused:?}");
-    assert_eq!(refused[0], ("user:?".to_owned(), local(), "there is no such token".to_owned()));
+    assert_eq!(refused[0], ("token:?".to_owned(), local(), "there is no such token".to_owned()));
     assert!(refused[3].2.contains("10 failures within a minute"), "{refused:?}");
 
     daemon.clock.advance(Duration::from_secs(60));
@@ -336,7 +336,7 @@ async fn somebody_signs_in_looks_around_and_signs_out() {
     assert_eq!(daemon.request(Method::GET, "/", &[("cookie", cookie)], "").await.status, 303);
     assert_eq!(daemon.form("/sign-out", &[("cookie", cookie)], "").await.status, 303, "once more changes nothing");
 
-    let ana = "user:ana".to_owned();
+    let ana = "token:ana".to_owned();
     assert_eq!(daemon.audit("signed_in").await.len(), 4);
     assert!(daemon.audit("signed_in").await.iter().all(|(by, from, _)| *by == ana && *from == local()));
     assert_eq!(daemon.audit("signed_out").await, [(ana, local(), "signed out".to_owned())]);

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 
-use super::ask::{Id, InTenant, Listed, Many, ManyBody, Why, WhyBody, one_of};
+use super::ask::{Approval, ApprovalBody, Id, InTenant, Listed, Many, ManyBody, Why, WhyBody, one_of};
 use super::{Problem, Web, action, changed};
-use crate::model::view::{ActionView, Page};
+use crate::model::view::{ActionView, AnswersView, Page, SkippedView};
 use crate::model::{ActionId, Kind, Role, State as Stage, TenantName};
 use crate::store::{ActionFilter, WhichHeld};
 use crate::web::caller::Operator;
@@ -28,8 +28,9 @@ pub(super) fn routes() -> Routes {
         .post("/actions/reject", many(false), || {
             many_doc("actions_reject_many", "Reject all held actions, or those of a rule")
         })
-        .post("/actions/{id}/approve", verb(Verb::Approve), || {
-            verb_doc("actions_approve", "Approve a held action: it is queued")
+        .post("/actions/{id}/approve", approve, || {
+            doc_of_one("actions_approve", "Approve a held action: it is queued")
+                .reads::<ApprovalBody>("Why, and what of.")
         })
         .post("/actions/{id}/reject", verb(Verb::Reject), || {
             verb_doc("actions_reject", "Reject a held action: it is cancelled")
@@ -60,9 +61,13 @@ fn show_doc() -> Doc {
 }
 
 fn verb_doc(id: &str, summary: &str) -> Doc {
+    doc_of_one(id, summary).reads::<WhyBody>("Why.")
+}
+
+/// What every change of one action shares.
+fn doc_of_one(id: &str, summary: &str) -> Doc {
     Doc::change(id, "actions", summary, Role::Operator)
         .takes([parameters::action_id(), parameters::tenant()])
-        .reads::<WhyBody>("Why.")
         .gives::<ActionView>("The action after it; of `retry`, the new one.")
         .refuses(404, "There is no such action.")
 }
@@ -70,7 +75,7 @@ fn verb_doc(id: &str, summary: &str) -> Doc {
 fn many_doc(id: &str, summary: &str) -> Doc {
     Doc::change(id, "actions", summary, Role::Operator)
         .reads::<ManyBody>("Which, and why.")
-        .gives_page::<ActionView>("Each action after it, on one page.")
+        .gives::<AnswersView>("Each action after it, and those that were left held.")
         .refuses(404, "None is held.")
 }
 
@@ -92,7 +97,6 @@ async fn show(State(web): State<Arc<Web>>, Id(id): Id<ActionId>, InTenant(tenant
 /// What a person may do to one action.
 #[derive(Debug, Clone, Copy)]
 enum Verb {
-    Approve,
     Reject,
     Cancel,
     Retry,
@@ -109,12 +113,24 @@ async fn carry_out(
     let (work, store, now) = (&web.work, &web.work.store, web.work.now());
     of_tenant(work, id, tenant.as_ref()).await?;
     let result = match verb {
-        Verb::Approve => store.approve(id, &by, &why, now).await.map(|()| id)?,
         Verb::Reject => store.reject(id, &by, &why, now).await.map(|()| id)?,
         Verb::Cancel => store.cancel(id, &by, &why, now).await.map(|()| id)?,
         Verb::Retry => store.retry(id, &by, &why, now).await?,
     };
     Ok(Json(changed(work, result).await?))
+}
+
+async fn approve(
+    State(web): State<Arc<Web>>,
+    Id(id): Id<ActionId>,
+    InTenant(tenant): InTenant,
+    Operator(by): Operator,
+    Approval { why, revision }: Approval,
+) -> Answer {
+    let work = &web.work;
+    of_tenant(work, id, tenant.as_ref()).await?;
+    work.store.approve_as_seen(id, revision.as_deref(), &by, &why, work.now()).await?;
+    Ok(Json(changed(work, id).await?))
 }
 
 /// Approves what is held, or rejects it, many at once.
@@ -123,11 +139,13 @@ async fn answer_held(
     State(web): State<Arc<Web>>,
     Operator(by): Operator,
     Many { bulk, tenant, why }: Many,
-) -> Result<Json<Page<ActionView>>, Problem> {
+) -> Result<Json<AnswersView>, Problem> {
     let store = &web.work.store;
     let which = WhichHeld { bulk: &bulk, tenant: tenant.as_ref(), seen: None };
-    let ids = store.answer_held(approve_them, &which, &by, &why, web.work.now()).await?;
-    all_changed(&web.work, &ids).await
+    let answers = store.answer_held(approve_them, &which, &by, &why, web.work.now()).await?;
+    let Json(Page { items, next_cursor }) = all_changed(&web.work, &answers.done).await?;
+    let skipped = answers.skipped.into_iter().map(|(id, reason)| SkippedView { id, reason }).collect();
+    Ok(Json(AnswersView { items, next_cursor, skipped }))
 }
 
 /// Every action that a change of many was about, as one page.

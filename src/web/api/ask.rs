@@ -320,6 +320,34 @@ impl<S: Send + Sync> FromRequest<S> for Why {
     }
 }
 
+/// Why an action is approved, and as what it was seen.
+pub(super) struct Approval {
+    pub(super) why: String,
+    pub(super) revision: Option<String>,
+}
+
+/// Why an action is approved, and as what it was seen.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = Approval)]
+pub(super) struct ApprovalBody {
+    /// Why, in words: it is kept in the history.
+    #[schema(value_type = String, required = true, max_length = 1000, pattern = "\\S", example = "confirmed with the owner")]
+    why: Option<String>,
+    /// The action's `revision` as it was shown: if it is another now, nothing is approved.
+    #[schema(example = "4b227777-1d0a0c4e-9f86d081-5feceb66-e3b0c442-60303ae2")]
+    revision: Option<String>,
+}
+
+impl<S: Send + Sync> FromRequest<S> for Approval {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        let body: ApprovalBody = body(request, r#"{"why": TEXT}, and "revision": TEXT"#).await?;
+        Ok(Self { why: why(body.why)?, revision: body.revision })
+    }
+}
+
 /// Which things a person changes at once, and why.
 pub(super) struct Many {
     pub(super) bulk: Bulk,

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use tokio::sync::Mutex;
 
 use super::ask::Followed;
 use super::{Problem, Web};
 use crate::model::Role;
-use crate::model::view::{AuditView, Page};
+use crate::model::view::{AuditComparison, AuditView, Page};
 use crate::web::contract::{Doc, Routes, parameters};
 
 pub(super) fn routes() -> Routes {
@@ -18,7 +19,25 @@ pub(super) fn routes() -> Routes {
             .takes(parameters::of_the_audit())
             .gives_page::<AuditView>("A page, the oldest row first unless it is asked for otherwise.")
     };
-    Routes::default().get("/audit", self::list, list)
+    let comparison = || {
+        Doc::look(
+            "audit_comparison",
+            "audit",
+            "Tell whether the tokens and the histories of actions follow from the audit",
+            Role::Viewer,
+        )
+        .about("Every row is read, one such request after the other: this takes long on a large store.")
+        .gives::<AuditComparison>("What was compared, and what does not follow.")
+    };
+    Routes::default().get("/audit", self::list, list).get("/audit/comparison", self::comparison, comparison)
+}
+
+/// Reading all of the store many times at once would leave nobody else a place.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
+
+async fn comparison(State(web): State<Arc<Web>>) -> Result<Json<AuditComparison>, Problem> {
+    let _turn = ONE_AT_A_TIME.lock().await;
+    Ok(Json(web.work.store.compare_with_audit().await?))
 }
 
 async fn list(State(web): State<Arc<Web>>, asked: Followed) -> Result<Json<Page<AuditView>>, Problem> {

@@ -98,7 +98,7 @@ async fn keyed(web: &Web, key: String, caller: &Caller, request: Request, next: 
     let path = parts.uri.path_and_query().map_or("", |path| path.as_str());
     let keyed = Keyed {
         // With another role the same caller may be refused what was done before.
-        caller: format!("{}/{}", caller.person.name, caller.role),
+        caller: format!("{}/{}", caller.person, caller.role),
         key,
         request: format!("{} {path}", parts.method),
         body_hash: hex(digest.as_ref()),
@@ -248,7 +248,7 @@ mod tests {
         let daemon = TestDaemon::start().await;
         let name = daemon.post("/api/v1/pause", &json!({"why": "x"})).await.ok()["pause"]["by"].clone();
         daemon.post("/api/v1/resume", &json!({"why": "x"})).await.ok();
-        let caller = format!("{}/admin", name.as_str().unwrap().trim_start_matches("user:"));
+        let caller = format!("{}/admin", name.as_str().unwrap());
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, WHY.as_bytes());
         let (request, body_hash) = ("POST /pause".to_owned(), hex(digest.as_ref()));
         let keyed = Keyed { caller, key: "k".to_owned(), request, body_hash };

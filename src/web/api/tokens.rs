@@ -14,12 +14,14 @@ use utoipa::ToSchema;
 use super::ask::{Paged, Why, WhyBody, body, why, word};
 use super::{Problem, Web};
 use crate::model::access::{CallerView, NewTokenView, TokenView};
+use crate::model::users::taken;
 use crate::model::view::Page;
 use crate::model::{Role, Span, TokenId, TokenName};
 use crate::store::NewToken;
 use crate::web::access::Secret;
 use crate::web::caller::{Admin, Caller};
 use crate::web::contract::{Doc, Routes, parameters};
+use crate::web::users::passwd;
 
 /// How long a token holds of which nobody says it, and the longest that one may.
 const EXPIRES_IN: SignedDuration = SignedDuration::from_hours(90 * 24);
@@ -113,6 +115,10 @@ async fn list(State(web): State<Arc<Web>>, Admin(_): Admin, page: Paged) -> Resu
 /// The only answer that ever holds the secret.
 async fn create(State(web): State<Arc<Web>>, Admin(by): Admin, wanted: Wanted) -> Result<Response, Problem> {
     let Wanted { name, role, expires_in, why } = wanted;
+    if let Some(reason) = taken(name.as_str(), &passwd().await) {
+        let detail = format!("no token can be named {name}: {reason}, so choose another name");
+        return Err(Problem::new(StatusCode::CONFLICT, detail));
+    }
     let (secret, now) = (Secret::random()?, web.work.now());
     let expires_at = now.checked_add(expires_in).map_err(|_| Problem::bad_request("expires_in: that is no time"))?;
     let new = NewToken { name: &name, role, hash: &secret.hash(), expires_at };

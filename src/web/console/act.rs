@@ -51,7 +51,7 @@ async fn change_one(
 ) -> Answer {
     let (store, now, why) = (&web.work.store, web.work.now(), form.why()?);
     let result = match verb {
-        Done::Approved => store.approve(id, &by, &why, now).await.map(|()| id)?,
+        Done::Approved => store.approve_as_seen(id, form.get("revision"), &by, &why, now).await.map(|()| id)?,
         Done::Rejected => store.reject(id, &by, &why, now).await.map(|()| id)?,
         Done::Cancelled => store.cancel(id, &by, &why, now).await.map(|()| id)?,
         _ => store.retry(id, &by, &why, now).await?,
@@ -71,8 +71,9 @@ async fn answer_held(verb: Done, State(web): State<Arc<Web>>, Operator(by): Oper
     let approve = verb == Done::Approved;
     // What came after the page was made was seen by nobody.
     let which = WhichHeld { bulk: &bulk, tenant: tenant.as_ref(), seen: form.parsed::<Timestamp>("seen")? };
-    let ids = web.work.store.answer_held(approve, &which, &by, &why, web.work.now()).await?;
-    all_changed(&web, &ids).await?;
+    let answers = web.work.store.answer_held(approve, &which, &by, &why, web.work.now()).await?;
+    all_changed(&web, &answers.done).await?;
+    let verb = if answers.skipped.is_empty() { verb } else { Done::ApprovedSome };
     Ok(see(&form.then("/actions"), verb))
 }
 

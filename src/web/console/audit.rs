@@ -20,8 +20,6 @@ use crate::store::{AuditFilter, Cursor, Seal};
 const MOST_ROWS: u32 = 100;
 /// The most characters that are shown of a detail.
 const MOST_CHARS: usize = 1_000;
-/// Who acts and is no person.
-const OTHERS: [&str; 2] = ["stanch", "microsoft"];
 
 pub(super) fn routes() -> Router<Arc<Web>> {
     Router::new().route("/audit", get(list))
@@ -45,7 +43,7 @@ async fn list(State(web): State<Arc<Web>>, frame: Frame, asked: Asked) -> Result
         tenant: asked.parsed("tenant")?,
         device: asked.sought("device")?,
         what: asked.one_of("what", &Happening::ALL, Happening::as_str)?,
-        by: asked.sought("by")?.map(|by| who(&by)),
+        by: asked.sought("by")?,
     };
     let after: Option<Cursor> = asked.parsed("cursor")?;
     let seal = store.audit_seal().await?;
@@ -53,11 +51,6 @@ async fn list(State(web): State<Arc<Web>>, frame: Frame, asked: Asked) -> Result
     let next = next_cursor.map(|cursor| format!("/audit{}", asked.with("cursor", &cursor)));
     let tenants = web.work.tenants.keys().cloned().collect();
     Ok(Page(Audit { frame, asked, tenants, seal, rows, next }))
-}
-
-/// The one who acts as the rows name it: a bare word is a person.
-fn who(text: &str) -> String {
-    if text.contains(':') || OTHERS.contains(&text) { text.to_owned() } else { format!("user:{text}") }
 }
 
 impl Audit {

@@ -229,6 +229,7 @@ impl<S: Send + Sync> FromRequest<S> for Posted {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Done {
     Approved,
+    ApprovedSome,
     Rejected,
     Cancelled,
     Retried,
@@ -240,8 +241,9 @@ pub(super) enum Done {
 }
 
 impl Done {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Approved,
+        Self::ApprovedSome,
         Self::Rejected,
         Self::Cancelled,
         Self::Retried,
@@ -255,6 +257,7 @@ impl Done {
     const fn as_str(self) -> &'static str {
         match self {
             Self::Approved => "approved",
+            Self::ApprovedSome => "approved_some",
             Self::Rejected => "rejected",
             Self::Cancelled => "cancelled",
             Self::Retried => "retried",
@@ -270,6 +273,9 @@ impl Done {
     pub(super) const fn says(self) -> &'static str {
         match self {
             Self::Approved => "Approved. It is sent as soon as the guards and the quota let it.",
+            Self::ApprovedSome => {
+                "Approved, but for those that are still held: you asked for them, they have changed, or they have no machine record."
+            }
             Self::Rejected => "Rejected. Nothing is sent for it.",
             Self::Cancelled => "Cancelled, or Microsoft is asked to cancel it.",
             Self::Retried => "Queued again, as a new action.",

@@ -83,7 +83,7 @@ pub(in crate::web) fn of_the_audit() -> Vec<Parameter> {
     let whats = word(&Happening::ALL.map(Happening::as_str));
     vec![
         in_query("what", "Only what happened in this way.", whats.into(), Some(json!("paused"))),
-        in_query("by", "Only what this one did, as `by` has it.", text().into(), Some(json!("user:ana"))),
+        in_query("by", "Only what this one did, as `by` has it.", text().into(), Some(json!("token:ana"))),
         in_query(
             "device",
             &format!(

@@ -3,6 +3,7 @@
 mod chain;
 mod commands;
 mod rows;
+mod tampered;
 
 use std::path::Path;
 

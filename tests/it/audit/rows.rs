@@ -3,7 +3,7 @@
 use std::fs;
 
 use stanch::model::view::AuditView;
-use stanch::model::{By, Kind, Person, State};
+use stanch::model::{By, Door, Kind, Person, State};
 use stanch::simulator::{Api, Fault, Status};
 use stanch::store::AuditFilter;
 
@@ -13,7 +13,7 @@ use crate::support::{RANSOMWARE, TestApp, alert, machine, machine_id, ransomware
 const CLIENT: &str = "22222222-2222-4222-8222-222222222222";
 
 fn alice() -> By {
-    By::User(Person { name: "alice".to_owned(), from: Some("socket".to_owned()) })
+    By::User(Person { name: "alice".to_owned(), door: Door::Socket, from: Some("socket".to_owned()) })
 }
 
 async fn of(app: &TestApp, what: &str) -> Vec<AuditView> {

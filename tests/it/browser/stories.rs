@@ -122,7 +122,7 @@ async fn a_held_action_is_approved_with_a_reason_and_the_device_becomes_restrict
     browser.shows("Approved.").await;
     browser.screenshot("held-2-approved").await;
     let done = app.action_in(State::Succeeded).await;
-    let approval = done.history.iter().find(|step| step.by == "user:ana").unwrap();
+    let approval = done.history.iter().find(|step| step.by == "token:ana").unwrap();
     assert!(approval.detail.contains("seen on two screens"), "{approval:?}");
     browser.go("/devices").await;
     browser.shows("pc-1.contoso.test").await;

@@ -132,6 +132,37 @@ async fn what_schema_2_brought_is_still_said() {
     store.close().await;
 }
 
+#[tokio::test]
+async fn what_is_older_than_the_audit_is_no_false_alarm() {
+    for version in old::versions().await {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("stanch.db");
+        OldStore::build(&path, version, THEN).await.close().await;
+        let store = Store::open(&path).await.unwrap();
+        let compared = store.compare_with_audit().await.unwrap();
+        assert_eq!((compared.findings, compared.actions > 0), (Vec::new(), true), "from schema {version}");
+        store.close().await;
+    }
+}
+
+/// A program before schema 14 removed old actions and kept nothing of that.
+#[tokio::test]
+async fn what_an_older_program_removed_is_no_false_alarm() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("stanch.db");
+    let mut old = OldStore::build(&path, 9, THEN).await;
+    old.execute(
+        "INSERT INTO audit (at, what, by, action_id, before, after, detail)
+         VALUES (1795500000001, 'transition', 'rule:r', 'gone', NULL, 'held', 'x'),
+                (1795500000002, 'transition', 'user:ana', 'gone', 'held', 'cancelled', 'x')",
+    )
+    .await;
+    old.close().await;
+    let store = Store::open(&path).await.unwrap();
+    assert_eq!(store.compare_with_audit().await.unwrap().findings, []);
+    store.close().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_daemon_carries_on_from_every_schema() {
     let all = async {

@@ -1,6 +1,6 @@
 //! The page of the audit.
 
-use crate::model::{By, Person};
+use crate::model::{By, Door, Person};
 use crate::store::Entry;
 use crate::web::testing::{DEVICE, TestDaemon};
 
@@ -9,7 +9,7 @@ use super::*;
 const HOSTILE: &str = "<img src=x onerror=alert(1)>";
 
 async fn noted(daemon: &TestDaemon, detail: &str) {
-    let by = By::User(Person { name: "ana".to_owned(), from: Some("192.0.2.7".to_owned()) });
+    let by = By::User(Person { name: "ana".to_owned(), door: Door::Socket, from: Some("192.0.2.7".to_owned()) });
     daemon.work.store.note(&Entry::new(Happening::Drill, &by, detail, daemon.work.now())).await.unwrap();
 }
 

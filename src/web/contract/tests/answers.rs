@@ -96,6 +96,7 @@ async fn looks(held: &mut Held, action: &str) {
     held.get("devices_show", &format!("/api/v1/devices/{DEVICE}"), 200).await;
     held.get("devices_record", &format!("/api/v1/devices/{DEVICE}/record"), 200).await;
     held.get("audit_export", "/api/v1/audit?order=newest", 200).await;
+    held.get("audit_comparison", "/api/v1/audit/comparison", 200).await;
     held.get("token_list", "/api/v1/tokens", 200).await;
     held.get("whoami", "/api/v1/whoami", 200).await;
     held.get("replay_alerts", "/api/v1/replay/alerts", 200).await;

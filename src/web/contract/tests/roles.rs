@@ -6,7 +6,7 @@ use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
 
 use super::*;
-use crate::model::{Person, Role};
+use crate::model::{Door, Person, Role};
 use crate::web::caller::Caller;
 use crate::web::testing::{TestDaemon, serve_other};
 use crate::web::{Web, api, finished};
@@ -15,7 +15,7 @@ use crate::web::{Web, api, finished};
 async fn asked_as(role: Role, daemon: &TestDaemon, operation: &Operation) -> u16 {
     let as_somebody = from_fn(move |mut request: Request, next: Next| async move {
         request.extensions_mut().insert(Caller {
-            person: Person { name: "ana".to_owned(), from: None },
+            person: Person { name: "ana".to_owned(), door: Door::Token(None), from: None },
             role,
             csrf: None,
         });
