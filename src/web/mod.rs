@@ -19,6 +19,7 @@ mod metrics;
 mod open;
 mod peer;
 mod place;
+mod plain;
 mod problem;
 mod remote;
 mod serve;
@@ -115,6 +116,7 @@ fn finished(routes: Router<Arc<Web>>, web: Arc<Web>) -> Router {
         .method_not_allowed_fallback(wrong_method)
         .layer(from_fn(in_time))
         .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn(plain::spoken))
         .with_state(web)
 }
 

@@ -8,6 +8,7 @@ use tokio::net::UnixStream;
 use tokio::net::unix::SocketAddr;
 
 use super::caller::Caller;
+use super::place::Party;
 use crate::model::{Person, Role};
 
 /// Where the names of users stand.
@@ -23,6 +24,13 @@ pub(super) struct Peer(Option<u32>);
 impl From<(&UnixStream, &SocketAddr)> for Peer {
     fn from((stream, _): (&UnixStream, &SocketAddr)) -> Self {
         Self(stream.peer_cred().map(|peer| peer.uid()).ok())
+    }
+}
+
+impl Peer {
+    /// Who its connections are counted with.
+    pub(super) fn party(stream: &UnixStream, address: &SocketAddr) -> Party {
+        Party::User(Self::from((stream, address)).0)
     }
 }
 
