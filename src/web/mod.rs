@@ -59,6 +59,7 @@ struct Web {
     work: Arc<Work>,
     started_at: Timestamp,
     door: hooks::Door,
+    drains: body::Drains,
     under_way: api::UnderWay,
     failures: access::Failures,
     /// Gauges are cleared and set for each scrape: one at a time.
@@ -72,9 +73,10 @@ impl Web {
     fn new(work: Arc<Work>) -> Arc<Self> {
         let started_at = work.board.started_at(work.now());
         Arc::new(Self {
+            door: hooks::Door::new(&work.config),
             work,
             started_at,
-            door: hooks::Door::default(),
+            drains: body::Drains::default(),
             under_way: api::UnderWay::default(),
             failures: access::Failures::default(),
             scrape: Mutex::default(),
