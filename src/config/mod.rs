@@ -248,7 +248,7 @@ pub enum WebhookFormat {
 pub enum WebhookAuth {
     /// `Authorization: Bearer <token>`
     Bearer(SecretString),
-    /// `X-Stanch-Signature: t=<unix seconds>,v1=<hex>`
+    /// `X-Stanch-Signature: t=<unix seconds>,v1=<hex>` or `v2=<hex>`
     Hmac(SecretString),
 }
 

@@ -10,7 +10,7 @@ pub const SIGNATURE_HEADER: &str = "X-Stanch-Signature";
 
 /// How far the time of a signature may be from ours, in milliseconds.
 const LONGEST_SKEW_MS: u64 = 300_000;
-/// The most signatures that one header may carry: a sender gives two while it changes its secret.
+/// The most signatures of one version that a header may carry: a sender gives two while it changes its secret.
 const MAX_SIGNATURES: usize = 8;
 /// The longest header that is looked at, in bytes.
 const MAX_HEADER: usize = 2_048;
@@ -25,52 +25,99 @@ pub fn verify_bearer(header: Option<&str>, secret: &SecretString) -> bool {
         && constant_time::verify_slices_are_equal(token, secret).is_ok()
 }
 
-/// Whether `header`, the value of [`SIGNATURE_HEADER`], is `t=<unix seconds>,v1=<hex>` with the HMAC-SHA256
-/// of `<t>.<body>` under `secret`, and `t` at most 300 s from `now`. Several `v1` are allowed, of which one
-/// must fit; parts of other names are skipped. An empty secret fits nothing.
+/// Whether `header`, the value of [`SIGNATURE_HEADER`], is a signature of `body` that [`Verifier`] takes. What is signed
+/// for no source in particular can only be `v1`.
 #[must_use]
 pub fn verify_hmac(header: Option<&str>, body: &[u8], secret: &SecretString, now: Timestamp) -> bool {
-    let Some(claim) = header.and_then(Claim::of) else { return false };
-    if secret.expose_secret().is_empty() || !claim.is_fresh(now) {
-        return false;
+    let Some(mut verifier) = Verifier::begin(header, "", secret, now) else { return false };
+    verifier.update(body);
+    verifier.fits()
+}
+
+/// Judges a signature while the body comes in, so that the body need not be kept for it.
+///
+/// The header is `t=<unix seconds>,v1=<hex>` with the HMAC-SHA256 of `<t>.<body>`, or `v2=<hex>` with that of
+/// `<t>.<source name>.<body>`: a body that was signed as `v2` for one webhook is of no use at another with the same
+/// secret. Several of each are allowed, of which one must fit; parts of other names are skipped.
+pub struct Verifier {
+    versions: Vec<Version>,
+}
+
+/// The signatures of one version, and the digest that one of them has to be.
+struct Version {
+    signatures: Vec<Vec<u8>>,
+    digest: hmac::Context,
+}
+
+impl Verifier {
+    /// `None` when no body can fit: the header can not be read, its time is more than 300 s from `now`, or the secret
+    /// is empty.
+    #[must_use]
+    pub fn begin(header: Option<&str>, source: &str, secret: &SecretString, now: Timestamp) -> Option<Self> {
+        let claim = header.and_then(Claim::of).filter(|claim| claim.is_fresh(now))?;
+        let secret = Some(secret.expose_secret().as_bytes()).filter(|secret| !secret.is_empty())?;
+        let key = hmac::Key::new(hmac::HMAC_SHA256, secret);
+        let digest = |prefix: &[&str]| {
+            let mut digest = hmac::Context::with_key(&key);
+            prefix.iter().for_each(|part| digest.update(part.as_bytes()));
+            digest
+        };
+        let first = Version { signatures: claim.signatures("v1"), digest: digest(&[claim.time, "."]) };
+        let second = Version { signatures: claim.signatures("v2"), digest: digest(&[claim.time, ".", source, "."]) };
+        let versions: Vec<Version> =
+            [first, second].into_iter().filter(|version| !version.signatures.is_empty()).collect();
+        (!versions.is_empty()).then_some(Self { versions })
     }
-    let key = hmac::Key::new(hmac::HMAC_SHA256, secret.expose_secret().as_bytes());
-    let mut context = hmac::Context::with_key(&key);
-    context.update(claim.time.as_bytes());
-    context.update(b".");
-    context.update(body);
-    let tag = context.sign();
-    claim.signatures.iter().any(|one| constant_time::verify_slices_are_equal(one, tag.as_ref()).is_ok())
+
+    /// The next piece of the body.
+    pub fn update(&mut self, piece: &[u8]) {
+        self.versions.iter_mut().for_each(|version| version.digest.update(piece));
+    }
+
+    /// Whether one of the signatures is that of the whole body.
+    #[must_use]
+    pub fn fits(self) -> bool {
+        self.versions.into_iter().any(|Version { signatures, digest }| {
+            let tag = digest.sign();
+            signatures.iter().any(|one| constant_time::verify_slices_are_equal(one, tag.as_ref()).is_ok())
+        })
+    }
 }
 
 /// What a header claims.
 struct Claim<'a> {
     /// The time as it is written: the signature covers these very digits.
     time: &'a str,
-    signatures: Vec<Vec<u8>>,
+    header: &'a str,
 }
 
 impl<'a> Claim<'a> {
-    /// `None` without exactly one time and at least one signature that can be read.
+    /// `None` without exactly one time.
     fn of(header: &'a str) -> Option<Self> {
         if header.len() > MAX_HEADER {
             return None;
         }
-        let parts = || header.split(',').filter_map(|part| part.trim().split_once('='));
-        let mut times = parts().filter(|(name, _)| *name == "t").map(|(_, time)| time);
+        let mut times = parts(header).filter(|(name, _)| *name == "t").map(|(_, time)| time);
         let time = times.next().filter(|time| !time.is_empty() && time.bytes().all(|b| b.is_ascii_digit()))?;
-        if times.next().is_some() {
-            return None;
-        }
-        let signatures = parts().filter(|(name, _)| *name == "v1").take(MAX_SIGNATURES);
-        let signatures: Vec<Vec<u8>> = signatures.filter_map(|(_, hex)| bytes_of(hex)).collect();
-        (!signatures.is_empty()).then_some(Self { time, signatures })
+        times.next().is_none().then_some(Self { time, header })
+    }
+
+    /// Those of one version that can be read.
+    fn signatures(&self, version: &str) -> Vec<Vec<u8>> {
+        let of_version = parts(self.header).filter(|(name, _)| *name == version);
+        let tags = of_version.take(MAX_SIGNATURES).filter_map(|(_, hex)| bytes_of(hex));
+        tags.filter(|tag| !tag.is_empty()).collect()
     }
 
     fn is_fresh(&self, now: Timestamp) -> bool {
         let time_ms = self.time.parse::<i64>().ok().and_then(|seconds| seconds.checked_mul(1_000));
         time_ms.is_some_and(|time_ms| time_ms.abs_diff(now.as_millisecond()) <= LONGEST_SKEW_MS)
     }
+}
+
+/// The named parts of a header.
+fn parts(header: &str) -> impl Iterator<Item = (&str, &str)> {
+    header.split(',').filter_map(|part| part.trim().split_once('='))
 }
 
 /// The bytes of hex digits of any case.
@@ -169,6 +216,26 @@ mod tests {
         assert!(!verify_hmac(None, BODY, &secret("hunter2"), at(TIME)));
         let empty = format!("t={TIME},v1={}", signed("1795500000", BODY, ""));
         assert!(!verify_hmac(Some(&empty), BODY, &secret(""), at(TIME)), "an empty secret opens nothing");
+    }
+
+    #[test]
+    fn a_second_version_covers_the_name_of_the_source_too() {
+        let fits = |header: &str, source: &str| {
+            let mut verifier = Verifier::begin(Some(header), source, &secret("hunter2"), at(TIME)).unwrap();
+            BODY.chunks(5).for_each(|piece| verifier.update(piece));
+            verifier.fits()
+        };
+        // From another implementation of HMAC (Python's `hmac` module).
+        let second = "ce7128390502ef23bf5bc191d24b11558e074a75c3631af5b32721029555e630";
+        let first = signed("1795500000", BODY, "hunter2");
+        assert!(fits(&format!("t={TIME},v2={second}"), "sentinel"));
+        assert!(!fits(&format!("t={TIME},v2={second}"), "another"), "it is good for one source alone");
+        assert!(!fits(&format!("t={TIME},v1={second}"), "sentinel"));
+        assert!(!fits(&format!("t={TIME},v2={first}"), "sentinel"));
+        let zeros = "0".repeat(64);
+        for header in [format!("t={TIME},v1={zeros},v2={second}"), format!("v2={zeros},v1={first},t={TIME}")] {
+            assert!(fits(&header, "sentinel"), "either is taken: {header}");
+        }
     }
 
     #[test]

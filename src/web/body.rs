@@ -3,18 +3,25 @@
 //! Absent: what stands in it.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody as _};
 use axum::http::header::{CONTENT_LENGTH, EXPECT};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
+use tokio::sync::Semaphore;
 
+use super::place::Place;
 use super::problem::Problem;
 
 /// How much of a body that nobody wants is taken in before the refusal, and for how long. A sender that is
 /// answered while it still sends sees a broken connection and never reads why.
 const MOST_DRAINED_BYTES: usize = 16 << 20;
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Bodies of strangers of which so much is taken in at once.
+const MOST_DRAINS: usize = 32;
 
 /// Why there is no body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,27 +55,44 @@ pub(super) async fn read(body: &mut Body, most: usize, timeout: Duration) -> Res
     tokio::time::timeout(timeout, whole).await.unwrap_or(Err(Unread::Late))
 }
 
-/// Takes in what is left of a body whose request is refused, within bounds. Not from a sender that waits
-/// to be asked for it, nor from one that was too slow already.
-pub(super) async fn drain(headers: &HeaderMap, mut body: Body, problem: &Problem) {
-    if headers.contains_key(EXPECT) || problem.status() == StatusCode::REQUEST_TIMEOUT {
-        return;
+/// Room for what is taken in of bodies that nobody wants.
+#[derive(Debug)]
+pub(super) struct Drains(Semaphore);
+
+impl Default for Drains {
+    fn default() -> Self {
+        Self(Semaphore::new(MOST_DRAINS))
     }
-    let rest = async {
-        let mut left = MOST_DRAINED_BYTES;
-        while let Some(Ok(piece)) = next(&mut body).await {
-            match left.checked_sub(piece.len()) {
-                Some(less) => left = less,
-                None => break,
-            }
+}
+
+impl Drains {
+    /// Takes in what is left of a body whose request is refused, within bounds. Not from a sender that waits
+    /// to be asked for it, nor from one that was too slow already. Of strangers, only a few at once are given that much.
+    pub(super) async fn drain(&self, head: &Parts, mut body: Body, problem: &Problem) {
+        if head.headers.contains_key(EXPECT) || problem.status() == StatusCode::REQUEST_TIMEOUT {
+            return;
         }
-    };
-    // The refusal goes out in any case.
-    let _ = tokio::time::timeout(DRAIN_TIMEOUT, rest).await;
+        let is_known = head.extensions.get::<Arc<Place>>().is_some_and(|place| place.is_proven());
+        let room = self.0.try_acquire();
+        if room.is_err() && !is_known {
+            return;
+        }
+        let rest = async {
+            let mut left = MOST_DRAINED_BYTES;
+            while let Some(Ok(piece)) = next(&mut body).await {
+                match left.checked_sub(piece.len()) {
+                    Some(less) => left = less,
+                    None => break,
+                }
+            }
+        };
+        // The refusal goes out in any case.
+        let _ = tokio::time::timeout(DRAIN_TIMEOUT, rest).await;
+    }
 }
 
 /// The next piece; `None` at the end. Trailers are no pieces.
-async fn next(body: &mut Body) -> Option<Result<Bytes, axum::Error>> {
+pub(super) async fn next(body: &mut Body) -> Option<Result<Bytes, axum::Error>> {
     loop {
         if body.is_end_stream() {
             return None;

@@ -13,29 +13,35 @@ use axum::serve::Listener;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
-use super::place::{Limits, Place, Places};
+use super::place::{Limits, Party, Place, Places};
 
 /// What holds for each listener. The silence is longer than any request may take.
 const LIMITS: Limits = Limits {
     most: 512,
+    share: 128,
     silence: Duration::from_secs(75),
     begun: Duration::from_secs(10),
+    body: Duration::from_secs(30),
     grace: Duration::from_secs(1),
 };
 
+/// Tells who a connection is counted with.
+type PartyOf<L> = fn(&<L as Listener>::Io, &<L as Listener>::Addr) -> Party;
+
 /// Accepts a bounded number of connections at once.
-pub(super) struct Bounded<L> {
+pub(super) struct Bounded<L: Listener> {
     listener: L,
+    party_of: PartyOf<L>,
     places: Places,
 }
 
-impl<L> Bounded<L> {
-    pub(super) fn new(listener: L) -> Self {
-        Self::within(listener, LIMITS)
+impl<L: Listener> Bounded<L> {
+    pub(super) fn new(listener: L, party_of: PartyOf<L>) -> Self {
+        Self::within(listener, party_of, LIMITS)
     }
 
-    fn within(listener: L, limits: Limits) -> Self {
-        Self { listener, places: Places::new(limits) }
+    fn within(listener: L, party_of: PartyOf<L>, limits: Limits) -> Self {
+        Self { listener, party_of, places: Places::new(limits) }
     }
 }
 
@@ -45,7 +51,7 @@ impl<L: Listener> Listener for Bounded<L> {
 
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
         let (io, address) = self.listener.accept().await;
-        let place = self.places.take().await;
+        let place = self.places.take((self.party_of)(&io, &address)).await;
         (Connection::new(io, place), address)
     }
 
@@ -163,8 +169,8 @@ mod tests {
 
     /// One place, whose connection is left alone for as long as that.
     fn bounded(folder: &tempfile::TempDir, grace: Duration) -> Bounded<UnixListener> {
-        let limits = Limits { most: 1, silence: SILENCE, begun: 2 * SILENCE, grace };
-        Bounded::within(UnixListener::bind(folder.path().join("s")).unwrap(), limits)
+        let limits = Limits { most: 1, share: 1, silence: SILENCE, begun: 2 * SILENCE, body: 3 * SILENCE, grace };
+        Bounded::within(UnixListener::bind(folder.path().join("s")).unwrap(), |_, _| Party::User(None), limits)
     }
 
     #[tokio::test]

@@ -19,6 +19,7 @@ mod metrics;
 mod open;
 mod peer;
 mod place;
+mod plain;
 mod problem;
 mod remote;
 mod serve;
@@ -59,6 +60,7 @@ struct Web {
     work: Arc<Work>,
     started_at: Timestamp,
     door: hooks::Door,
+    drains: body::Drains,
     under_way: api::UnderWay,
     failures: access::Failures,
     /// Gauges are cleared and set for each scrape: one at a time.
@@ -72,9 +74,10 @@ impl Web {
     fn new(work: Arc<Work>) -> Arc<Self> {
         let started_at = work.board.started_at(work.now());
         Arc::new(Self {
+            door: hooks::Door::new(&work.config),
             work,
             started_at,
-            door: hooks::Door::default(),
+            drains: body::Drains::default(),
             under_way: api::UnderWay::default(),
             failures: access::Failures::default(),
             scrape: Mutex::default(),
@@ -116,6 +119,7 @@ fn finished(routes: Router<Arc<Web>>, web: Arc<Web>) -> Router {
         .method_not_allowed_fallback(wrong_method)
         .layer(from_fn(in_time))
         .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn(plain::spoken))
         .with_state(web)
 }
 

@@ -47,7 +47,8 @@ fn hook() -> Doc {
         .refuses(401, "The sender is not who it has to be.")
         .refuses(404, "No webhook source has that name.")
         .refuses(408, "The body did not come in time.")
-        .refuses(413, "The body is longer than 4 MiB.")
+        .refuses(413, "The body is longer than 4 MiB, as it is sent or once it is unpacked.")
+        .refuses(415, "The body has an encoding other than gzip.")
         .refuses_for_now(429, "The inbox is full, and nothing of this is stored.")
         .refuses_for_now(503, "The store can not be written, or too much is being received.")
 }

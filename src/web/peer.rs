@@ -7,6 +7,7 @@ use tokio::net::UnixStream;
 use tokio::net::unix::SocketAddr;
 
 use super::caller::Caller;
+use super::place::Party;
 use super::users::passwd;
 use crate::model::users::name_of;
 use crate::model::{Door, Person, Role};
@@ -18,6 +19,13 @@ pub(super) struct Peer(Option<u32>);
 impl From<(&UnixStream, &SocketAddr)> for Peer {
     fn from((stream, _): (&UnixStream, &SocketAddr)) -> Self {
         Self(stream.peer_cred().map(|peer| peer.uid()).ok())
+    }
+}
+
+impl Peer {
+    /// Who its connections are counted with.
+    pub(super) fn party(stream: &UnixStream, address: &SocketAddr) -> Party {
+        Party::User(Self::from((stream, address)).0)
     }
 }
 

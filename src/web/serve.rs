@@ -1,26 +1,45 @@
-//! The two servers, from a listener to the end. Absent: routes.
+//! The two servers, from a listener to the end. They speak HTTP/1.1 and nothing else. Absent: routes.
 
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
+use axum::body::Body;
 use axum::extract::{ConnectInfo, Request};
 use axum::http::HeaderValue;
-use axum::http::header::CONNECTION;
+use axum::http::header::{CONNECTION, STRICT_TRANSPORT_SECURITY};
 use axum::middleware::{Next, from_fn};
 use axum::response::Response;
+use axum::serve::Listener;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-use super::bounded::Bounded;
+use super::bounded::{Bounded, Connection};
 use super::peer::Peer;
-use super::place::{Seat, seated};
+use super::place::Party;
+use super::remote::network;
 use super::tls::{OtherEnd, Tcp, Tls};
 use super::{public_router, socket_router};
 use crate::worker::Work;
 
 /// How long requests under way have at the stop.
 const LAST_REQUESTS: Duration = Duration::from_secs(5);
+
+/// What is read ahead of one connection, in bytes; no head of a request is longer. The library's own bound of some
+/// 400 KiB would be 200 MiB of a crowd.
+const READ_AHEAD_BYTES: usize = 32 << 10;
+
+/// A browser that was here over TLS does not come without it for a year.
+const ONLY_WITH_TLS: HeaderValue = HeaderValue::from_static("max-age=31536000");
 
 /// Serves TCP until `stop`; then nothing is accepted, and requests under way have a few seconds to end.
 ///
@@ -32,11 +51,10 @@ pub async fn serve_tcp(
     work: Arc<Work>,
     stop: CancellationToken,
 ) -> io::Result<()> {
-    let router = public_router(work).layer(from_fn(told_who)).layer(from_fn(seated::<OtherEnd>));
-    let service = router.into_make_service_with_connect_info::<Seat<OtherEnd>>();
-    let listener = Bounded::new(Tcp::new(listener, tls));
-    let server = axum::serve(listener, service).with_graceful_shutdown(stop.clone().cancelled_owned());
-    until_over(server.into_future(), &stop).await
+    let router = public_router(work).layer(from_fn(told_who));
+    let listener = Bounded::new(Tcp::new(listener, tls), |_, address| Party::Network(network(address.ip())));
+    serve::<_, OtherEnd>(listener, router, &stop).await;
+    Ok(())
 }
 
 /// Serves the unix socket in the same way.
@@ -44,31 +62,75 @@ pub async fn serve_tcp(
 /// # Errors
 /// When the listener can no longer be used.
 pub async fn serve_socket(listener: UnixListener, work: Arc<Work>, stop: CancellationToken) -> io::Result<()> {
-    let router = socket_router(work).layer(from_fn(seated::<Peer>));
-    let service = router.into_make_service_with_connect_info::<Seat<Peer>>();
-    let server = axum::serve(Bounded::new(listener), service).with_graceful_shutdown(stop.clone().cancelled_owned());
-    until_over(server.into_future(), &stop).await
+    serve::<_, Peer>(Bounded::new(listener, Peer::party), socket_router(work), &stop).await;
+    Ok(())
 }
 
 /// Tells the handler who is at the other end. After its files have changed, TLS begins anew with the next request.
 async fn told_who(ConnectInfo(other): ConnectInfo<OtherEnd>, mut request: Request, next: Next) -> Response {
-    request.extensions_mut().insert(ConnectInfo(other.remote()));
+    let remote = other.remote();
+    request.extensions_mut().insert(ConnectInfo(remote));
     let mut response = next.run(request).await;
+    if remote.tls {
+        response.headers_mut().insert(STRICT_TRANSPORT_SECURITY, ONLY_WITH_TLS);
+    }
     if other.is_outdated() {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response
 }
 
-async fn until_over(server: impl Future<Output = io::Result<()>>, stop: &CancellationToken) -> io::Result<()> {
-    let deadline = async {
-        stop.cancelled().await;
-        tokio::time::sleep(LAST_REQUESTS).await;
-    };
-    tokio::select! {
-        result = server => result,
-        () = deadline => Ok(()),
+/// Serves each connection with the router, which finds who is at its other end in the extensions of a request.
+async fn serve<L, W>(mut listener: Bounded<L>, router: Router, stop: &CancellationToken)
+where
+    L: Listener,
+    W: for<'a> From<(&'a L::Io, &'a L::Addr)> + Clone + Send + Sync + 'static,
+{
+    let connections = TaskTracker::new();
+    loop {
+        let (connection, address) = tokio::select! {
+            () = stop.cancelled() => break,
+            accepted = listener.accept() => accepted,
+        };
+        let who = W::from((connection.inner(), &address));
+        connections.spawn(converse(connection, who, router.clone(), stop.clone()));
     }
+    drop(listener);
+    connections.close();
+    // What is not over by then ends with the process.
+    let _ = tokio::time::timeout(LAST_REQUESTS, connections.wait()).await;
+}
+
+/// One connection, until its end, the stop or until it has to give way.
+async fn converse<I, W>(connection: Connection<I>, who: W, router: Router, stop: CancellationToken)
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    W: Clone + Send + Sync + 'static,
+{
+    let place = Arc::clone(connection.place());
+    let given_away = place.given_away();
+    let routes = TowerToHyperService::new(router);
+    let service = service_fn(move |request: axum::http::Request<Incoming>| {
+        let mut request = request.map(Body::new);
+        let asking = place.asks(&mut request);
+        request.extensions_mut().insert(ConnectInfo(who.clone()));
+        let answer = routes.call(request);
+        async move {
+            let _asking = asking;
+            answer.await
+        }
+    });
+    let mut http = http1::Builder::new();
+    http.max_buf_size(READ_AHEAD_BYTES);
+    let mut conversation = pin!(http.serve_connection(TokioIo::new(connection), service));
+    // How one ended is the peer's business.
+    tokio::select! {
+        // A handler that does not read would not notice.
+        () = given_away => return,
+        _ = conversation.as_mut() => return,
+        () = stop.cancelled() => conversation.as_mut().graceful_shutdown(),
+    }
+    let _ = conversation.await;
 }
 
 #[cfg(test)]

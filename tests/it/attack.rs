@@ -13,15 +13,12 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::strangers::{SOURCES, signature};
 use crate::support::binary::{Process, wait_for_socket};
 use crate::support::{TestApp, machine, ransomware};
 
 /// How much more memory an attack may cost, in MiB: that of the bodies that are taken in at once.
 const MOST_MORE_MIB: f64 = 200.0;
-
-/// One webhook that takes a token and one that takes signatures.
-const SOURCES: &str = "[{ type: webhook, name: hook, tenant: contoso, auth: { bearer_file: hook } }, \
-                       { type: webhook, name: signed, tenant: contoso, auth: { hmac_file: hook } }]";
 
 /// The head of a request to the webhook, but for how long its body is.
 const HEAD: &str = "POST /hooks/hook HTTP/1.1\r\nHost: stanch\r\nAuthorization: Bearer hook-token\r\n";
@@ -219,19 +216,32 @@ async fn an_announced_length_beyond_all_bounds_is_refused_before_any_body() {
     target.is_taken("afterwards").await;
 }
 
-#[tokio::test]
-async fn a_compressed_bomb_is_not_opened() {
-    let target = Target::start().await;
+/// Bytes as gzip(1) packs them.
+fn packed(bytes: &'static [u8], times: usize) -> Vec<u8> {
     let mut gzip = Command::new("gzip").arg("-9").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut into = gzip.stdin.take().unwrap();
-    let writing = std::thread::spawn(move || (0..200).for_each(|_| into.write_all(&[b' '; 1 << 20]).unwrap()));
-    let bomb = gzip.wait_with_output().unwrap().stdout;
+    let writing = std::thread::spawn(move || (0..times).for_each(|_| into.write_all(bytes).unwrap()));
+    let packed = gzip.wait_with_output().unwrap().stdout;
     writing.join().unwrap();
+    packed
+}
+
+#[tokio::test]
+async fn a_compressed_bomb_is_opened_no_further_than_a_body_may_be_long() {
+    let target = Target::start().await;
+    let bomb = packed(&[b' '; 1 << 20], 200);
     assert!(bomb.len() < 1 << 20);
     let before = target.resident();
-    for encoding in ["gzip", "GZIP", "deflate", "br", "gzip, identity"] {
+    let send = async |encoding: &str, body: Vec<u8>| {
         let request = target.client.post(format!("http://{}/hooks/hook", target.address)).bearer_auth("hook-token");
-        let answer = request.header("Content-Encoding", encoding).body(bomb.clone()).send().await.unwrap();
+        request.header("Content-Encoding", encoding).body(body).send().await.unwrap()
+    };
+    for encoding in ["gzip", "GZIP", "x-gzip"] {
+        assert_eq!(send(encoding, bomb.clone()).await.status(), 413, "{encoding}");
+        assert_eq!(send(encoding, b"{}".to_vec()).await.status(), 400, "{encoding}");
+    }
+    for encoding in ["deflate", "br", "gzip, identity", "gzip, gzip"] {
+        let answer = send(encoding, bomb.clone()).await;
         assert_eq!(answer.status(), 415, "{encoding}");
         let problem: Value = answer.json().await.unwrap();
         assert!(problem["detail"].as_str().unwrap().contains("Content-Encoding"), "{problem}");
@@ -239,9 +249,85 @@ async fn a_compressed_bomb_is_not_opened() {
     let unsaid = target.client.post(format!("http://{}/hooks/hook", target.address)).bearer_auth("hook-token");
     assert_eq!(unsaid.body(bomb).send().await.unwrap().status(), 400, "as it is, it is no JSON");
     assert!(target.resident() - before < 50.0, "{before} to {}", target.resident());
-    let plain = target.client.post(format!("http://{}/hooks/hook", target.address)).bearer_auth("hook-token");
-    let answer = plain.header("Content-Encoding", "identity").json(&ransomware("plain", 1)).send().await.unwrap();
-    assert_eq!(answer.status(), 202);
+    let plain = ransomware("plain", 1).to_string().into_bytes();
+    assert_eq!(send("identity", plain).await.status(), 202);
+    assert_eq!(send("gzip", packed(br#"[{"id": "packed"}]"#, 1)).await.status(), 202);
+    let mut alerts = target.alerts().await;
+    alerts.sort_unstable();
+    assert_eq!(alerts, ["packed", "plain"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crowd_from_one_address_that_never_ends_its_bodies_keeps_nobody_out() {
+    let target = Target::start().await;
+    let before = target.resident();
+    let forms = [
+        "POST /hooks/signed HTTP/1.1\r\nHost: stanch\r\nX-Stanch-Signature: t=0,v1=00\r\n",
+        "POST /sign-in HTTP/1.1\r\nHost: stanch\r\nContent-Type: application/x-www-form-urlencoded\r\n",
+    ];
+    let mut crowd = Vec::new();
+    for number in 0..700 {
+        let head = forms[number % 2].replace("t=0", &format!("t={}", SystemClock.now().as_second()));
+        let Ok(Ok(mut stream)) = timeout(Duration::from_secs(5), TcpStream::connect(&target.address)).await else {
+            break;
+        };
+        let _ = stream.write_all(format!("{head}Content-Length: 1000\r\n\r\nx").as_bytes()).await;
+        crowd.push(stream);
+    }
+    assert!(crowd.len() > 600, "more than there are places for: {}", crowd.len());
+    target.is_taken("through the crowd").await;
+    assert_eq!(target.send_signed(&ransomware("signed", 1).to_string(), 0).await, 202);
+    assert!(target.resident() - before < MOST_MORE_MIB, "{before} to {}", target.resident());
+}
+
+#[tokio::test]
+async fn a_request_that_names_two_hosts_or_none_is_refused_and_so_is_another_protocol() {
+    let target = Target::start().await;
+    for (version, hosts, expected) in [
+        ("1.1", "Host: stanch\r\n", 200),
+        ("1.1", "", 400),
+        ("1.1", "Host: stanch\r\nHost: stanch\r\n", 400),
+        ("1.1", "Host: stanch\r\nHost: other\r\n", 400),
+        ("1.1", "Host: me@stanch\r\n", 400),
+        ("1.1", "Host: a b\r\n", 400),
+        ("1.0", "", 200),
+        ("1.0", "Host: stanch\r\nHost: other\r\n", 400),
+    ] {
+        let request = format!("GET /healthz HTTP/{version}\r\n{hosts}Connection: close\r\n\r\n");
+        let answer = target.write(request.as_bytes()).await.replacen("HTTP/1.0", "HTTP/1.1", 1);
+        assert_eq!(status(&answer), expected, "{hosts}: {answer}");
+    }
+    // HTTP/2 with prior knowledge: its preface, and an empty frame of settings.
+    let answer = target.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await;
+    assert!(answer.is_empty() || (400..600).contains(&status(&answer)), "{answer:?}");
+}
+
+#[tokio::test]
+async fn every_answer_says_that_it_is_what_it_says() {
+    let target = Target::start().await;
+    for path in
+        ["/healthz", "/metrics", "/api/v1/status", "/api/v1/openapi.json", "/hooks/hook", "/nothing", "/sign-in"]
+    {
+        let answer = target.client.get(format!("http://{}{path}", target.address)).send().await.unwrap();
+        assert_eq!(answer.headers()["x-content-type-options"], "nosniff", "{path}");
+        assert!(!answer.headers().contains_key("strict-transport-security"), "there is no TLS: {path}");
+    }
+}
+
+#[tokio::test]
+async fn one_who_follows_many_pages_is_told_that_these_are_enough() {
+    let target = Target::start().await;
+    let client = reqwest::Client::builder().unix_socket(target.app.path("stanch.sock")).build().unwrap();
+    let mut followed = Vec::new();
+    for _ in 0..16 {
+        let answer = client.get("http://stanch/live").send().await.unwrap();
+        assert_eq!(answer.status(), 200);
+        followed.push(answer);
+    }
+    assert_eq!(client.get("http://stanch/live").send().await.unwrap().status(), 503);
+    drop(followed);
+    let again = async || (client.get("http://stanch/live").send().await.unwrap().status() == 200).then_some(());
+    target.app.until("there is room again", again).await;
 }
 
 #[tokio::test]

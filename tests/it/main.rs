@@ -45,6 +45,7 @@ mod rules;
 mod seeds;
 mod simulation;
 mod storm;
+mod strangers;
 mod street;
 mod stress;
 mod support;

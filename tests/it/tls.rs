@@ -98,6 +98,11 @@ async fn alerts_are_taken_over_tls_and_nothing_is_told_without_it() {
     let client = authority.trusted(address(&app)).build().unwrap();
     assert_eq!(send(&app, &client, "a").await.unwrap().status(), 202);
     app.decided("a").await;
+    for path in ["/", "/healthz", "/api/v1/status", "/hooks/none"] {
+        let answer = client.get(url(&app, path)).send().await.unwrap();
+        assert_eq!(answer.headers()["strict-transport-security"], "max-age=31536000", "{path}");
+        assert_eq!(answer.headers()["x-content-type-options"], "nosniff", "{path}");
+    }
     let plain = Client::new().get(format!("http://{}/healthz", address(&app))).send().await;
     assert!(plain.is_err(), "{plain:?}");
     let stranger = Authority::new().trusted(address(&app)).build().unwrap();

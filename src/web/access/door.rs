@@ -18,8 +18,8 @@ use crate::model::access::TokenState;
 use crate::model::{By, Door, Happening, Person};
 use crate::store::{Entry, Holder, Presented};
 use crate::web::Web;
-use crate::web::body::drain;
 use crate::web::caller::Caller;
+use crate::web::place;
 use crate::web::problem::Problem;
 use crate::web::remote::Remote;
 
@@ -37,7 +37,7 @@ pub(in crate::web) async fn api_door(State(web): State<Arc<Web>>, request: Reque
         Ok(None) => Err(unauthorized("this needs an API token: send Authorization: Bearer with one")),
         Err(problem) => Err(problem),
     };
-    pass(let_in, parts, body, next).await
+    pass(&web, let_in, parts, body, next).await
 }
 
 /// The door of the console's pages on TCP: who is not signed in is led to the sign-in. A handler that changes
@@ -50,20 +50,21 @@ pub(in crate::web) async fn console_door(State(web): State<Arc<Web>>, request: R
         Ok(None) => Err(unauthorized("nobody is signed in: sign in at /sign-in, or send an API token")),
         Err(problem) => Err(problem),
     };
-    pass(let_in, parts, body, next).await
+    pass(&web, let_in, parts, body, next).await
 }
 
 /// Goes on with the caller, or answers why not. What is told to one caller is for no cache.
-async fn pass(let_in: Result<Caller, Problem>, mut parts: Parts, body: Body, next: Next) -> Response {
+async fn pass(web: &Web, let_in: Result<Caller, Problem>, mut parts: Parts, body: Body, next: Next) -> Response {
     match let_in {
         Ok(caller) => {
+            place::is_proven(&parts.extensions);
             parts.extensions.insert(caller);
             let mut response = next.run(Request::from_parts(parts, body)).await;
             response.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
             response
         }
         Err(problem) => {
-            drain(&parts.headers, body, &problem).await;
+            web.drains.drain(&parts, body, &problem).await;
             problem.into_response()
         }
     }

@@ -10,6 +10,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::web::remote::network;
+
 /// How long a failure counts.
 const WINDOW: SignedDuration = SignedDuration::from_secs(60);
 
@@ -106,14 +108,6 @@ impl Counted {
         if let Some(first) = first {
             self.by_address.remove(&first);
         }
-    }
-}
-
-/// What one party has to itself: an address of version 4, or a network of version 6 with its 64 bits of hosts.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => IpAddr::V6((u128::from(address) >> 64 << 64).into()),
-        address => address,
     }
 }
 

@@ -2,9 +2,10 @@
 //!
 //! Source of the format: the HTML standard, section "Server-sent events".
 
+use std::collections::HashMap;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -16,15 +17,15 @@ use axum::http::{Extensions, HeaderMap};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use tokio::io::{AsyncRead, ReadBuf};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::io::ReaderStream;
 
 use super::{Problem, Web};
 use crate::web::access::still_holds;
 use crate::web::caller::Caller;
 
-/// Streams at once; a page that gets none still refreshes itself now and then.
+/// Streams at once, and of one caller; a page that gets none still refreshes itself now and then.
 const MOST_STREAMS: usize = 128;
+const MOST_OF_CALLER: usize = 16;
 
 /// How often a stream looks, and so how often it tells at most.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -35,13 +36,48 @@ const LOOKS_TO_A_SIGN: u32 = 15;
 /// Looks before it is asked again whether the caller may still look.
 const LOOKS_TO_A_CHECK: u32 = 3;
 
-/// The places for streams.
-#[derive(Debug, Clone)]
-pub(in crate::web) struct Streams(Arc<Semaphore>);
+/// The streams that there are, by the name of the caller that follows them.
+#[derive(Debug, Clone, Default)]
+pub(in crate::web) struct Streams(Arc<Mutex<HashMap<String, usize>>>);
 
-impl Default for Streams {
-    fn default() -> Self {
-        Self(Arc::new(Semaphore::new(MOST_STREAMS)))
+impl Streams {
+    /// Room for one more stream of a caller, if there is any.
+    fn take(&self, caller: &str) -> Result<StreamPermit, Problem> {
+        let mut streams = self.lock();
+        if streams.get(caller).is_some_and(|own| *own >= MOST_OF_CALLER) {
+            let detail = format!("{caller} follows {MOST_OF_CALLER} pages already: close some of them");
+            return Err(Problem::unavailable(detail));
+        }
+        if streams.values().sum::<usize>() >= MOST_STREAMS {
+            return Err(Problem::unavailable("as many pages as can be are followed already"));
+        }
+        let own = streams.entry(caller.to_owned()).or_default();
+        *own = own.saturating_add(1);
+        drop(streams);
+        Ok(StreamPermit { streams: self.clone(), caller: caller.to_owned() })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, usize>> {
+        // Counts are whole whatever happened to who counted last.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Room for one stream.
+struct StreamPermit {
+    streams: Streams,
+    caller: String,
+}
+
+impl Drop for StreamPermit {
+    fn drop(&mut self) {
+        let mut streams = self.streams.lock();
+        if let Some(own) = streams.get_mut(&self.caller) {
+            *own = own.saturating_sub(1);
+            if *own == 0 {
+                streams.remove(&self.caller);
+            }
+        }
     }
 }
 
@@ -51,14 +87,13 @@ pub(super) fn routes() -> Router<Arc<Web>> {
 
 async fn live(
     State(web): State<Arc<Web>>,
-    _: Caller,
+    caller: Caller,
     headers: HeaderMap,
     extensions: Extensions,
 ) -> Result<Response, Problem> {
-    let full = |_| Problem::unavailable("as many pages as can be are followed already");
-    let place = Arc::clone(&web.streams.0).try_acquire_owned().map_err(full)?;
+    let permit = web.streams.take(&caller.person.name)?;
     let told = web.work.store.last_change().await?;
-    let following = Following { web, headers, extensions, told, looks: 0, _place: place };
+    let following = Following { web, headers, extensions, told, looks: 0, _permit: permit };
     // A browser that loses the stream comes back after this many milliseconds.
     let begin = format!("retry: 3000\nevent: hello\ndata: {told}\n\n");
     let stream = ReaderStream::new(Stream { left: begin.into_bytes(), next: Some(Box::pin(following.next())) });
@@ -73,7 +108,7 @@ struct Following {
     extensions: Extensions,
     told: i64,
     looks: u32,
-    _place: OwnedSemaphorePermit,
+    _permit: StreamPermit,
 }
 
 impl Following {
@@ -134,5 +169,25 @@ impl AsyncRead for Stream {
         buffer.put_slice(&self.left);
         self.left = rest;
         Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_who_looks_leaves_streams_for_others() {
+        let streams = Streams::default();
+        let mut of_one: Vec<StreamPermit> = (0..MOST_OF_CALLER).map(|_| streams.take("ana").unwrap()).collect();
+        assert!(streams.take("ana").is_err());
+        let of_another = streams.take("bo").unwrap();
+        of_one.pop();
+        of_one.push(streams.take("ana").unwrap());
+        let crowd: Vec<StreamPermit> =
+            (of_one.len() + 1..MOST_STREAMS).map(|n| streams.take(&format!("viewer-{n}")).unwrap()).collect();
+        assert!(streams.take("cy").is_err(), "there is a bound over all");
+        drop((of_one, of_another, crowd));
+        assert!(streams.lock().is_empty());
     }
 }

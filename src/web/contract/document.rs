@@ -98,8 +98,8 @@ fn schemes() -> [(&'static str, SecurityScheme); 3] {
     let bearer = |about: &str| {
         SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(about)).build())
     };
-    let signature =
-        "`t=<unix seconds>,v1=<hex>`: HMAC-SHA256 over `<t>.<body>` with the contents of the source's `hmac_file`.";
+    let signature = "`t=<unix seconds>,v2=<hex>`: HMAC-SHA256 over `<t>.<source name>.<body>` with the contents of the \
+                     source's `hmac_file`; or `v1=<hex>` in the place of `v2`, over `<t>.<body>`.";
     [
         (TOKEN, bearer("A token of `stanch token create`. On the unix socket none is needed.")),
         (HOOK_BEARER, bearer("The contents of the source's `bearer_file`.")),

@@ -1,13 +1,18 @@
 //! `POST /hooks/{name}`: alerts that somebody sends, durable before they are answered.
 //!
 //! What a sender is told is a contract. The checks run in one order: 401, 415, 413, 400 for no JSON, 429, 503,
-//! 400 for rows; so nothing of an unauthenticated body is parsed, and of a batch that does not fit nothing
-//! is stored. Absent: what makes a row an alert (see [`crate::intake`]) and what is decided of it.
+//! 400 for rows; so nothing of an unauthenticated body is unpacked or parsed, and of a batch that does not fit nothing
+//! is stored. A sender that has proven itself never waits for one that has not ([`unproven`]). Absent: what makes a row
+//! an alert (see [`crate::intake`]) and what is decided of it.
 
 mod auth;
 mod batch;
+mod encoding;
+mod reading;
+mod room;
 #[cfg(test)]
 mod tests;
+mod unproven;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,37 +22,37 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{ConnectInfo, Path, Request, State};
-use axum::http::header::{ACCEPT_ENCODING, CONTENT_ENCODING};
-use axum::http::{Extensions, HeaderMap, HeaderValue, StatusCode};
+use axum::http::request::Parts;
+use axum::http::{Extensions, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use serde::Serialize;
 use serde_json::value::RawValue;
-use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard, Semaphore, SemaphorePermit};
+use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tokio::time::Instant;
 use utoipa::ToSchema;
 
 use super::Web;
-use super::body::{Unread, announced_length, drain, read};
+use super::body::Unread;
+use super::place;
 use super::problem::Problem;
 use super::remote::Remote;
-use crate::config::{Source, WebhookSource};
+use crate::config::{Config, Source, WebhookSource};
 use crate::crash_point::crash_point;
 use crate::model::AlertId;
 use crate::store::Accepted;
 use crate::worker::Work;
+use auth::Known;
 use batch::{Judged, RowError};
+use encoding::Encoding;
+use reading::Proven;
+use room::Room;
+use unproven::Unproven;
 
-/// The largest body, in bytes.
+/// The largest body, in bytes, as it is sent and once it is unpacked.
 const MOST_BODY_BYTES: usize = 4 << 20;
-
-/// Bodies in memory at once. A signed one may take twice [`MOST_BODY_BYTES`] until it is judged.
-const MOST_BODIES: usize = 32;
 
 /// How long a whole body may take.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How long a request waits for others to leave room for its body.
-const ROOM_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a batch waits for the store: longer than for another program's lock, so that it is told of, and no longer
 /// than a sender waits.
@@ -59,7 +64,8 @@ const COUNT_GOOD_FOR: Duration = Duration::from_millis(200);
 /// What keeps requests from taking too much at once.
 #[derive(Debug)]
 pub(super) struct Door {
-    room: Semaphore,
+    room: Room,
+    unproven: Unproven,
     body_timeout: Duration,
     inbox: Inbox,
 }
@@ -118,9 +124,14 @@ impl Drop for Coming<'_> {
     }
 }
 
-impl Default for Door {
-    fn default() -> Self {
-        Self { room: Semaphore::new(MOST_BODIES), body_timeout: BODY_TIMEOUT, inbox: Inbox::default() }
+impl Door {
+    pub(super) fn new(config: &Config) -> Self {
+        Self {
+            room: Room::new(config),
+            unproven: Unproven::default(),
+            body_timeout: BODY_TIMEOUT,
+            inbox: Inbox::default(),
+        }
     }
 }
 
@@ -148,13 +159,13 @@ pub(super) async fn receive(
 ) -> Response {
     let (head, mut body) = request.into_parts();
     let taken = match shows_certificate(&web.work, &head.extensions) {
-        Ok(()) => take(&web, name, &head.headers, &mut body).await,
+        Ok(()) => take(&web, name, &head, &mut body).await,
         Err(problem) => Err(problem),
     };
     match taken {
         Ok(judged) => answer(judged),
         Err(problem) => {
-            drain(&head.headers, body, &problem).await;
+            web.drains.drain(&head, body, &problem).await;
             problem.into_response()
         }
     }
@@ -173,23 +184,22 @@ fn answer(judged: Judged) -> Response {
 async fn take(
     web: &Web,
     name: Result<Path<String>, PathRejection>,
-    headers: &HeaderMap,
+    head: &Parts,
     body: &mut Body,
 ) -> Result<Judged, Problem> {
     let Path(name) = name?;
     let source = source_of(&web.work, &name)?;
-    let now = web.work.now();
-    let most = auth::before_the_body(&source.auth, headers, now)?.most_body_bytes();
-    refuse_encoding(headers)?;
-    if announced_length(headers).is_some_and(|length| length > most as u64) {
-        return Err(too_long());
-    }
-    let _room = room(&web.door).await?;
-    let body = read(body, most, web.door.body_timeout).await.map_err(unread)?;
-    auth::with_the_body(&source.auth, headers, &body, now)?;
-    if body.len() > MOST_BODY_BYTES {
-        return Err(too_long());
-    }
+    let encoding = Encoding::of(&head.headers);
+    let (proven, encoding) = match auth::before_the_body(source, &head.headers, web.work.now())? {
+        Known::Sender => {
+            place::is_proven(&head.extensions);
+            let encoding = encoding?;
+            (reading::of_known(&web.door, source, &head.headers, body).await?, encoding)
+        }
+        Known::Signed(verifier) => (reading::of_signed(&web.door, source, verifier, head, body).await?, encoding?),
+    };
+    let Proven { bytes, room: _room } = proven;
+    let body = encoding.unpack(bytes)?;
     let rows = batch::rows(&body)?;
     match tokio::time::timeout(STORE_TIMEOUT, store(web, source, &rows)).await {
         Ok(judged) => judged,
@@ -220,27 +230,14 @@ fn source_of<'w>(work: &'w Work, name: &str) -> Result<&'w WebhookSource, Proble
     found.ok_or_else(|| Problem::not_found("no webhook source has that name"))
 }
 
-async fn room(door: &Door) -> Result<SemaphorePermit<'_>, Problem> {
-    match tokio::time::timeout(ROOM_TIMEOUT, door.room.acquire()).await {
-        Ok(Ok(permit)) => Ok(permit),
-        _ => Err(Problem::unavailable("too much is being received: send it again later")),
-    }
-}
-
 fn too_long() -> Problem {
     let detail = format!("a body has at most {MOST_BODY_BYTES} bytes: send fewer alerts at once");
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
 }
 
-/// A short body that becomes a long one would be a way around the bound, so none is made longer.
-fn refuse_encoding(headers: &HeaderMap) -> Result<(), Problem> {
-    let is_as_it_is = |value: &HeaderValue| value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"identity");
-    if headers.get_all(CONTENT_ENCODING).iter().all(is_as_it_is) {
-        return Ok(());
-    }
-    let detail = "a body is taken as it is: send it without compression and without Content-Encoding";
-    let problem = Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail);
-    Err(problem.with(ACCEPT_ENCODING, HeaderValue::from_static("identity")))
+/// Said to a sender that has not proven itself yet.
+fn gave_way() -> Problem {
+    Problem::unavailable("too much is being received of senders that are not known yet: send it again later")
 }
 
 fn unread(why: Unread) -> Problem {

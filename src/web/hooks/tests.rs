@@ -216,6 +216,61 @@ async fn a_signature_covers_the_raw_body_and_its_time() {
 }
 
 #[tokio::test]
+async fn a_signature_of_the_second_version_is_for_one_webhook() {
+    let daemon = TestDaemon::start().await;
+    let body = alert("a").to_string();
+    let second = |source: &str| {
+        let signed = signature(0, format!("{source}.{body}").as_bytes(), HMAC);
+        signed.replace("v1=", "v2=")
+    };
+    assert_eq!(send_signed(&daemon, &second("signed"), body.clone()).await.status, 202);
+    send_signed(&daemon, &second("another"), body.clone()).await.problem(401);
+    let both = format!("{},v1={}", second("signed"), "0".repeat(64));
+    assert_eq!(send_signed(&daemon, &both, body.clone()).await.status, 202, "either is taken");
+    let both = format!("{},v2={}", signature(0, body.as_bytes(), HMAC), "0".repeat(64));
+    assert_eq!(send_signed(&daemon, &both, body.clone()).await.status, 202, "either is taken");
+}
+
+#[tokio::test]
+async fn a_signature_covers_what_is_sent_and_a_stranger_is_told_nothing_of_it() {
+    use std::io::Write as _;
+    let daemon = TestDaemon::start().await;
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(alert("packed").to_string().as_bytes()).unwrap();
+    let packed = encoder.finish().unwrap();
+    let send = async |header: &str, encoding: &str, body: &[u8]| {
+        let headers = [("x-stanch-signature", header), ("content-encoding", encoding)];
+        daemon.send("/hooks/signed", &headers, body.to_vec()).await
+    };
+    let answer = send(&signature(0, &packed, HMAC), "gzip", &packed).await;
+    assert_eq!((answer.status, answer.body), (202, json!({"ids": ["packed"]})));
+    send(&signature(0, alert("packed").to_string().as_bytes(), HMAC), "gzip", &packed).await.problem(401);
+    send(&signature(0, b"{}", HMAC), "gzip", b"{}").await.problem(400);
+    let answer = send(&signature(0, b"{}", HMAC), "br", b"{}").await;
+    answer.problem(415);
+    assert_eq!(answer.header("accept-encoding"), "gzip, identity");
+    for encoding in ["gzip", "br"] {
+        send(&signature(0, b"{}", "another"), encoding, b"{}").await.problem(401);
+    }
+}
+
+#[tokio::test]
+async fn large_signed_bodies_of_one_sender_wait_for_one_another_and_all_are_taken() {
+    let daemon = Arc::new(TestDaemon::start().await);
+    let first = alert("first").to_string();
+    assert_eq!(send_signed(&daemon, &signature(0, first.as_bytes(), HMAC), first).await.status, 202);
+    let mut senders = JoinSet::new();
+    for number in 0..12 {
+        let daemon = Arc::clone(&daemon);
+        senders.spawn(async move {
+            let body = json!({"id": format!("large-{number}"), "title": "x".repeat(1 << 20)}).to_string();
+            send_signed(&daemon, &signature(0, body.as_bytes(), HMAC), body).await.status
+        });
+    }
+    assert_eq!(senders.join_all().await, [202; 12]);
+}
+
+#[tokio::test]
 async fn of_a_signed_body_that_is_too_long_the_sender_is_judged_first() {
     let daemon = TestDaemon::start().await;
     let long = body_of(MOST_BODY_BYTES + 1);
@@ -344,7 +399,7 @@ async fn what_is_received_is_counted() {
 #[tokio::test]
 async fn a_body_that_does_not_come_is_a_408() {
     let daemon = TestDaemon::start().await;
-    let door = Door { body_timeout: Duration::from_millis(50), ..Door::default() };
+    let door = Door { body_timeout: Duration::from_millis(50), ..Door::new(&daemon.work.config) };
     let web = Web { door, ..Arc::into_inner(Web::new(Arc::clone(&daemon.work))).unwrap() };
     let (address, _server) = serve_other(finished(open_routes(), Arc::new(web))).await;
 

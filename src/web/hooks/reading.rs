@@ -1,0 +1,146 @@
+//! A body from its first byte until it is known who sent it. Until then little of it is kept, and it is digested as it
+//! comes. Absent: who gives way to whom (see [`super::unproven`]).
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::ConnectInfo;
+use axum::http::request::Parts;
+use axum::http::{Extensions, HeaderMap};
+
+use super::room::Kept;
+use super::unproven::{BEGINNING_BYTES, Listening};
+use super::{Door, MOST_BODY_BYTES, Problem, auth, gave_way, too_long, unread};
+use crate::config::WebhookSource;
+use crate::intake::signature::Verifier;
+use crate::web::body::{Unread, announced_length, next, read};
+use crate::web::place::{self, Place};
+use crate::web::remote::Remote;
+
+/// The most that is read of a body to learn who sent it: that it was the right sender comes before that it is too
+/// long.
+const MOST_JUDGED_BYTES: usize = 2 * MOST_BODY_BYTES;
+
+/// A body of the right sender, as it was sent, with the room that it takes.
+pub(super) struct Proven<'d> {
+    pub(super) bytes: Vec<u8>,
+    pub(super) room: Kept<'d>,
+}
+
+/// The body of a sender that has proven itself by the head of its request.
+pub(super) async fn of_known<'d>(
+    door: &'d Door,
+    source: &WebhookSource,
+    headers: &HeaderMap,
+    body: &mut Body,
+) -> Result<Proven<'d>, Problem> {
+    if announced_length(headers).is_some_and(|length| length > MOST_BODY_BYTES as u64) {
+        return Err(too_long());
+    }
+    let room = door.room.take(&source.name).await?;
+    let bytes = read(body, MOST_BODY_BYTES, door.body_timeout).await.map_err(unread)?;
+    Ok(Proven { bytes, room })
+}
+
+/// The body of a sender that proves itself by a signature of it.
+pub(super) async fn of_signed<'d>(
+    door: &'d Door,
+    source: &WebhookSource,
+    verifier: Verifier,
+    head: &Parts,
+    body: &mut Body,
+) -> Result<Proven<'d>, Problem> {
+    let extensions = &head.extensions;
+    let announced = announced_length(&head.headers);
+    if announced.is_some_and(|length| length > MOST_JUDGED_BYTES as u64) {
+        return Err(too_long());
+    }
+    let network = network(extensions);
+    let is_known = extensions.get::<Arc<Place>>().is_some_and(|place| place.is_proven());
+    let listening = door.unproven.listen(&source.name, network, is_known);
+    let mut signed =
+        Signed { listening: &listening, verifier, bytes: Vec::new(), length: 0, has_place: false, announced };
+    signed.read(body, door.body_timeout).await?;
+    let Signed { verifier, bytes, length, .. } = signed;
+    if !verifier.fits() {
+        return Err(auth::unauthorized(&source.auth));
+    }
+    network.into_iter().for_each(|network| door.unproven.is_good(&source.name, network));
+    place::is_proven(extensions);
+    if length > MOST_BODY_BYTES {
+        return Err(too_long());
+    }
+    // It goes over into the room of the proven.
+    let room = door.room.take(&source.name).await?;
+    Ok(Proven { bytes, room })
+}
+
+fn network(extensions: &Extensions) -> Option<IpAddr> {
+    extensions.get::<ConnectInfo<Remote>>().map(|ConnectInfo(remote)| remote.network())
+}
+
+/// A body with a signature that is still to be judged.
+struct Signed<'l> {
+    listening: &'l Listening<'l>,
+    verifier: Verifier,
+    /// Nothing once it is known to be too long.
+    bytes: Vec<u8>,
+    length: usize,
+    has_place: bool,
+    announced: Option<u64>,
+}
+
+impl Signed<'_> {
+    /// Reads all of it.
+    async fn read(&mut self, body: &mut Body, timeout: Duration) -> Result<(), Problem> {
+        match tokio::time::timeout(timeout, self.pieces(body)).await {
+            Ok(read) => read,
+            Err(_) if self.wants_place() => Err(gave_way()),
+            Err(_) => Err(unread(Unread::Late)),
+        }
+    }
+
+    async fn pieces(&mut self, body: &mut Body) -> Result<(), Problem> {
+        loop {
+            let piece = tokio::select! {
+                () = self.listening.gives_way() => return Err(gave_way()),
+                piece = next(body) => piece,
+            };
+            let Some(piece) = piece else { return Ok(()) };
+            self.take(&piece.map_err(|_| unread(Unread::Broken))?).await?;
+        }
+    }
+
+    async fn take(&mut self, piece: &[u8]) -> Result<(), Problem> {
+        self.length = self.length.saturating_add(piece.len());
+        if self.length > MOST_JUDGED_BYTES {
+            return Err(too_long());
+        }
+        if self.wants_place() {
+            self.listening.place(self.wanted_bytes()).await.map_err(|_| gave_way())?;
+            self.has_place = true;
+        }
+        self.listening.came(piece.len());
+        self.verifier.update(piece);
+        match self.length > MOST_BODY_BYTES {
+            true => self.bytes = Vec::new(),
+            false => self.bytes.extend_from_slice(piece),
+        }
+        Ok(())
+    }
+
+    const fn wants_place(&self) -> bool {
+        !self.has_place && self.length > BEGINNING_BYTES
+    }
+
+    /// What is kept of it at most.
+    fn wanted_bytes(&self) -> usize {
+        let announced = self.announced.and_then(|length| usize::try_from(length).ok());
+        match announced.unwrap_or(MOST_BODY_BYTES) {
+            too_long if too_long > MOST_BODY_BYTES => 0,
+            bytes => bytes,
+        }
+    }
+}
