@@ -8,6 +8,7 @@
 mod accept;
 mod access;
 mod again;
+mod aliases;
 mod apply;
 mod audit;
 mod backup;

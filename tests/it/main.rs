@@ -31,6 +31,7 @@ mod house;
 mod identity;
 mod indexes;
 mod long_nights;
+mod moving;
 mod notify;
 mod order;
 mod poll;
