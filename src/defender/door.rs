@@ -117,9 +117,9 @@ impl Door {
         }
     }
 
-    /// One record.
-    pub(super) async fn get_one(&self, lane: Lane, path: &[&str]) -> Result<(Exchange, bool), ReadError> {
-        self.get(lane, self.url(path), SINGLE_LIMIT).await
+    /// One record of at most `limit` bytes.
+    pub(super) async fn get_one(&self, lane: Lane, path: &[&str], limit: usize) -> Result<(Exchange, bool), ReadError> {
+        self.get(lane, self.url(path), limit).await
     }
 
     async fn get(&self, lane: Lane, url: Url, limit: usize) -> Result<(Exchange, bool), ReadError> {

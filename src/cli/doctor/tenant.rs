@@ -52,10 +52,11 @@ pub(super) async fn examine(
         report.add(check.of(&tenant.name))?;
     }
     let mut apis = Apis { tenant, skew, report };
-    match wire {
-        None => {}
-        Some(Wire::Defender) => apis.alerts(&client, Wire::Defender).await?,
-        Some(Wire::Graph) => apis.graph(&client).await?,
+    if wire == Some(Wire::Defender) {
+        apis.alerts(&client, Wire::Defender).await?;
+    }
+    if config.reads_graph(&tenant.name) {
+        apis.graph(&client).await?;
     }
     apis.machines(&client).await?;
     apis.machine_actions(&client).await

@@ -76,12 +76,16 @@ fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
 }
 
 /// It is not told what was wrong: that would help whoever guesses.
-fn unauthorized(auth: &WebhookAuth) -> Problem {
+pub(super) fn unauthorized(auth: &WebhookAuth) -> Problem {
     let (challenge, detail) = match auth {
         WebhookAuth::Bearer(_) => ("Bearer", "send Authorization: Bearer with the token of this webhook"),
         WebhookAuth::Hmac(_) => (
             "Signature",
             "send X-Stanch-Signature: t=<unix seconds>,v1=<hex>, made with the secret of this webhook and now",
+        ),
+        WebhookAuth::ClientState(_) => (
+            "ClientState",
+            "this webhook takes change notifications of Microsoft Graph, each with the clientState of its subscription",
         ),
     };
     Problem::new(StatusCode::UNAUTHORIZED, detail).with(WWW_AUTHENTICATE, HeaderValue::from_static(challenge))

@@ -2,10 +2,11 @@
 //!
 //! What a sender is told is a contract. The checks run in one order: 401, 415, 413, 400 for no JSON, 429, 503,
 //! 400 for rows; so nothing of an unauthenticated body is parsed, and of a batch that does not fit nothing
-//! is stored. Absent: what makes a row an alert (see [`crate::intake`]) and what is decided of it.
+//! is stored. A webhook for change notifications of Microsoft Graph has a way of its own, [`notifications`]. Absent: what makes a row an alert (see [`crate::intake`]) and what is decided of it.
 
 mod auth;
 mod batch;
+mod notifications;
 #[cfg(test)]
 mod tests;
 
@@ -62,6 +63,7 @@ pub(super) struct Door {
     room: Semaphore,
     body_timeout: Duration,
     inbox: Inbox,
+    notifications: notifications::Places,
 }
 
 /// What keeps batches that come together from overfilling the inbox.
@@ -120,7 +122,12 @@ impl Drop for Coming<'_> {
 
 impl Default for Door {
     fn default() -> Self {
-        Self { room: Semaphore::new(MOST_BODIES), body_timeout: BODY_TIMEOUT, inbox: Inbox::default() }
+        Self {
+            room: Semaphore::new(MOST_BODIES),
+            body_timeout: BODY_TIMEOUT,
+            inbox: Inbox::default(),
+            notifications: Default::default(),
+        }
     }
 }
 
@@ -147,12 +154,14 @@ pub(super) async fn receive(
     request: Request,
 ) -> Response {
     let (head, mut body) = request.into_parts();
-    let taken = match shows_certificate(&web.work, &head.extensions) {
-        Ok(()) => take(&web, name, &head.headers, &mut body).await,
-        Err(problem) => Err(problem),
+    let notified = name.as_ref().ok().and_then(|Path(name)| notifications::notified(&web.work, name));
+    let taken = match (shows_certificate(&web.work, &head.extensions), notified) {
+        (Err(problem), _) => Err(problem),
+        (Ok(()), Some(hook)) => notifications::take(&web, hook, (head.uri.query(), &head.headers), &mut body).await,
+        (Ok(()), None) => take(&web, name, &head.headers, &mut body).await.map(answer),
     };
     match taken {
-        Ok(judged) => answer(judged),
+        Ok(response) => response,
         Err(problem) => {
             drain(&head.headers, body, &problem).await;
             problem.into_response()
