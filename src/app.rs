@@ -29,7 +29,8 @@ use crate::worker::board::Board;
 use crate::worker::poll::Poll;
 use crate::worker::recall::Current;
 use crate::worker::{
-    TenantWork, Work, audit, checkpoint, decide, inventory, look, notify, retention, rules, send, sign_in, timers,
+    TenantWork, Work, audit, checkpoint, decide, fetch, inventory, look, notify, retention, rules, send, sign_in,
+    timers,
 };
 
 /// How long what is on the wire may take to end once the stop is asked for; what is left then stays
@@ -192,6 +193,11 @@ impl Daemon {
             self.spawn_for(&name, "inventory", |work, name| async move {
                 if let Some(tenant) = work.tenants.get(&name) {
                     inventory::run(&work, &name, tenant).await;
+                }
+            });
+            self.spawn_for(&name, "fetch", |work, name| async move {
+                if let Some(tenant) = work.tenants.get(&name) {
+                    fetch::run(&work, &name, tenant).await;
                 }
             });
             self.spawn_for(&name, "look", |work, name| async move {

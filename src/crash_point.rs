@@ -10,8 +10,9 @@
 //! places. Absent: what must hold afterwards.
 
 /// The places, each by its name and what is done there and what is not.
-pub const CRASH_POINTS: [(&str, &str); 39] = [
+pub const CRASH_POINTS: [(&str, &str); 44] = [
     ("hook.stored", "a webhook's batch is stored, its sender not answered"),
+    ("hook.told", "the alerts that a change notification names are kept, its sender not answered"),
     ("api.changed", "what a person asked for is stored, the person not answered"),
     ("brake.put_on", "the brake is on, the person not answered"),
     ("brake.taken_off", "the brake is off, nobody is woken, the person not answered"),
@@ -20,6 +21,10 @@ pub const CRASH_POINTS: [(&str, &str); 39] = [
     ("poll.page_read", "a page of alerts is read, its call not recorded as answered"),
     ("poll.slot_answered", "the answer is recorded, the page not stored"),
     ("poll.page_stored", "a page of alerts is stored; the watermark only if it is the last"),
+    ("fetch.slot_taken", "a call of a single alert is counted, not made"),
+    ("fetch.alert_read", "a single alert is read, its call not recorded as answered"),
+    ("fetch.slot_answered", "the answer is recorded, the alert not stored"),
+    ("fetch.alert_stored", "a single alert is stored, its request not ended"),
     ("inventory.slot_taken", "a call of the machine list is counted, not made"),
     ("inventory.page_read", "a page of machines is read, its call not recorded as answered"),
     ("inventory.slot_answered", "the answer is recorded, the page not stored"),

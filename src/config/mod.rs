@@ -73,6 +73,17 @@ impl Config {
         })
     }
 
+    /// Whether anything of `tenant` is read from Microsoft Graph: the list of alerts, or alerts that a change
+    /// notification names.
+    #[must_use]
+    pub fn reads_graph(&self, tenant: &TenantName) -> bool {
+        let is_notified = |source: &Source| match source {
+            Source::Webhook(WebhookSource { tenant: of, auth: WebhookAuth::ClientState(_), .. }) => of == tenant,
+            _ => false,
+        };
+        self.wire_of(tenant) == Some(Wire::Graph) || self.sources.iter().any(is_notified)
+    }
+
     /// Where the alerts of `tenant` are polled from; `None` when they are not polled.
     #[must_use]
     pub fn wire_of(&self, tenant: &TenantName) -> Option<Wire> {
@@ -250,6 +261,8 @@ pub enum WebhookAuth {
     Bearer(SecretString),
     /// `X-Stanch-Signature: t=<unix seconds>,v1=<hex>` or `v2=<hex>`
     Hmac(SecretString),
+    /// The `clientState` in each change notification of Microsoft Graph: such a webhook takes nothing else.
+    ClientState(SecretString),
 }
 
 /// The rule files.

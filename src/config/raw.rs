@@ -212,6 +212,8 @@ pub struct RawAuth {
     pub bearer_file: Option<PathBuf>,
     /// A file with the HMAC key.
     pub hmac_file: Option<PathBuf>,
+    /// A file with the `clientState` of a subscription of Microsoft Graph.
+    pub client_state_file: Option<PathBuf>,
 }
 
 /// `store`

@@ -125,7 +125,7 @@ fn unknown_key(report: &mut Report<'_>, at: &KeyPath, known: &[&str]) {
         return report.error_with_hint(at, "a secret is never written here", hint);
     }
     if known.contains(&"bearer_file") && matches!(key, "bearer" | "token" | "hmac" | "secret" | "key") {
-        let hint = "put it into a file and name that with bearer_file or hmac_file";
+        let hint = "put it into a file and name that with bearer_file, hmac_file or client_state_file";
         return report.error_with_hint(at, "a secret is never written here", hint);
     }
     if known.contains(&"url_file") && matches!(key, "url" | "webhook" | "webhook_url" | "secret" | "key") {

@@ -14,7 +14,7 @@ use url::Url;
 
 use super::auth::{AuthError, SignedIn};
 use super::classify::{Asked, Outcome, Posted};
-use super::door::Door;
+use super::door::{Door, SINGLE_LIMIT};
 use super::http::Observer;
 use super::page::{ListQuery, Page, PageToken, between};
 use super::read::{Found, ReadError, found};
@@ -22,10 +22,13 @@ use super::reading::Ask;
 use super::wire;
 use crate::clock::Clock;
 use crate::config::{Tenant, Wire};
-use crate::model::{AlertTime, Kind, Lane, Machine, MachineAction, MachineActionId, MachineId};
+use crate::model::{AlertId, AlertTime, Kind, Lane, Machine, MachineAction, MachineActionId, MachineId};
 
 /// Rows worth asking for in one page of machines or machine actions; the API gives at most 10,000.
 pub const ROWS: u32 = 5_000;
+
+/// The longest record of one alert that is read, in bytes: it has all of its evidence.
+const ALERT_LIMIT: usize = 16 * 1024 * 1024;
 
 /// Why there is no client for a tenant.
 #[derive(Debug, thiserror::Error)]
@@ -128,6 +131,22 @@ impl Client {
         self.door(wire).list(Lane::Alerts, &query, ask.page, Some).await
     }
 
+    /// One alert as Microsoft Graph shapes it; `None` when Graph does not know it.
+    ///
+    /// Source: the page "Get alert" of `microsoft.graph.security`.
+    ///
+    /// # Errors
+    /// [`ReadError`]
+    pub async fn graph_alert(&self, id: &AlertId) -> Result<Option<Value>, ReadError> {
+        let (exchange, again) =
+            self.graph.get_one(Lane::Alerts, &["v1.0", "security", "alerts_v2", id.as_str()], ALERT_LIMIT).await?;
+        let (_, Found::Body(body)) = found(&exchange, again)? else { return Ok(None) };
+        match wire::json(body) {
+            Some(alert @ Value::Object(_)) => Ok(Some(alert)),
+            _ => Err(ReadError::Unreadable { message: format!("the record of alert {id} is none") }),
+        }
+    }
+
     /// A page of the machine list. A 404 is an empty list: it is what the API answers when no machine was
     /// seen of late.
     ///
@@ -153,7 +172,8 @@ impl Client {
     /// # Errors
     /// [`ReadError`]
     pub async fn machine(&self, id: &MachineId) -> Result<Option<Machine>, ReadError> {
-        let (exchange, again) = self.mde.get_one(Lane::Machines, &["api", "machines", id.as_str()]).await?;
+        let path = ["api", "machines", id.as_str()];
+        let (exchange, again) = self.mde.get_one(Lane::Machines, &path, SINGLE_LIMIT).await?;
         let (_, Found::Body(body)) = found(&exchange, again)? else { return Ok(None) };
         let record = match wire::json(body) {
             Some(Value::Object(record)) => Machine::from_record(record),

@@ -24,12 +24,20 @@ const LIST_LIMIT: usize = 64 * 1024 * 1024;
 /// The longest answer about one thing that is read, in bytes.
 pub(super) const SINGLE_LIMIT: usize = 1024 * 1024;
 
+/// Without it Graph writes `unknownFutureValue` in place of each member that a list of words got after its first
+/// release, and no rule on that word would match.
+///
+/// Source: "Handling future members in evolvable enumerations" in Microsoft Graph's best practices.
+const ALL_MEMBERS: &str = "include-unknown-enum-members";
+
 /// The way to one API for one tenant.
 #[derive(Debug)]
 pub(super) struct Door {
     api: Api,
     http: Http,
     tokens: Tokens,
+    /// The header `Prefer` of each request.
+    prefer: Option<&'static str>,
     refused: Mutex<HashMap<Lane, u64>>,
 }
 
@@ -55,7 +63,7 @@ impl Door {
         let origin = origin(&tenant.graph_url)?;
         let scope = format!("{}/.default", tenant.graph_host);
         let api = Api { origin, root: "/v1.0/", links: Links::OfOwnHostOr(tenant.graph_host) };
-        Self::new(api, &scope, tenant, timeout, around)
+        Ok(Self { prefer: Some(ALL_MEMBERS), ..Self::new(api, &scope, tenant, timeout, around)? })
     }
 
     fn new(
@@ -67,7 +75,7 @@ impl Door {
     ) -> Result<Self, ClientError> {
         let tokens = Tokens::new(tenant, scope, timeout, (Arc::clone(&clock), Arc::clone(&observer)))?;
         let http = Http::new(&api.origin, timeout, clock, observer)?;
-        Ok(Self { api, http, tokens, refused: Mutex::default() })
+        Ok(Self { api, http, tokens, prefer: None, refused: Mutex::default() })
     }
 
     pub(super) const fn tokens(&self) -> &Tokens {
@@ -109,9 +117,9 @@ impl Door {
         }
     }
 
-    /// One record.
-    pub(super) async fn get_one(&self, lane: Lane, path: &[&str]) -> Result<(Exchange, bool), ReadError> {
-        self.get(lane, self.url(path), SINGLE_LIMIT).await
+    /// One record of at most `limit` bytes.
+    pub(super) async fn get_one(&self, lane: Lane, path: &[&str], limit: usize) -> Result<(Exchange, bool), ReadError> {
+        self.get(lane, self.url(path), limit).await
     }
 
     async fn get(&self, lane: Lane, url: Url, limit: usize) -> Result<(Exchange, bool), ReadError> {
@@ -127,9 +135,12 @@ impl Door {
         request: reqwest::RequestBuilder,
         limit: usize,
     ) -> (Exchange, bool) {
-        let request = request
+        let mut request = request
             .header(reqwest::header::AUTHORIZATION, token.header.clone())
             .header(reqwest::header::ACCEPT, "application/json");
+        if let Some(prefer) = self.prefer {
+            request = request.header("Prefer", prefer);
+        }
         let exchange = self.http.exchange(lane.as_str(), request, limit, &token.value).await;
         let again = match &exchange {
             Exchange::Answered(answer) if answer.status == 401 => self.token_refused(lane, token.generation),

@@ -24,7 +24,7 @@ pub(super) fn too_many(alert: Alert, devices: usize) -> Malformed {
 pub(super) const ORIGINAL: &str = "original";
 
 /// Fields that keep their meaning under another name.
-const RENAMED: [(&str, &str); 17] = [
+const RENAMED: [(&str, &str); 18] = [
     ("id", "id"),
     ("title", "title"),
     ("description", "description"),
@@ -41,6 +41,7 @@ const RENAMED: [(&str, &str); 17] = [
     ("lastUpdateDateTime", "lastUpdateTime"),
     ("resolvedDateTime", "resolvedTime"),
     ("serviceSource", "serviceSource"),
+    ("providerAlertId", "providerAlertId"),
     ("alertWebUrl", "alertWebUrl"),
 ];
 

@@ -6,10 +6,12 @@
 mod graph;
 mod map;
 mod mde;
+mod notification;
 pub mod signature;
 mod unknown;
 
 pub use graph::parse_graph;
 pub use map::{FieldMap, parse_map};
 pub use mde::parse_mde;
+pub use notification::{Notification, Says, parse_notifications};
 pub use unknown::unknown_values;

@@ -25,6 +25,13 @@ pub fn verify_bearer(header: Option<&str>, secret: &SecretString) -> bool {
         && constant_time::verify_slices_are_equal(token, secret).is_ok()
 }
 
+/// Whether `given`, the `clientState` of a change notification, is the secret. An empty secret fits nothing.
+#[must_use]
+pub fn verify_client_state(given: Option<&str>, secret: &SecretString) -> bool {
+    let (given, secret) = (given.unwrap_or_default().as_bytes(), secret.expose_secret().as_bytes());
+    !secret.is_empty() && constant_time::verify_slices_are_equal(given, secret).is_ok()
+}
+
 /// Whether `header`, the value of [`SIGNATURE_HEADER`], is a signature of `body` that [`Verifier`] takes. What is signed
 /// for no source in particular can only be `v1`.
 #[must_use]
@@ -167,6 +174,15 @@ mod tests {
         }
         assert!(!verify_bearer(None, &secret("hunter2")));
         assert!(!verify_bearer(Some("Bearer "), &secret("")), "an empty secret opens nothing");
+    }
+
+    #[test]
+    fn a_client_state_is_the_secret_as_a_whole() {
+        assert!(verify_client_state(Some("hunter2"), &secret("hunter2")));
+        for given in [None, Some(""), Some("hunter"), Some("hunter22"), Some("Hunter2"), Some(" hunter2")] {
+            assert!(!verify_client_state(given, &secret("hunter2")), "{given:?}");
+        }
+        assert!(!verify_client_state(Some(""), &secret("")) && !verify_client_state(None, &secret("")));
     }
 
     #[test]

@@ -6,11 +6,15 @@ use serde_json::Value;
 use crate::model::Alert;
 use crate::model::vocabulary::{EVENT, Field, Values};
 
-/// The fields of `alert` whose value is none that Microsoft documents. Absent and null are documented, and
-/// case does not count, as it does not in rules.
+/// What Microsoft Graph writes for a word that it does not show this caller.
+const HIDDEN: &str = "unknownFutureValue";
+
+/// The fields of `alert` whose value is none that Microsoft documents, or one that Graph hides. Absent and null are
+/// documented, and case does not count, as it does not in rules.
 #[must_use]
 pub fn unknown_values(alert: &Alert) -> Vec<&'static str> {
     let is_unknown = |field: &Field| match (field.values, alert.body.get(field.name)) {
+        (Values::Known(_) | Values::Closed(_), Some(Value::String(text))) if text.eq_ignore_ascii_case(HIDDEN) => true,
         (Values::Open | Values::Known(_), _) | (_, None | Some(Value::Null)) => false,
         (Values::Closed(documented), Some(Value::String(text))) => {
             !documented.iter().any(|value| value.eq_ignore_ascii_case(text))
@@ -40,6 +44,12 @@ mod tests {
                 .is_empty()
         );
         assert!(unknown(json!({"category": "Brand new", "detectionSource": "Brand new"})).is_empty(), "open lists");
+    }
+
+    #[test]
+    fn a_word_that_graph_hides_is_named_by_its_field() {
+        let row = json!({"detectionSource": "UnknownFutureValue", "serviceSource": "unknownFutureValue", "title": "unknownFutureValue"});
+        assert_eq!(unknown(row), ["detectionSource", "serviceSource"]);
     }
 
     #[test]

@@ -19,6 +19,16 @@ pub struct Alert {
     pub body: Map<String, Value>,
 }
 
+impl Alert {
+    /// The id that the product which raised the alert gives it (`providerAlertId`), when that is another one: of an
+    /// alert that Microsoft Graph shows, MDE's.
+    #[must_use]
+    pub fn other_id(&self) -> Option<AlertId> {
+        let other = AlertId::new(self.body.get("providerAlertId")?.as_str()?).ok()?;
+        (other != self.id).then_some(other)
+    }
+}
+
 /// A row of a source that is no [`Alert`], and why.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Malformed {

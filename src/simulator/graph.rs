@@ -1,5 +1,6 @@
 //! The alerts of the world as Microsoft Graph shows them (`alerts_v2`): other names, words in lower case, and
-//! evidence that names the devices, of which there may be several.
+//! evidence that names the devices, of which there may be several. Keys of a record that begin with `simulator` say
+//! what only Graph shows.
 //!
 //! Source: the `alert`, `deviceEvidence`, `fileEvidence`, `processEvidence` and `userEvidence` resources of
 //! `microsoft.graph.security`, v1.0. Absent: the other kinds of evidence.
@@ -8,16 +9,85 @@ use serde_json::{Map, Value, json};
 
 use crate::model::MachineId;
 
-/// The key of a record that names the devices of an alert beside its `machineId`. MDE does not show them.
+/// What the keys of a record begin with that MDE does not show.
+const OF_GRAPH: &str = "simulator";
+/// The devices of an alert beside its `machineId`.
 const FURTHER_DEVICES: &str = "simulatorDevices";
+/// Graph's own id of the alert, where it is not MDE's.
+const ID: &str = "simulatorGraphId";
+/// The product that raised the alert, in Graph's words.
+const SERVICE: &str = "simulatorServiceSource";
+
+/// The members that the two lists of words had at first. Later ones are shown to whoever asks for them.
+///
+/// Source: the `alert` resource of `microsoft.graph.security`, v1.0.
+const FIRST_MEMBERS: [(&str, &[&str]); 2] = [
+    (
+        "serviceSource",
+        &[
+            "unknown",
+            "microsoftDefenderForEndpoint",
+            "microsoftDefenderForIdentity",
+            "microsoftDefenderForCloudApps",
+            "microsoftDefenderForOffice365",
+            "microsoft365Defender",
+            "azureAdIdentityProtection",
+            "microsoftAppGovernance",
+            "dataLossPrevention",
+        ],
+    ),
+    (
+        "detectionSource",
+        &[
+            "unknown",
+            "microsoftDefenderForEndpoint",
+            "antivirus",
+            "smartScreen",
+            "customTi",
+            "microsoftDefenderForOffice365",
+            "automatedInvestigation",
+            "microsoftThreatExperts",
+            "customDetection",
+            "microsoftDefenderForIdentity",
+            "cloudAppSecurity",
+            "microsoft365Defender",
+            "azureAdIdentityProtection",
+            "manual",
+            "microsoftDataLossPrevention",
+            "appGovernancePolicy",
+            "appGovernanceDetection",
+        ],
+    ),
+];
 
 /// `row` as MDE shows it.
-pub(super) fn without_further_devices(row: &Value) -> Value {
+pub(super) fn as_mde_shows(row: &Value) -> Value {
     let mut row = row.clone();
     if let Value::Object(keys) = &mut row {
-        keys.remove(FURTHER_DEVICES);
+        keys.retain(|key, _| !key.starts_with(OF_GRAPH));
     }
     row
+}
+
+/// Graph's id of the alert in `row`.
+pub(super) fn id(row: &Value) -> Option<&str> {
+    row.get(ID).or_else(|| row.get("id"))?.as_str()
+}
+
+/// `alert` as it is shown to a caller whose header `Prefer` is this.
+pub(super) fn shown(mut alert: Value, prefer: Option<&str>) -> Value {
+    let asks = |wish: &str| wish.trim().eq_ignore_ascii_case("include-unknown-enum-members");
+    if prefer.is_some_and(|prefer| prefer.split([',', ';']).any(asks)) {
+        return alert;
+    }
+    for (key, first) in FIRST_MEMBERS {
+        if let Some(word) = alert.get_mut(key)
+            && word.as_str().is_some_and(|text| !first.contains(&text))
+        {
+            *word = json!("unknownFutureValue");
+        }
+    }
+    alert
 }
 
 /// `row` as Graph shows it; `name_of` knows the names of the machines that there are. What is no object stays as it
@@ -25,7 +95,6 @@ pub(super) fn without_further_devices(row: &Value) -> Value {
 pub(super) fn alert(row: &Value, name_of: impl Fn(&MachineId) -> Option<Value>) -> Value {
     let Value::Object(row) = row else { return row.clone() };
     let value = |key: &str| row.get(key).cloned().unwrap_or(Value::Null);
-    let id = value("id");
     let created = value("alertCreationTime");
     let devices = devices(row);
     let first = devices.first().cloned().unwrap_or(Value::Null);
@@ -37,14 +106,14 @@ pub(super) fn alert(row: &Value, name_of: impl Fn(&MachineId) -> Option<Value>) 
         .collect();
     json!({
         "@odata.type": "#microsoft.graph.security.alert",
-        "id": id,
-        "providerAlertId": id,
+        "id": row.get(ID).cloned().unwrap_or_else(|| value("id")),
+        "providerAlertId": value("id"),
         "incidentId": value("incidentId").as_i64().map(|number| number.to_string()),
         "status": in_lower_case(&value("status")),
         "severity": severity(&value("severity")),
         "classification": in_lower_case(&value("classification")),
         "determination": in_lower_case(&value("determination")),
-        "serviceSource": "microsoftDefenderForEndpoint",
+        "serviceSource": row.get(SERVICE).cloned().unwrap_or_else(|| json!("microsoftDefenderForEndpoint")),
         "detectionSource": detection_source(&value("detectionSource")),
         "detectorId": value("detectorId"),
         "tenantId": value("aadTenantId"),
@@ -199,7 +268,33 @@ mod tests {
             assert_eq!(shown.pointer(pointer), Some(&value), "{pointer}");
         }
         assert_eq!(shown["evidence"].as_array().unwrap().len(), 3);
-        assert_eq!(without_further_devices(&row).get(FURTHER_DEVICES), None);
+        assert_eq!(as_mde_shows(&row).get(FURTHER_DEVICES), None);
         assert_eq!(alert(&json!(7), |_| None), json!(7), "a row that is no alert");
+    }
+
+    #[test]
+    fn an_alert_has_an_id_of_graph_beside_that_of_mde() {
+        let row = json!({"id": "da1_-2", ID: "ad77"});
+        let shown = alert(&row, |_| None);
+        assert_eq!((&shown["id"], &shown["providerAlertId"]), (&json!("ad77"), &json!("da1_-2")));
+        assert_eq!((id(&row), id(&json!({"id": "da1_-2"})), id(&json!(7))), (Some("ad77"), Some("da1_-2"), None));
+        assert_eq!(as_mde_shows(&row), json!({"id": "da1_-2"}));
+    }
+
+    #[test]
+    fn later_words_are_shown_to_those_who_ask_for_them() {
+        let row =
+            json!({"id": "a", "detectionSource": "MicrosoftDefenderForServers", SERVICE: "microsoftDefenderForCloud"});
+        let words = |prefer| {
+            let shown = shown(alert(&row, |_| None), prefer);
+            (shown["serviceSource"].clone(), shown["detectionSource"].clone())
+        };
+        let hidden = (json!("unknownFutureValue"), json!("unknownFutureValue"));
+        assert_eq!(words(None), hidden);
+        assert_eq!(words(Some("odata.maxpagesize=50")), hidden);
+        let all = (json!("microsoftDefenderForCloud"), json!("microsoftDefenderForServers"));
+        assert_eq!(words(Some("odata.maxpagesize=50, include-unknown-enum-members")), all);
+        let old = shown(alert(&json!({"id": "a", "detectionSource": "WindowsDefenderAv"}), |_| None), None);
+        assert_eq!(old["detectionSource"], "antivirus");
     }
 }

@@ -87,6 +87,7 @@ async fn read(request: Request) -> Received {
         content_type: text(&parts.headers, &header::CONTENT_TYPE),
         authorization: text(&parts.headers, &header::AUTHORIZATION),
         metadata: text(&parts.headers, &HeaderName::from_static("metadata")),
+        prefer: text(&parts.headers, &HeaderName::from_static("prefer")),
         body: to_bytes(body, LARGEST_BODY).await.ok().map(|bytes| bytes.to_vec()),
     }
 }

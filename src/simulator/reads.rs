@@ -31,7 +31,7 @@ impl Service {
         let rows = query.select(self.world.shown_alerts(now));
         let expand = query.expand;
         let render = |row: &Value| {
-            let row = graph::without_further_devices(row);
+            let row = graph::as_mde_shows(row);
             if expand { row } else { without_evidence(&row) }
         };
         self.page(&ALERTS, &query, &rows, render, received)
@@ -39,11 +39,21 @@ impl Service {
 
     fn list_graph_alerts(&self, received: &Received, now: AlertTime) -> Result<Answer, Refusal> {
         let query = Query::parse(received.query.as_deref(), &GRAPH_ALERTS)?;
-        let name_of = |id: &MachineId| self.world.machine(id).map(|machine| machine.computer_dns_name());
-        let alerts: Vec<Value> =
-            self.world.shown_alerts(now).into_iter().map(|row| graph::alert(row, name_of)).collect();
+        let shown = self.world.shown_alerts(now);
+        let alerts: Vec<Value> = shown.into_iter().map(|row| self.graph_alert(row, received)).collect();
         let rows = query.select(&alerts);
         self.page(&GRAPH_ALERTS, &query, &rows, Value::clone, received)
+    }
+
+    fn graph_alert(&self, row: &Value, received: &Received) -> Value {
+        let name_of = |id: &MachineId| self.world.machine(id).map(|machine| machine.computer_dns_name());
+        graph::shown(graph::alert(row, name_of), received.prefer.as_deref())
+    }
+
+    /// The newest version of the alert with that id of Graph's.
+    fn graph_alert_with(&self, id: &str, received: &Received, now: AlertTime) -> Option<Value> {
+        let row = self.world.shown_alerts(now).into_iter().find(|row| graph::id(row) == Some(id))?;
+        Some(self.graph_alert(row, received))
     }
 
     fn list_machines(&self, received: &Received) -> Result<Answer, Refusal> {
@@ -101,7 +111,8 @@ impl Service {
 
     fn one(&self, operation: &Operation, received: &Received, now: AlertTime) -> Result<Answer, Refusal> {
         let (collection, kind, id, found) = match operation {
-            Operation::GetAlert(id) => (&ALERTS, "Alert", id, self.world.shown_alert(id, now).cloned()),
+            Operation::GetAlert(id) => (&ALERTS, "Alert", id, self.world.shown_alert(id, now).map(graph::as_mde_shows)),
+            Operation::GetGraphAlert(id) => (&GRAPH_ALERTS, "Alert", id, self.graph_alert_with(id, received, now)),
             Operation::GetMachine(id) => (&MACHINES, "Machine", id, self.machine_named(id)),
             Operation::GetMachineAction(id) => (&MACHINE_ACTIONS, "Machine action", id, self.actions.record(id, now)),
             _ => return Err(Refusal::bad_request("The call is not one that reads")),

@@ -12,7 +12,7 @@ pub enum Api {
     Token,
     /// `GET /api/alerts` and one alert.
     Alerts,
-    /// `GET /v1.0/security/alerts_v2` of Microsoft Graph.
+    /// `GET /v1.0/security/alerts_v2` of Microsoft Graph and one alert.
     GraphAlerts,
     /// `GET /api/machines` and one machine.
     Machines,
@@ -90,6 +90,7 @@ pub(super) enum Operation {
     MachineToken,
     ListAlerts,
     ListGraphAlerts,
+    GetGraphAlert(String),
     GetAlert(String),
     ListMachines,
     GetMachine(String),
@@ -104,7 +105,7 @@ impl Operation {
         match self {
             Self::Token { .. } | Self::MachineToken => Api::Token,
             Self::ListAlerts | Self::GetAlert(_) => Api::Alerts,
-            Self::ListGraphAlerts => Api::GraphAlerts,
+            Self::ListGraphAlerts | Self::GetGraphAlert(_) => Api::GraphAlerts,
             Self::ListMachines | Self::GetMachine(_) => Api::Machines,
             Self::ListMachineActions | Self::GetMachineAction(_) => Api::MachineActions,
             Self::Act { action: ActionType::Restrict, .. } => Api::Restrict,
@@ -124,6 +125,7 @@ pub(super) fn route(method: &str, path: &str) -> Result<Operation, Refusal> {
         [tenant, "oauth2", "v2.0", "token"] => (Operation::Token { tenant: (*tenant).to_owned() }, "POST"),
         ["metadata", "identity", "oauth2", "token"] => (Operation::MachineToken, "GET"),
         ["v1.0", "security", "alerts_v2"] => (Operation::ListGraphAlerts, "GET"),
+        ["v1.0", "security", "alerts_v2", id] if !id.is_empty() => (Operation::GetGraphAlert((*id).to_owned()), "GET"),
         ["api", "v1.0", rest @ ..] | ["api", rest @ ..] => resource(rest).ok_or_else(|| unknown(path))?,
         _ => return Err(unknown(path)),
     };
@@ -173,6 +175,7 @@ mod tests {
             ("GET", "/api/alerts".to_owned(), Api::Alerts),
             ("GET", "/api/v1.0/alerts/da1_-2".to_owned(), Api::Alerts),
             ("GET", "/v1.0/security/alerts_v2".to_owned(), Api::GraphAlerts),
+            ("GET", "/v1.0/security/alerts_v2/da1_-2".to_owned(), Api::GraphAlerts),
             ("GET", "/api/machines".to_owned(), Api::Machines),
             ("GET", format!("/api/machines/{id}"), Api::Machines),
             ("POST", format!("/api/machines/{id}/restrictCodeExecution"), Api::Restrict),

@@ -34,6 +34,8 @@ pub(super) struct Received {
     pub(super) authorization: Option<String>,
     /// The header `Metadata`, by which a machine asks for its own identity.
     pub(super) metadata: Option<String>,
+    /// The header `Prefer`.
+    pub(super) prefer: Option<String>,
     /// `None` when it was too large.
     pub(super) body: Option<Vec<u8>>,
 }

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 use sqlx::{Row, SqliteConnection};
 
+use super::aliases::under_stored_ids;
 use super::row::{millis, to_json};
 use super::{Result, Store};
 use crate::model::alert::Malformed;
@@ -56,8 +57,13 @@ impl Store {
         now: Timestamp,
     ) -> Result<Accepted> {
         // Made before the write begins: while it lasts, nobody else writes.
-        let Sorted { together, single } = sort(rows)?;
+        let sorted = sort(rows)?;
         let mut tx = self.begin().await?;
+        let renamed = under_stored_ids(&mut tx, tenant, rows, now).await?;
+        let Sorted { together, single } = match &renamed {
+            Some(rows) => sort(rows)?,
+            None => sorted,
+        };
         let mut accepted = Accepted::default();
         for group in together {
             accepted.new_rows.extend(insert_together(&mut tx, tenant, source, group, now).await?);
@@ -101,7 +107,8 @@ impl Store {
     }
 
     /// Where a polling source begins: its watermark and the floor that it never reads below. `start` is
-    /// stored as both at the very first call and has no effect later.
+    /// stored as both at the very first call and has no effect later. Where the tenant was polled before, by a source
+    /// of another name or type, the new one goes on where that one got to: nothing between the two is lost.
     ///
     /// # Errors
     /// [`super::StoreError`].
@@ -113,7 +120,9 @@ impl Store {
     ) -> Result<(AlertTime, AlertTime)> {
         let mut tx = self.begin().await?;
         sqlx::query(
-            "INSERT INTO sources (tenant, source, floor_ticks, watermark_ticks) VALUES (?1, ?2, ?3, ?3)
+            "INSERT INTO sources (tenant, source, floor_ticks, watermark_ticks)
+             SELECT ?1, ?2, MIN(?3, COALESCE(MIN(floor_ticks), ?3)), MIN(?3, COALESCE(MAX(watermark_ticks), ?3))
+             FROM sources WHERE tenant = ?1
              ON CONFLICT DO NOTHING",
         )
         .bind(tenant.as_str())

@@ -170,11 +170,22 @@ impl Store {
         Ok(Page { items, next_cursor })
     }
 
-    /// The newest version of an alert with the decisions of all; one for each tenant that knows the id.
+    /// The newest version of an alert with the decisions of all; one for each tenant that knows the id, or an alert
+    /// whose other id it is.
     ///
     /// # Errors
     /// [`StoreError`].
     pub async fn alert(&self, id: &AlertId, tenant: Option<&TenantName>) -> Result<Vec<AlertView>> {
+        let mut views = self.alert_stored_as(id, tenant).await?;
+        for (tenant, id) in self.behind_alias(id, tenant).await? {
+            if !views.iter().any(|view| view.tenant == tenant) {
+                views.extend(self.alert_stored_as(&id, Some(&tenant)).await?);
+            }
+        }
+        Ok(views)
+    }
+
+    async fn alert_stored_as(&self, id: &AlertId, tenant: Option<&TenantName>) -> Result<Vec<AlertView>> {
         let mut reader = self.reader.begin().await?;
         let rows = sqlx::query(
             "SELECT * FROM alerts a WHERE alert_id = ?1 AND (?2 IS NULL OR tenant = ?2)

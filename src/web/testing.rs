@@ -351,6 +351,7 @@ fn config_in(folder: &TempDir, setup: &Setup) -> Config {
   - {{ type: webhook, name: any, tenant: {first}, auth: {{ bearer_file: bearer }}, format: map,
       map: {{ id: /alert/no, machineId: /hosts, title: /alert/name }} }}
   - {{ type: webhook, name: signed, tenant: {first}, auth: {{ hmac_file: hmac }} }}
+  - {{ type: webhook, name: told, tenant: {first}, auth: {{ client_state_file: hmac }}, format: graph }}
 store: {{ url: \"sqlite://stanch.db\" }}
 rules: {{ dir: rules }}
 server: {{ listen: \"127.0.0.1:0\", socket: stanch.sock, inbox: {} }}

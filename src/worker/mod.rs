@@ -12,6 +12,7 @@ pub mod checkpoint;
 pub mod decide;
 pub mod drill;
 pub mod explain;
+pub mod fetch;
 pub mod inventory;
 pub mod look;
 pub mod notify;
@@ -89,6 +90,8 @@ pub struct TenantWork {
     pub look: Notify,
     /// Wakes its inventory loop.
     pub inventory: Notify,
+    /// Wakes its fetch loop: a change notification has named an alert.
+    pub fetch: Notify,
     /// Wakes its sign-in loop: a call could not sign in.
     pub sign_in: Notify,
     /// Whether it has signed in once.
@@ -108,6 +111,7 @@ impl TenantWork {
             send: Notify::new(),
             look: Notify::new(),
             inventory: Notify::new(),
+            fetch: Notify::new(),
             sign_in: Notify::new(),
             signed_in: watch::Sender::new(false),
             looked: AtomicBool::new(false),

@@ -84,6 +84,11 @@ async fn pass(work: &Work, now: Timestamp) -> Result<Option<Gone>, StoreError> {
             return Ok(None);
         }
     }
+    while work.store.remove_aliases(&keep).await? > 0 {
+        if !work.pause(BREATH).await {
+            return Ok(None);
+        }
+    }
     work.store.forget_old_keys(now).await?;
     Ok(Some(gone))
 }

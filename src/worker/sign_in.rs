@@ -63,7 +63,7 @@ async fn health(work: &Work, name: &TenantName, tenant: &TenantWork) -> Result<(
     let wire = work.config.wire_of(name);
     let needs = if wire == Some(Wire::Defender) { Needs::ActingAndAlerts } else { Needs::Acting };
     let mut missing = signed_in.missing_roles(needs);
-    if wire == Some(Wire::Graph) {
+    if work.config.reads_graph(name) {
         let of_graph = tenant.client.sign_in(Wire::Graph).await;
         let of_graph = of_graph.map_err(|error| format!("Microsoft Graph: {}", chain(&error)))?;
         missing.extend(of_graph.missing_roles(Needs::GraphAlerts));

@@ -131,6 +131,10 @@ async fn outbreak() -> TestApp {
         // Each call is three commits: as few as the test can do with.
         .set("TRACKING__EVERY", "500ms")
         .set("SOURCES__0__EVERY", "500ms")
+        .set(
+            "SOURCES__2",
+            "{ type: webhook, name: told, tenant: contoso, auth: { client_state_file: hook }, format: graph }",
+        )
         .simulator(|options| options.server_page = Some(PAGE))
         .prepare(|simulator| {
             for device in (0..12).filter(|device| *device != NEWCOMER) {
@@ -192,6 +196,12 @@ async fn people(app: &TestApp) {
     let hooked = ransomware(&alert_id(HOOKED), HOOKED);
     app.until("the webhook's alert is kept", async || {
         ask(app, "POST", "/hooks/hook", &hooked).map(|(status, _)| assert_eq!(status, 202))
+    })
+    .await;
+    // It is polled too, so that nothing new comes of it.
+    let told = json!({ "value": [{ "clientState": "hook-token", "resourceData": { "id": alert_id(POLLED) } }] });
+    app.until("the notification is kept", async || {
+        ask(app, "POST", "/hooks/told", &told).map(|(status, _)| assert_eq!(status, 202))
     })
     .await;
 

@@ -169,3 +169,91 @@ async fn the_role_for_graph_is_asked_for_where_graph_is_polled_and_there_alone()
     app.until("the tenant works", async || tell(&app).is_none().then_some(())).await;
     assert_eq!(app.simulator.ledger().of(Api::Token).count(), 1, "no token for Graph is asked for");
 }
+
+/// A daemon that polls nothing, and is told of alerts of Graph.
+fn told_of() -> TestAppBuilder {
+    TestApp::builder().without_polling().set(
+        "SOURCES__1",
+        "{ type: webhook, name: told, tenant: contoso, auth: { client_state_file: hook }, format: graph }",
+    )
+}
+
+/// Microsoft tells the daemon that these alerts have changed.
+async fn tell(app: &TestApp, ids: &[&str]) {
+    let row = |id: &&str| json!({"clientState": "hook-token", "changeType": "created", "resourceData": {"id": id}});
+    let body = json!({ "value": ids.iter().map(row).collect::<Vec<_>>() });
+    let address = app.hooks().replace("/hooks/hook", "/hooks/told");
+    let answer = reqwest::Client::new().post(address).json(&body).send().await.unwrap();
+    assert_eq!(answer.status(), 202);
+}
+
+fn fetched(app: &TestApp, id: &str) -> usize {
+    let path = format!("/v1.0/security/alerts_v2/{id}");
+    app.simulator.ledger().of(Api::GraphAlerts).filter(|call| call.path == path).count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_alert_that_a_notification_names_is_fetched_and_acted_on_once() {
+    let app = told_of()
+        .start(|simulator| {
+            (0..2).for_each(|device| drop(simulator.add_machine(machine(device)).unwrap()));
+            let mut alert = on("da-1", &[0, 1]);
+            alert["simulatorGraphId"] = json!("ad-1");
+            simulator.add_alert(alert).unwrap();
+        })
+        .await;
+    tell(&app, &["ad-1"]).await;
+    let view = app.decided("ad-1").await;
+    assert_eq!((view.source.as_str(), view.machine_ids.len()), ("told", 2));
+    app.settled().await;
+    // The same again is nothing new.
+    tell(&app, &["ad-1"]).await;
+    app.until("it is fetched again", async || (fetched(&app, "ad-1") == 2).then_some(())).await;
+    app.settled().await;
+    let once: BTreeMap<MachineId, usize> = (0..2).map(|device| (machine_id(device), 1)).collect();
+    assert_eq!(app.simulator.ledger().effective_restrictions(), once);
+    assert_eq!(app.simulator.ledger().of(Api::GraphAlerts).count(), 2, "the list is not read");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_notification_outlives_errors_a_late_alert_and_a_restart() {
+    let mut app = told_of()
+        .start(|simulator| {
+            (0..2).for_each(|device| drop(simulator.add_machine(machine(device)).unwrap()));
+            simulator.next_fault(Api::GraphAlerts, Fault::ErrorBefore);
+            simulator.add_alert(on("there", &[0])).unwrap();
+        })
+        .await;
+    tell(&app, &["there", "late"]).await;
+    app.decided("there").await;
+    app.until("the late one was asked for", async || (fetched(&app, "late") >= 2).then_some(())).await;
+    app.stop_daemon().await;
+    app.simulator.add_alert(on("late", &[1])).unwrap();
+    app.start_daemon().await;
+    app.decided("late").await;
+    app.settled().await;
+    assert_eq!(app.simulator.ledger().restricted.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_newer_word_of_graph_reaches_the_rules() {
+    const SERVERS: &str = "
+title: Contain what Defender for Servers sees
+id: contain-servers
+detection:
+  seen: { detectionSource: MicrosoftDefenderForServers, serviceSource: microsoftDefenderForCloud }
+  condition: seen
+response: { action: restrict }
+";
+    let app = over_graph()
+        .rules(&[SERVERS])
+        .start(|simulator| {
+            simulator.add_machine(machine(0)).unwrap();
+            let mut alert = on("alert", &[0]);
+            alert["detectionSource"] = json!("MicrosoftDefenderForServers");
+            alert["simulatorServiceSource"] = json!("microsoftDefenderForCloud");
+            simulator.add_alert(alert).unwrap();
+        })
+        .await;
+    assert_eq!(app.decided("alert").await.decisions.len(), 1);
+}

@@ -32,6 +32,7 @@ mod identity;
 mod indexes;
 mod log_lines;
 mod long_nights;
+mod moving;
 mod notify;
 mod order;
 mod poll;

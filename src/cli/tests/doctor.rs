@@ -198,6 +198,7 @@ fn a_tenant_whose_alerts_come_from_graph_has_a_second_token_looked_at() {
     ok       contoso graph_token: carries SecurityAlert.Read.All
     ok       contoso graph_roles: all that are needed
     ok       contoso graph_alerts: can be read
+    note     contoso graph_coverage: alerts_v2 leaves out alerts that tuning suppressed, standalone alerts, and alerts of a Sentinel workspace that is not connected to Defender: rules never see those
     ");
     let nowhere = of_graph.replace(&format!("graph_url: {}", stand.url), "graph_url: https://127.0.0.1:1");
     stand.write("stanch.yaml", &nowhere);

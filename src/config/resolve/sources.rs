@@ -1,6 +1,9 @@
 //! `sources`: where alerts come from.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use secrecy::{ExposeSecret as _, SecretString};
 
 use super::super::key_path::{KeyPath, shown};
 use super::super::raw::{Format, RawAuth, RawSource, SourceType};
@@ -13,6 +16,9 @@ use crate::model::{SourceName, TenantName};
 
 /// The longest JSON pointer.
 const LONGEST_POINTER: usize = 500;
+
+/// The longest `clientState`, in characters.
+const LONGEST_CLIENT_STATE: usize = 128;
 
 pub(super) fn sources(
     report: &mut Report<'_>,
@@ -147,6 +153,9 @@ fn webhook(
     foreign(report, at, SourceType::Defender, &raw);
     let format = format(report, at, raw.format, raw.map);
     let auth = auth(report, around, &at.key("auth"), raw.auth);
+    if let (Some(auth), Some(format)) = (&auth, &format) {
+        look_at_client_state(report, at, auth, format);
+    }
     Some(WebhookSource { name: name?, tenant: tenant?, auth: auth?, format: format? })
 }
 
@@ -205,23 +214,40 @@ fn is_pointer(text: &str) -> bool {
 
 fn auth(report: &mut Report<'_>, around: &Surroundings<'_>, at: &KeyPath, raw: Option<RawAuth>) -> Option<WebhookAuth> {
     let raw = report.need(at, raw)?;
-    match (raw.bearer_file, raw.hmac_file) {
-        (Some(path), None) => {
-            around.secret(report, &at.key("bearer_file"), path).map(|(_, secret)| WebhookAuth::Bearer(secret))
-        }
-        (None, Some(path)) => {
-            around.secret(report, &at.key("hmac_file"), path).map(|(_, secret)| WebhookAuth::Hmac(secret))
-        }
-        (Some(_), Some(_)) => {
-            report.error(at, "has bearer_file and hmac_file, and takes one of them");
+    let forms: [(&str, Option<PathBuf>, fn(SecretString) -> WebhookAuth); 3] = [
+        ("bearer_file", raw.bearer_file, WebhookAuth::Bearer),
+        ("hmac_file", raw.hmac_file, WebhookAuth::Hmac),
+        ("client_state_file", raw.client_state_file, WebhookAuth::ClientState),
+    ];
+    let mut written = forms.into_iter().filter_map(|(key, path, form)| Some((key, path?, form)));
+    match (written.next(), written.next()) {
+        (Some((key, path, form)), None) => around.secret(report, &at.key(key), path).map(|(_, secret)| form(secret)),
+        (Some((one, ..)), Some((other, ..))) => {
+            report.error(at, format!("has {one} and {other}, and takes one of them"));
             None
         }
-        (None, None) => {
+        (None, _) => {
             if !report.has_below(at) {
-                report.error(at, "needs bearer_file or hmac_file");
+                report.error(at, "needs bearer_file, hmac_file or client_state_file");
             }
             None
         }
+    }
+}
+
+/// Graph's change notifications name alerts of Graph, and their `clientState` is one that Graph takes.
+///
+/// Source: `clientState` of the subscription resource of Microsoft Graph, at most 128 characters.
+fn look_at_client_state(report: &mut Report<'_>, at: &KeyPath, auth: &WebhookAuth, format: &WebhookFormat) {
+    let WebhookAuth::ClientState(secret) = auth else { return };
+    let key = at.key("auth").key("client_state_file");
+    if *format != WebhookFormat::Graph {
+        report.error_with_hint(&key, "is for change notifications of Microsoft Graph", "write format: graph");
+    }
+    let length = secret.expose_secret().chars().count();
+    if length > LONGEST_CLIENT_STATE {
+        let message = format!("has {length} characters, and a clientState has at most {LONGEST_CLIENT_STATE}");
+        report.error_with_hint(&key, message, "make another secret for the subscription");
     }
 }
 

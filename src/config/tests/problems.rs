@@ -405,9 +405,9 @@ fn a_webhook_needs_a_tenant_an_address_and_one_way_to_prove_who_it_is() {
             "stanch.yaml:5:5: sources[1].name: a second source webhook (names are unique, and a source without one is \
              called by its type)",
             "stanch.yaml:5:39: sources[1].every: is a key of defender and graph sources only (remove it)",
-            "stanch.yaml:5:65: sources[1].auth: needs bearer_file or hmac_file",
+            "stanch.yaml:5:65: sources[1].auth: needs bearer_file, hmac_file or client_state_file",
             "stanch.yaml:6:87: sources[2].auth.bearer: a secret is never written here (put it into a file and name that \
-             with bearer_file or hmac_file)",
+             with bearer_file, hmac_file or client_state_file)",
             "stanch.yaml:7:23: sources[3].format: is a key of webhook sources only (remove it)",
             "stanch.yaml:7:36: sources[3].auth: is a key of webhook sources only (remove it)",
         ],

@@ -212,9 +212,32 @@ fn a_webhook_takes_its_secret_without_the_line_breaks_at_its_end() {
         let (secret, hmac) = match &hook.auth {
             WebhookAuth::Bearer(secret) => (secret, false),
             WebhookAuth::Hmac(secret) => (secret, true),
+            WebhookAuth::ClientState(_) => panic!("{:?}", hook.auth),
         };
         assert_eq!((secret.expose_secret(), hmac), ("  k e y ", is_hmac));
     }
+}
+
+#[test]
+fn a_client_state_is_for_notifications_of_graph_and_no_longer_than_graph_takes() {
+    let scratch = Scratch::new();
+    scratch.secret("key", &"x".repeat(129));
+    scratch.secret("good", &"x".repeat(128));
+    let load = |key: &str, format: &str| {
+        let hook = format!(
+            "{{ type: webhook, name: told, tenant: contoso, auth: {{ client_state_file: {key} }}, format: {format} }}"
+        );
+        scratch.load(LEAST, &[("STANCH_SOURCES__1", hook.as_str()), ("STANCH_SERVER__LISTEN", "127.0.0.1:0")])
+    };
+    let config = load("good", "graph").unwrap().config;
+    assert!(config.reads_graph(&config.tenants[0].name), "a token for Graph is needed");
+    let refused = |key: &str, format: &str| {
+        let problems = load(key, format).unwrap_err().0;
+        problems.into_iter().map(|problem| problem.message).collect::<Vec<_>>()
+    };
+    let at = "sources[1].auth.client_state_file:";
+    assert_eq!(refused("good", "mde"), [format!("{at} is for change notifications of Microsoft Graph")]);
+    assert_eq!(refused("key", "graph"), [format!("{at} has 129 characters, and a clientState has at most 128")]);
 }
 
 #[test]

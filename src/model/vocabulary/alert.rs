@@ -11,6 +11,8 @@ pub(super) const EVENT: &[Field] = &[
     Field::text("status", "How far people are with it.").closed(STATUSES),
     Field::text("category", "The kind of attack, mostly named after a MITRE ATT&CK tactic.").known(CATEGORIES),
     Field::text("detectionSource", "Which of Microsoft's products or functions raised it.").known(SOURCES),
+    Field::text("serviceSource", "Which of Microsoft's products it comes from, where Microsoft Graph says so.")
+        .known(SERVICES),
     Field::text("detectorId", "The id of the detector that raised it."),
     Field::new("mitreTechniques", Kind::Texts, "The MITRE ATT&CK techniques seen, as T1059 or T1059.001."),
     Field::text("threatFamilyName", "The family of the malware, where it is known."),
@@ -20,6 +22,10 @@ pub(super) const EVENT: &[Field] = &[
     Field::text("investigationState", "How far Microsoft's automated investigation is.").closed(INVESTIGATIONS),
     Field::new("investigationId", Kind::Number, "The id of the automated investigation."),
     Field::new("incidentId", Kind::Number, "The id of the incident that the alert belongs to."),
+    Field::text(
+        "providerAlertId",
+        "The id that the product which raised the alert gives it, where Microsoft Graph names it.",
+    ),
     Field::text("assignedTo", "Whom the alert is assigned to."),
     Field::text("machineId", "The id of the device: 40 hex digits."),
     Field::text("computerDnsName", "The full name of the device."),
@@ -114,6 +120,21 @@ const SOURCES: &[&str] = &[
     "MCAS",
     "ThreatExperts",
     "ThirdPartySensors",
+];
+
+/// In Graph's own words, for MDE's alerts have no such field. Source: the `alert` resource of
+/// `microsoft.graph.security`.
+const SERVICES: &[&str] = &[
+    "microsoftDefenderForEndpoint",
+    "microsoftDefenderForIdentity",
+    "microsoftDefenderForCloudApps",
+    "microsoftDefenderForOffice365",
+    "microsoft365Defender",
+    "azureAdIdentityProtection",
+    "microsoftAppGovernance",
+    "dataLossPrevention",
+    "microsoftDefenderForCloud",
+    "microsoftSentinel",
 ];
 
 /// The alert page and the update-alert page differ in some names; old alerts have those of older copies of

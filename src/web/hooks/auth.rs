@@ -43,6 +43,10 @@ pub(super) fn unauthorized(auth: &WebhookAuth) -> Problem {
             "Signature",
             "send X-Stanch-Signature: t=<unix seconds>,v2=<hex>, made with the secret of this webhook and now",
         ),
+        WebhookAuth::ClientState(_) => (
+            "ClientState",
+            "this webhook takes change notifications of Microsoft Graph, each with the clientState of its subscription",
+        ),
     };
     Problem::new(StatusCode::UNAUTHORIZED, detail).with(WWW_AUTHENTICATE, HeaderValue::from_static(challenge))
 }

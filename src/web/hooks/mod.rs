@@ -2,12 +2,14 @@
 //!
 //! What a sender is told is a contract. The checks run in one order: 401, 415, 413, 400 for no JSON, 429, 503,
 //! 400 for rows; so nothing of an unauthenticated body is unpacked or parsed, and of a batch that does not fit nothing
-//! is stored. A sender that has proven itself never waits for one that has not ([`unproven`]). Absent: what makes a row
-//! an alert (see [`crate::intake`]) and what is decided of it.
+//! is stored. A sender that has proven itself never waits for one that has not ([`unproven`]). A webhook for change
+//! notifications of Microsoft Graph has a way of its own ([`notifications`]). Absent: what makes a row an alert (see
+//! [`crate::intake`]) and what is decided of it.
 
 mod auth;
 mod batch;
 mod encoding;
+mod notifications;
 mod reading;
 mod room;
 #[cfg(test)]
@@ -68,6 +70,7 @@ pub(super) struct Door {
     unproven: Unproven,
     body_timeout: Duration,
     inbox: Inbox,
+    notifications: notifications::Places,
 }
 
 /// What keeps batches that come together from overfilling the inbox.
@@ -131,6 +134,7 @@ impl Door {
             unproven: Unproven::default(),
             body_timeout: BODY_TIMEOUT,
             inbox: Inbox::default(),
+            notifications: Default::default(),
         }
     }
 }
@@ -158,12 +162,14 @@ pub(super) async fn receive(
     request: Request,
 ) -> Response {
     let (head, mut body) = request.into_parts();
-    let taken = match shows_certificate(&web.work, &head.extensions) {
-        Ok(()) => take(&web, name, &head, &mut body).await,
-        Err(problem) => Err(problem),
+    let notified = name.as_ref().ok().and_then(|Path(name)| notifications::notified(&web.work, name));
+    let taken = match (shows_certificate(&web.work, &head.extensions), notified) {
+        (Err(problem), _) => Err(problem),
+        (Ok(()), Some(hook)) => notifications::take(&web, hook, (head.uri.query(), &head.headers), &mut body).await,
+        (Ok(()), None) => take(&web, name, &head, &mut body).await.map(answer),
     };
     match taken {
-        Ok(judged) => answer(judged),
+        Ok(response) => response,
         Err(problem) => {
             web.drains.drain(&head, body, &problem).await;
             problem.into_response()

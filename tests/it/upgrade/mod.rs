@@ -216,3 +216,29 @@ async fn build(path: &Path, version: i64) {
 fn action_id(n: usize) -> ActionId {
     format!("0197a000-0000-7000-8000-00000000000{n}").parse().unwrap()
 }
+
+/// Alerts of Graph that an older program has stored have their other id in the row as it came.
+#[tokio::test]
+async fn an_upgrade_knows_stored_alerts_of_graph_by_mdes_id_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("stanch.db");
+    let mut old = OldStore::build(&path, 9, THEN).await;
+    old.execute(
+        "INSERT INTO alerts (tenant, alert_id, last_update_ticks, source, received_at, body, machine_ids, pending, state,
+                             due_at)
+         SELECT 'contoso', value ->> 0, 10, 'graph', 10,
+                json_object('id', value ->> 0, 'original', json_object('lastUpdateDateTime', 'x', 'providerAlertId', value -> 1)),
+                '[]', '[]', 'decided', 10
+         FROM json_each('[[\"ad-1\", \"da-1\"], [\"ad-2\", \"alert-0\"], [\"same\", \"same\"], [\"ad-3\", null], [\"ad-4\", \"da-1\"]]')",
+    )
+    .await;
+    old.close().await;
+    let store = Store::open(&path).await.unwrap();
+    let mut found = Vec::new();
+    for id in ["da-1", "ad-1", "ad-2", "alert-0", "ad-4"] {
+        let alerts = store.alert(&id.parse().unwrap(), None).await.unwrap();
+        found.push(alerts.into_iter().map(|alert| alert.id.to_string()).collect::<Vec<_>>().join(","));
+    }
+    assert_eq!(found, ["ad-1", "ad-1", "ad-2", "alert-0", "ad-4"]);
+    store.close().await;
+}
