@@ -14,6 +14,9 @@ pub enum Happening {
     /// A person asked that Microsoft cancel an action that is under way.
     #[serde(rename = "cancel_asked")]
     CancelAsked,
+    /// Microsoft would not cancel an action that is under way.
+    #[serde(rename = "cancel_refused")]
+    CancelRefused,
     /// A person asked for a release that was under way already; it is theirs now.
     #[serde(rename = "release_asked")]
     ReleaseAsked,
@@ -75,10 +78,11 @@ pub enum Happening {
 
 impl Happening {
     /// Everything that can happen.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::Transition,
         Self::Decision,
         Self::CancelAsked,
+        Self::CancelRefused,
         Self::ReleaseAsked,
         Self::Override,
         Self::Paused,
@@ -107,6 +111,7 @@ impl Happening {
             Self::Transition => "transition",
             Self::Decision => "decision",
             Self::CancelAsked => "cancel_asked",
+            Self::CancelRefused => "cancel_refused",
             Self::ReleaseAsked => "release_asked",
             Self::Override => "human_override",
             Self::Paused => "paused",

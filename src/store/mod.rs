@@ -23,6 +23,7 @@ mod explain;
 mod facts;
 #[cfg(feature = "otlp")]
 mod finished;
+mod fit;
 mod idempotency;
 mod inspect;
 mod lanes;
@@ -53,6 +54,7 @@ use sqlx::{ConnectOptions as _, Executor, Sqlite, SqliteConnection};
 
 pub use accept::{Accepted, Incoming, Reached};
 pub use access::{Holder, NewToken, Presented};
+pub use apply::Applied;
 pub use audit::{AuditFilter, Entry, Subject};
 pub use backup::{Backup, BackupError, backup};
 pub use cancel::{CancelDue, CancelEnd};
@@ -64,10 +66,11 @@ pub use devices::{MachineKnowledge, PassEnd};
 pub use drill::Sealed;
 #[cfg(feature = "otlp")]
 pub use finished::Finished;
+pub use fit::Misfit;
 pub use idempotency::{KeptAnswer, Keyed, Known};
 pub use inspect::inspect;
 pub use lanes::{Answered, CallSlot, LaneTrouble, Took};
-pub use looks::{LookEnd, LookPlan};
+pub use looks::{Doubt, LookEnd, LookPlan};
 pub use measure::{Measures, Totals};
 pub use operate::{Bulk, OperateError, WhichHeld};
 pub use read::{ActionFilter, AlertFilter, Cursor, DeviceFilter};
