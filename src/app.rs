@@ -318,6 +318,7 @@ async fn build(
         timers: Notify::new(),
         reload: Notify::new(),
         reload_tls: Notify::new(),
+        cancel_heard: Notify::new(),
         recall: Current::default(),
         stop: CancellationToken::new(),
     };

@@ -16,7 +16,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use crate::model::view::{QuotaView, SourceView};
-use crate::model::{ChannelName, Outcome, RuleId, SourceName, TenantName};
+use crate::model::{ChannelName, Lane, Outcome, RuleId, SourceName, TenantName};
 use crate::store::Totals;
 
 /// The content type of [`Metrics::text`]. Source: the OpenMetrics specification.
@@ -38,6 +38,7 @@ pub struct Metrics {
     alerts_malformed: Family<Vec<(&'static str, String)>, Counter>,
     decisions: Family<Vec<(&'static str, String)>, Counter>,
     api_calls: Family<Vec<(&'static str, String)>, Counter>,
+    api_misfits: Family<Vec<(&'static str, String)>, Counter>,
     unknown_values: Family<Vec<(&'static str, String)>, Counter>,
     alert_to_submit: Family<TenantLabel, Histogram>,
     rule_last_match: Family<Vec<(&'static str, String)>, FloatGauge>,
@@ -67,6 +68,7 @@ impl Default for Metrics {
             alerts_malformed: Family::default(),
             decisions: Family::default(),
             api_calls: Family::default(),
+            api_misfits: Family::default(),
             unknown_values: Family::default(),
             alert_to_submit: Family::new_with_constructor(submit_histogram),
             rule_last_match: Family::default(),
@@ -92,6 +94,7 @@ impl Metrics {
         r.register("alerts_malformed", "Rows of a source that are no alert", self.alerts_malformed.clone());
         r.register("decisions", "Decisions, one per rule that chose an alert's device", self.decisions.clone());
         r.register("api_calls", "Calls of Microsoft's API by HTTP status", self.api_calls.clone());
+        r.register("api_misfits", "Records that do not fit what was asked or is known", self.api_misfits.clone());
         r.register("unknown_values", "Values of alerts that Microsoft does not document", self.unknown_values.clone());
         r.register(
             "alert_to_submit_seconds",
@@ -144,6 +147,12 @@ impl Metrics {
         let status = status.map_or_else(|| "error".to_owned(), |status| status.to_string());
         let labels = labels([("tenant", tenant.to_string()), ("lane", lane.to_owned()), ("status", status)]);
         self.api_calls.get_or_create(&labels).inc();
+    }
+
+    /// A record of Microsoft's that does not fit what was asked for or what is known.
+    pub fn misfit(&self, tenant: &TenantName, lane: Lane) {
+        let labels = labels([("tenant", tenant.to_string()), ("lane", lane.to_string())]);
+        self.api_misfits.get_or_create(&labels).inc();
     }
 
     /// An action was submitted so long after its alert was received.

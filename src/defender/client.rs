@@ -16,7 +16,7 @@ use super::auth::{AuthError, SignedIn};
 use super::classify::{Asked, Outcome, Posted};
 use super::door::{Door, SINGLE_LIMIT};
 use super::http::Observer;
-use super::page::{ListQuery, Page, PageToken, between};
+use super::page::{ListQuery, Misfit, Page, PageToken, between, out_of_time};
 use super::read::{Found, ReadError, found};
 use super::reading::Ask;
 use super::wire;
@@ -123,12 +123,17 @@ impl Client {
     /// # Errors
     /// [`ReadError`]
     pub async fn alerts(&self, wire: Wire, ask: Ask<'_>) -> Result<Page<Value>, ReadError> {
-        let (path, time, with_evidence) = match wire {
-            Wire::Defender => ("/api/alerts", "lastUpdateTime", true),
-            Wire::Graph => ("/v1.0/security/alerts_v2", "lastUpdateDateTime", false),
+        let (path, time, created, with_evidence) = match wire {
+            Wire::Defender => ("/api/alerts", "lastUpdateTime", "alertCreationTime", true),
+            Wire::Graph => ("/v1.0/security/alerts_v2", "lastUpdateDateTime", "createdDateTime", false),
         };
         let query = ListQuery { path, filter: between(time, ask.since, ask.until), with_evidence, top: ask.top.max(1) };
-        self.door(wire).list(Lane::Alerts, &query, ask.page, Some).await
+        let page = self.door(wire).list(Lane::Alerts, &query, ask.page, Some).await?;
+        Ok(page.held_to(|row: &Value| {
+            let text = |key: &str| row.get(key).and_then(Value::as_str);
+            let at = text(time).or_else(|| text(created)).and_then(|text| AlertTime::parse(text).ok());
+            out_of_time(at, ask.since, ask.until).map(|why| Misfit::new(text("id").unwrap_or_default(), "", why))
+        }))
     }
 
     /// One alert as Microsoft Graph shapes it; `None` when Graph does not know it.
@@ -138,9 +143,9 @@ impl Client {
     /// # Errors
     /// [`ReadError`]
     pub async fn graph_alert(&self, id: &AlertId) -> Result<Option<Value>, ReadError> {
-        let (exchange, again) =
-            self.graph.get_one(Lane::Alerts, &["v1.0", "security", "alerts_v2", id.as_str()], ALERT_LIMIT).await?;
-        let (_, Found::Body(body)) = found(&exchange, again)? else { return Ok(None) };
+        let path = ["v1.0", "security", "alerts_v2", id.as_str()];
+        let heard = self.graph.get_one(Lane::Alerts, &path, ALERT_LIMIT).await?;
+        let (_, Found::Body(body)) = found(&heard)? else { return Ok(None) };
         match wire::json(body) {
             Some(alert @ Value::Object(_)) => Ok(Some(alert)),
             _ => Err(ReadError::Unreadable { message: format!("the record of alert {id} is none") }),
@@ -159,9 +164,7 @@ impl Client {
             _ => None,
         };
         match self.mde.list(Lane::Machines, &query, page, record).await {
-            Err(ReadError::Refused { status: 404, .. }) => {
-                Ok(Page { rows: Vec::new(), unreadable: 0, unreadable_tagged: 0, next: None, date: None })
-            }
+            Err(ReadError::Refused { status: 404, .. }) => Ok(Page::empty()),
             other => other,
         }
     }
@@ -173,8 +176,8 @@ impl Client {
     /// [`ReadError`]
     pub async fn machine(&self, id: &MachineId) -> Result<Option<Machine>, ReadError> {
         let path = ["api", "machines", id.as_str()];
-        let (exchange, again) = self.mde.get_one(Lane::Machines, &path, SINGLE_LIMIT).await?;
-        let (_, Found::Body(body)) = found(&exchange, again)? else { return Ok(None) };
+        let heard = self.mde.get_one(Lane::Machines, &path, SINGLE_LIMIT).await?;
+        let (_, Found::Body(body)) = found(&heard)? else { return Ok(None) };
         let record = match wire::json(body) {
             Some(Value::Object(record)) => Machine::from_record(record),
             _ => None,
@@ -193,12 +196,14 @@ impl Client {
     pub async fn machine_actions(&self, ask: Ask<'_>) -> Result<Page<MachineAction>, ReadError> {
         let filter = Some(action_filter(ask.since, ask.until));
         let query = ListQuery { path: "/api/machineactions", filter, with_evidence: false, top: ask.top.max(1) };
-        let mut page = self.mde.list(Lane::MachineActions, &query, ask.page, |row| wire::machine_action(&row)).await?;
-        page.rows.retain(|action| {
-            let of_a_kind = Kind::from_microsoft_type(&action.kind).is_some();
-            of_a_kind && action.created.zip(ask.since).is_none_or(|(created, since)| created >= since)
-        });
-        Ok(page)
+        let page = self.mde.list(Lane::MachineActions, &query, ask.page, |row| wire::machine_action(&row)).await?;
+        Ok(page.held_to(|action| {
+            let why = match Kind::from_microsoft_type(&action.kind) {
+                Some(_) => out_of_time(action.created, ask.since, ask.until),
+                None => Some("it is of another type than was asked for"),
+            };
+            why.map(|why| Misfit::new(action.id.as_str(), &action.comment, why))
+        }))
     }
 }
 

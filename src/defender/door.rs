@@ -10,13 +10,13 @@ use serde_json::{Value, json};
 use url::Url;
 
 use super::auth::{Token, Tokens};
-use super::classify::{Asked, Outcome, Posted, classify};
+use super::classify::{Asked, Outcome, Posted, classify, is_unexplained};
 use super::client::ClientError;
 use super::http::{Exchange, Http, Observer};
 use super::page::{Api, Links, ListQuery, Page, PageToken};
 use super::read::{Found, ReadError, found};
 use crate::clock::Clock;
-use crate::config::Tenant;
+use crate::config::{Tenant, Wire};
 use crate::model::Lane;
 
 /// The longest list answer that is read, in bytes.
@@ -38,7 +38,19 @@ pub(super) struct Door {
     tokens: Tokens,
     /// The header `Prefer` of each request.
     prefer: Option<&'static str>,
+    /// What it is the way to: each has roles of its own.
+    wire: Wire,
     refused: Mutex<HashMap<Lane, u64>>,
+}
+
+/// What came of one request, and what the tokens know of it.
+#[derive(Debug)]
+pub(super) struct Heard {
+    pub(super) exchange: Exchange,
+    /// Of a 401: the token before this one was refused in this lane as well.
+    pub(super) again: bool,
+    /// Of a 403 that does not say why: a fresh token shows that the application lacks the role for the lane.
+    pub(super) lacks_role: bool,
 }
 
 /// The clock, and who is told of every request.
@@ -51,7 +63,8 @@ impl Door {
     /// [`ClientError`] when an address can not be used or TLS can not be set up.
     pub(super) fn to_mde(tenant: &Tenant, timeout: Duration, around: Around) -> Result<Self, ClientError> {
         let origin = origin(&tenant.api_url)?;
-        Self::new(Api { origin, root: "/api/", links: Links::OfAnyHost }, &tenant.scope, tenant, timeout, around)
+        let api = Api { origin, links: Links::OfOwnHostOrMde };
+        Self::new((Wire::Defender, api), &tenant.scope, tenant, timeout, around)
     }
 
     /// The way to Microsoft Graph, whose links to next pages name the host that was asked, or that of the cloud
@@ -62,12 +75,13 @@ impl Door {
     pub(super) fn to_graph(tenant: &Tenant, timeout: Duration, around: Around) -> Result<Self, ClientError> {
         let origin = origin(&tenant.graph_url)?;
         let scope = format!("{}/.default", tenant.graph_host);
-        let api = Api { origin, root: "/v1.0/", links: Links::OfOwnHostOr(tenant.graph_host) };
-        Ok(Self { prefer: Some(ALL_MEMBERS), ..Self::new(api, &scope, tenant, timeout, around)? })
+        let api = Api { origin, links: Links::OfOwnHostOr(tenant.graph_host) };
+        let door = Self::new((Wire::Graph, api), &scope, tenant, timeout, around)?;
+        Ok(Self { prefer: Some(ALL_MEMBERS), ..door })
     }
 
     fn new(
-        api: Api,
+        (wire, api): (Wire, Api),
         scope: &str,
         tenant: &Tenant,
         timeout: Duration,
@@ -75,7 +89,7 @@ impl Door {
     ) -> Result<Self, ClientError> {
         let tokens = Tokens::new(tenant, scope, timeout, (Arc::clone(&clock), Arc::clone(&observer)))?;
         let http = Http::new(&api.origin, timeout, clock, observer)?;
-        Ok(Self { api, http, tokens, prefer: None, refused: Mutex::default() })
+        Ok(Self { api, http, tokens, prefer: None, wire, refused: Mutex::default() })
     }
 
     pub(super) const fn tokens(&self) -> &Tokens {
@@ -89,12 +103,16 @@ impl Door {
             Err(error) => return Posted { outcome: Outcome::NotSignedIn(error), status: None, date: None },
         };
         let request = self.http.post(self.url(path)).json(&json!({ "Comment": comment }));
-        let (exchange, again) = self.send(lane, &token, request, SINGLE_LIMIT).await;
-        let (status, date) = match &exchange {
+        let heard = self.send(lane, &token, request, SINGLE_LIMIT).await;
+        let (status, date) = match &heard.exchange {
             Exchange::Answered(answer) => (Some(answer.status), answer.date()),
             Exchange::NotSent { .. } | Exchange::Unanswered { .. } => (None, None),
         };
-        Posted { outcome: classify(&exchange, asked, again), status, date }
+        let mut outcome = classify(&heard.exchange, asked, heard.again);
+        if let Outcome::Forbidden { missing_roles, .. } = &mut outcome {
+            *missing_roles |= heard.lacks_role;
+        }
+        Posted { outcome, status, date }
     }
 
     /// One page of a list.
@@ -106,8 +124,8 @@ impl Door {
         read: impl Fn(Value) -> Option<T>,
     ) -> Result<Page<T>, ReadError> {
         let url = query.url(&self.api.origin, page)?;
-        let (exchange, again) = self.get(lane, url, LIST_LIMIT).await?;
-        match found(&exchange, again)? {
+        let heard = self.get(lane, url, LIST_LIMIT).await?;
+        match found(&heard)? {
             (answer, Found::Body(body)) => query.page(&self.api, page, (answer, body), read),
             (_, Found::Nothing) => Err(ReadError::Refused {
                 status: 404,
@@ -118,23 +136,17 @@ impl Door {
     }
 
     /// One record of at most `limit` bytes.
-    pub(super) async fn get_one(&self, lane: Lane, path: &[&str], limit: usize) -> Result<(Exchange, bool), ReadError> {
+    pub(super) async fn get_one(&self, lane: Lane, path: &[&str], limit: usize) -> Result<Heard, ReadError> {
         self.get(lane, self.url(path), limit).await
     }
 
-    async fn get(&self, lane: Lane, url: Url, limit: usize) -> Result<(Exchange, bool), ReadError> {
+    async fn get(&self, lane: Lane, url: Url, limit: usize) -> Result<Heard, ReadError> {
         let token = self.tokens.get().await?;
         Ok(self.send(lane, &token, self.http.get(url), limit).await)
     }
 
-    /// Sends one request with `token`. Also tells whether this lane refused this token and the one before.
-    async fn send(
-        &self,
-        lane: Lane,
-        token: &Token,
-        request: reqwest::RequestBuilder,
-        limit: usize,
-    ) -> (Exchange, bool) {
+    /// Sends one request with `token`.
+    async fn send(&self, lane: Lane, token: &Token, request: reqwest::RequestBuilder, limit: usize) -> Heard {
         let mut request = request
             .header(reqwest::header::AUTHORIZATION, token.header.clone())
             .header(reqwest::header::ACCEPT, "application/json");
@@ -147,7 +159,11 @@ impl Door {
             Exchange::Answered(answer) if answer.status < 500 && answer.status != 429 => self.token_taken(lane),
             Exchange::Answered(_) | Exchange::NotSent { .. } | Exchange::Unanswered { .. } => false,
         };
-        (exchange, again)
+        let lacks_role = match &exchange {
+            Exchange::Answered(answer) if is_unexplained(answer) => self.tokens.lack_role(token, self.wire, lane).await,
+            _ => false,
+        };
+        Heard { exchange, again, lacks_role }
     }
 
     /// Calls run side by side, so that one token may be refused many times: only a refusal of a later token

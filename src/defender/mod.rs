@@ -18,10 +18,10 @@ mod rows;
 mod testing;
 mod wire;
 
-pub use auth::{AuthError, AuthErrorKind, Needs, SignedIn};
+pub use auth::{AuthError, AuthErrorKind, Needs, SignedIn, role_needed};
 pub use classify::{Asked, Outcome, Posted, classify};
 pub use client::{Client, ClientError, ROWS};
 pub use http::{Answer, BodyError, Call, Exchange, Observer};
-pub use page::{Page, PageToken};
+pub use page::{Misfit, Page, PageToken};
 pub use read::ReadError;
 pub use reading::{Ask, Reading};

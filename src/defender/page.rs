@@ -8,13 +8,16 @@ use super::message::shown;
 use super::read::ReadError;
 use super::rows;
 use super::wire;
-use crate::model::AlertTime;
+use crate::model::action::tag_of;
+use crate::model::{ActionId, AlertTime};
 
 /// A page of a list.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Page<T> {
     /// The rows that could be read, in Microsoft's order.
     pub rows: Vec<T>,
+    /// Rows that are of another time or kind than was asked for and are left out.
+    pub misfits: Vec<Misfit>,
     /// How many rows could not be read and are left out.
     pub unreadable: usize,
     /// How many of those have something like our tag in them: they may be about an action of ours.
@@ -23,6 +26,56 @@ pub struct Page<T> {
     pub next: Option<PageToken>,
     /// The answer's `Date`: Microsoft's clock.
     pub date: Option<AlertTime>,
+}
+
+/// A row that is not of what was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Misfit {
+    /// Microsoft's id of it, bounded; empty where it has none.
+    pub id: String,
+    /// The action of ours that its comment names.
+    pub tag: Option<ActionId>,
+    /// What does not fit.
+    pub why: &'static str,
+}
+
+impl<T> Page<T> {
+    /// A list without rows.
+    pub(super) const fn empty() -> Self {
+        Self { rows: Vec::new(), misfits: Vec::new(), unreadable: 0, unreadable_tagged: 0, next: None, date: None }
+    }
+
+    /// Leaves out the rows that `misfit` finds not to be of what was asked for.
+    pub(super) fn held_to(mut self, misfit: impl Fn(&T) -> Option<Misfit>) -> Self {
+        let rows = std::mem::take(&mut self.rows);
+        for row in rows {
+            match misfit(&row) {
+                Some(misfit) => self.misfits.push(misfit),
+                None => self.rows.push(row),
+            }
+        }
+        self
+    }
+}
+
+impl Misfit {
+    /// A row whose id and comment are these.
+    pub(super) fn new(id: &str, comment: &str, why: &'static str) -> Self {
+        Self { id: shown(id), tag: tag_of(comment), why }
+    }
+}
+
+/// Why a row of the time `at` is not of those from `since` up to `until`.
+pub(super) fn out_of_time(
+    at: Option<AlertTime>,
+    since: Option<AlertTime>,
+    until: Option<AlertTime>,
+) -> Option<&'static str> {
+    let at = at?;
+    if since.is_some_and(|since| at < since) {
+        return Some("it is older than what was asked for");
+    }
+    until.is_some_and(|until| at >= until).then_some("it is newer than what was asked for")
 }
 
 /// Where a page of a list begins, to be given back as it is.
@@ -55,8 +108,6 @@ pub(super) const MAX_PAGES: u32 = 200;
 pub(super) struct Api {
     /// Its origin; a path prefix of it is kept.
     pub(super) origin: Url,
-    /// Below this path are its lists.
-    pub(super) root: &'static str,
     /// Which links to a next page are followed.
     pub(super) links: Links,
 }
@@ -64,21 +115,34 @@ pub(super) struct Api {
 /// Which links to a next page are followed. Whatever it names, our token goes to the configured host only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Links {
-    /// Those of any host: real answers of MDE name other hosts of Microsoft than the one that was asked.
-    OfAnyHost,
+    /// Those of the configured host, and of the API's own hosts: real answers of MDE name another of them than the one
+    /// that was asked.
+    OfOwnHostOrMde,
     /// Those of the configured host, and of this origin, which the API has when it is asked without a proxy.
     OfOwnHostOr(&'static str),
 }
 
 impl Links {
     fn lead_to(self, origin: &Url, url: &Url) -> bool {
+        let is_own = url.origin() == origin.origin();
         match self {
-            Self::OfAnyHost => true,
-            Self::OfOwnHostOr(other) => {
-                url.origin() == origin.origin() || Url::parse(other).is_ok_and(|other| url.origin() == other.origin())
-            }
+            Self::OfOwnHostOrMde => is_own || is_host_of_mde(url),
+            Self::OfOwnHostOr(other) => is_own || Url::parse(other).is_ok_and(|other| url.origin() == other.origin()),
         }
     }
+}
+
+/// The domains that all hosts of the MDE API are in. Source: its page on supported regions and the government clouds.
+const MDE_DOMAINS: [&str; 3] =
+    [".securitycenter.microsoft.com", ".security.microsoft.com", ".securitycenter.microsoft.us"];
+
+fn is_host_of_mde(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default().to_ascii_lowercase();
+    let is_known = MDE_DOMAINS.iter().any(|domain| {
+        host.strip_suffix(domain)
+            .is_some_and(|rest| rest == "api" || rest.starts_with("api-") || rest.ends_with(".api"))
+    });
+    url.scheme() == "https" && url.port().is_none() && is_known
 }
 
 /// A list that an API offers.
@@ -150,7 +214,7 @@ impl ListQuery {
         })?;
         let link = list.beside.get("@odata.nextLink").and_then(Value::as_str).filter(|link| !link.is_empty());
         let next = self.next(api, page, list.rows.len(), link)?;
-        let mut read_page = Page { rows: Vec::new(), unreadable: 0, unreadable_tagged: 0, next, date: answer.date() };
+        let mut read_page = Page { next, date: answer.date(), ..Page::empty() };
         for (row, tagged) in list.rows.into_iter().zip(list.tagged) {
             match row.and_then(&read) {
                 Some(row) => read_page.rows.push(row),
@@ -172,7 +236,7 @@ impl ListQuery {
     ) -> Result<Option<PageToken>, ReadError> {
         let number = page.map_or(1, |page| page.number.saturating_add(1));
         if let Some(link) = link {
-            return Ok(Some(PageToken { number, at: followed(api, link)? }));
+            return Ok(Some(PageToken { number, at: self.followed(api, link)? }));
         }
         let count = u64::try_from(count).unwrap_or(u64::MAX);
         if count < u64::from(self.top) {
@@ -188,22 +252,26 @@ impl ListQuery {
     }
 }
 
-/// The position that `link` leads to. Its host is never asked, so that no link can carry our token elsewhere.
-fn followed(api: &Api, link: &str) -> Result<Position, ReadError> {
-    let astray =
-        |why: &str| ReadError::Unreadable { message: format!("the link to the next page {why}: {}", shown(link)) };
-    let outside = || astray(&format!("is not below {}", api.root));
-    let url = api.origin.join(link).map_err(|_| outside())?;
-    if !api.links.lead_to(&api.origin, &url) {
-        return Err(astray("leads to another host"));
+impl ListQuery {
+    /// The position that `link` leads to. It must stay on the list's own host and path; what its query says is
+    /// Microsoft's to decide. Our token goes to the configured host only, whatever the link names.
+    fn followed(&self, api: &Api, link: &str) -> Result<Position, ReadError> {
+        let astray =
+            |why: &str| ReadError::Astray { message: format!("the link to the next page {why}: {}", shown(link)) };
+        let url = api.origin.join(link).map_err(|_| astray("is no address"))?;
+        if !api.links.lead_to(&api.origin, &url) {
+            return Err(astray("leads to another host"));
+        }
+        let path = url.path().trim_end_matches('/');
+        let prefixed = format!("{}{}", api.origin.path().trim_end_matches('/'), self.path);
+        if !path.eq_ignore_ascii_case(self.path) && !path.eq_ignore_ascii_case(&prefixed) {
+            return Err(astray(&format!("leads out of {}", self.path)));
+        }
+        let Some(query) = url.query().filter(|query| !query.is_empty()) else {
+            return Err(astray("leads back to the beginning"));
+        };
+        Ok(Position::Link { path: self.path.to_owned(), query: Some(query.to_owned()) })
     }
-    let prefix = api.origin.path().trim_end_matches('/');
-    let path = url.path();
-    let path = path.strip_prefix(prefix).filter(|rest| rest.starts_with(api.root)).unwrap_or(path);
-    if !path.starts_with(api.root) {
-        return Err(outside());
-    }
-    Ok(Position::Link { path: path.to_owned(), query: url.query().map(str::to_owned) })
 }
 
 #[cfg(test)]
@@ -216,7 +284,7 @@ mod tests {
     }
 
     fn api() -> Api {
-        Api { origin: origin(), root: "/api/", links: Links::OfAnyHost }
+        Api { origin: origin(), links: Links::OfOwnHostOrMde }
     }
 
     fn query(top: u32) -> ListQuery {
@@ -283,8 +351,8 @@ mod tests {
     fn a_link_is_followed_on_our_own_host_only() {
         let links = [
             "https://api-us3.securitycenter.microsoft.com/api/alerts?$skip=2&x=a%20b",
-            "http://evil.example/api/alerts?$skip=2&x=a%20b",
-            "//evil.example/api/alerts?$skip=2&x=a%20b",
+            "https://eu.api.security.microsoft.com/api/alerts?$skip=2&x=a%20b",
+            "https://api-gov.securitycenter.microsoft.us/api/alerts/?$skip=2&x=a%20b",
             "/api/alerts?$skip=2&x=a%20b",
             "https://proxy.example/mde/api/alerts?$skip=2&x=a%20b",
         ];
@@ -296,9 +364,20 @@ mod tests {
     }
 
     #[test]
-    fn a_link_out_of_the_api_is_an_error() {
+    fn a_link_out_of_its_own_list_is_an_error() {
         let links = [
             "https://evil.example/collect?$skip=2",
+            "https://evil.example/api/alerts?$skip=2",
+            "//evil.example/api/alerts?$skip=2",
+            "http://api.securitycenter.microsoft.com/api/alerts?$skip=2",
+            "https://api.securitycenter.microsoft.com:444/api/alerts?$skip=2",
+            "https://api.securitycenter.microsoft.com.evil.example/api/alerts?$skip=2",
+            "https://evil-api.securitycenter.microsoft.com.example/api/alerts?$skip=2",
+            "https://proxy.example:8443/mde/api/alerts?$skip=2",
+            "/api/machines?$skip=2",
+            "/api/alerts/1?$skip=2",
+            "https://proxy.example/mde/api/machineactions?$skip=2",
+            "/api/alerts",
             "/api/../secrets",
             "/api/%2e%2e/secrets",
             "/mde",
@@ -308,7 +387,7 @@ mod tests {
         ];
         for link in links {
             let error = read(&query(2), None, &json!({"value": [1], "@odata.nextLink": link})).unwrap_err();
-            assert!(matches!(error, ReadError::Unreadable { .. }), "{link}: {error:?}");
+            assert!(matches!(error, ReadError::Astray { .. }), "{link}: {error:?}");
         }
     }
 
@@ -316,7 +395,6 @@ mod tests {
     fn graphs_links_are_followed_to_its_own_host_and_no_other() {
         let graph = Api {
             origin: "https://proxy.example/graph".parse().unwrap(),
-            root: "/v1.0/",
             links: Links::OfOwnHostOr("https://graph.microsoft.com"),
         };
         let query = ListQuery { path: "/v1.0/security/alerts_v2", filter: None, with_evidence: false, top: 2 };
@@ -340,8 +418,9 @@ mod tests {
             "https://graph.microsoft.com:444/v1.0/security/alerts_v2",
             "//evil.example/v1.0/security/alerts_v2",
             "https://graph.microsoft.com/beta/security/alerts_v2",
+            "https://graph.microsoft.com/v1.0/security/incidents?$skiptoken=x",
         ] {
-            assert!(matches!(to(link), Err(ReadError::Unreadable { .. })), "{link}");
+            assert!(matches!(to(link), Err(ReadError::Astray { .. })), "{link}");
         }
     }
 

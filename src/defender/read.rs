@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::auth::AuthError;
-use super::classify::{code_of, error_of, is_about_roles, is_empty, said};
+use super::classify::{Denial, code_of, denial, error_of, is_empty, said};
+use super::door::Heard;
 use super::http::{Answer, BodyError, Exchange};
 use crate::model::AlertTime;
 
@@ -64,6 +65,12 @@ pub enum ReadError {
         /// Why.
         message: String,
     },
+    /// The link to the next page leads out of its own list.
+    #[error("the API's answer leads astray: {message}")]
+    Astray {
+        /// Where to.
+        message: String,
+    },
     /// The answer is longer than we read: ask for fewer rows at once.
     #[error("the API's answer is larger than {limit} bytes: fewer rows must be asked for at once")]
     TooLarge {
@@ -110,7 +117,7 @@ impl ReadError {
             Self::Forbidden { .. } => Some(403),
             Self::Refused { status, .. } => Some(*status),
             Self::Unanswered { status, .. } => *status,
-            Self::Unreadable { .. } | Self::TooLarge { .. } => Some(200),
+            Self::Unreadable { .. } | Self::Astray { .. } | Self::TooLarge { .. } => Some(200),
             Self::NotSent { .. } | Self::TooManyPages { .. } | Self::TooManyAtOnce { .. } | Self::Auth(_) => None,
         }
     }
@@ -125,9 +132,9 @@ pub(super) enum Found<'a> {
     Nothing,
 }
 
-/// The body of an answer to a GET. `again` goes into [`ReadError::Unauthorized`].
-pub(super) fn found(exchange: &Exchange, again: bool) -> Result<(&Answer, Found<'_>), ReadError> {
-    let answer = match exchange {
+/// The body of an answer to a GET.
+pub(super) fn found(heard: &Heard) -> Result<(&Answer, Found<'_>), ReadError> {
+    let answer = match &heard.exchange {
         Exchange::Answered(answer) => answer,
         Exchange::NotSent { message } => return Err(ReadError::NotSent { message: message.clone() }),
         Exchange::Unanswered { message } => {
@@ -140,8 +147,8 @@ pub(super) fn found(exchange: &Exchange, again: bool) -> Result<(&Answer, Found<
     Err(match (status, &answer.body) {
         (200, Ok(body)) => return Ok((answer, Found::Body(body))),
         (200, Err(BodyError::TooLarge { limit })) => ReadError::TooLarge { limit: *limit },
-        (401, _) => ReadError::Unauthorized { message: message(), again },
-        (403, _) if of_the_api => ReadError::Forbidden { message: message(), missing_roles: is_about_roles(answer) },
+        (401, _) => ReadError::Unauthorized { message: message(), again: heard.again },
+        (403, _) => return Err(forbidden(heard, answer)),
         (404, _) if of_the_api => return Ok((answer, Found::Nothing)),
         (429, _) => ReadError::Throttled { after: answer.wait(), message: message() },
         (400, _) if error_of(answer).is_some() => {
@@ -149,4 +156,14 @@ pub(super) fn found(exchange: &Exchange, again: bool) -> Result<(&Answer, Found<
         }
         _ => ReadError::Unanswered { status: Some(status), message: message() },
     })
+}
+
+fn forbidden(heard: &Heard, answer: &Answer) -> ReadError {
+    let message = said(answer);
+    match denial(answer) {
+        Denial::Role => ReadError::Forbidden { message, missing_roles: true },
+        Denial::Unexplained => ReadError::Forbidden { message, missing_roles: heard.lacks_role },
+        Denial::Device => ReadError::Refused { status: 403, code: code_of(answer, error_of(answer)), message },
+        Denial::Foreign => ReadError::Unanswered { status: Some(403), message },
+    }
 }

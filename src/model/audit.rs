@@ -14,6 +14,9 @@ pub enum Happening {
     /// A person asked that Microsoft cancel an action that is under way.
     #[serde(rename = "cancel_asked")]
     CancelAsked,
+    /// Microsoft would not cancel an action that is under way.
+    #[serde(rename = "cancel_refused")]
+    CancelRefused,
     /// A person asked for a release that was under way already; it is theirs now.
     #[serde(rename = "release_asked")]
     ReleaseAsked,
@@ -82,6 +85,7 @@ impl Happening {
         Self::Transition,
         Self::Decision,
         Self::CancelAsked,
+        Self::CancelRefused,
         Self::ReleaseAsked,
         Self::Override,
         Self::Paused,
@@ -111,6 +115,7 @@ impl Happening {
             Self::Transition => "transition",
             Self::Decision => "decision",
             Self::CancelAsked => "cancel_asked",
+            Self::CancelRefused => "cancel_refused",
             Self::ReleaseAsked => "release_asked",
             Self::Override => "human_override",
             Self::Paused => "paused",

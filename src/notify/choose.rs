@@ -22,6 +22,7 @@ pub fn notice_of(happened: Happened) -> Option<Notice> {
 fn case_of(happened: &Happened) -> Option<Case> {
     match happened.what {
         Happening::Transition => of_transition(happened),
+        Happening::CancelRefused => Some(Case::Failed),
         Happening::Override => Some(Case::HumanOverride),
         Happening::Paused => Some(Case::Paused),
         Happening::Resumed => Some(Case::Resumed),

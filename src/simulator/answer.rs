@@ -85,6 +85,23 @@ impl Refusal {
         Self::new(400, "ActiveRequestAlreadyExists", "Action is already in progress")
     }
 
+    pub(super) fn disallowed() -> Self {
+        Self::new(403, "DisallowedOperation", "The operation is not allowed on this device")
+    }
+
+    pub(super) fn disabled() -> Self {
+        Self::new(403, "DisabledFeature", "The feature is disabled for this device")
+    }
+
+    /// The second wording that is known; the first is that of a token without the role.
+    pub(super) fn missing_role(roles: &[&str]) -> Self {
+        let message = format!(
+            "The application does not have any of the required application permissions ({}) to access the resource.",
+            roles.join(", ")
+        );
+        Self::new(403, "Forbidden", message)
+    }
+
     pub(super) fn throttled(retry_after: Option<String>) -> Self {
         let message = "Request has been throttled: the number of calls per API was exceeded";
         Self { retry_after, ..Self::new(429, "TooManyRequests", message) }

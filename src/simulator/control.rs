@@ -4,7 +4,10 @@
 //! - `GET /simulator/ledger?since=N&limit=M`: calls from number N on (at most M, by default and at the most
 //!   10,000), every machine action, and what they add up to;
 //! - `GET /simulator/world`: how many machines and alerts there are, and which devices are restricted;
-//! - `POST /simulator/alerts` and `POST /simulator/machines`: one record or a list; missing keys are filled.
+//! - `POST /simulator/alerts` and `POST /simulator/machines`: one record or a list; missing keys are filled;
+//! - `POST /simulator/machine_actions`: one row of the machine-action list or several, served as they stand;
+//! - `POST /simulator/faults`: `{"fault": NAME, "on": API or part of a path}` for the next such call; with
+//!   `"standing": true` for every one, until the same comes with `"fault": null`.
 
 use axum::Json;
 use axum::Router;
@@ -15,6 +18,7 @@ use axum::routing::{get, post};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::faults::{Fault, Target};
 use super::http::Shop;
 use super::ledger::Call;
 use super::records::RecordError;
@@ -33,6 +37,8 @@ pub(super) fn router() -> Router<Shop> {
         .route("/simulator/world", get(read_world))
         .route("/simulator/alerts", post(add_alerts))
         .route("/simulator/machines", post(add_machines))
+        .route("/simulator/machine_actions", post(add_machine_actions))
+        .route("/simulator/faults", post(order_fault))
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
 }
 
@@ -85,6 +91,45 @@ async fn add_alerts(State(shop): State<Shop>, body: Bytes) -> Answer {
 
 async fn add_machines(State(shop): State<Shop>, body: Bytes) -> Answer {
     add(&body, |machine| shop.simulator.add_machine(machine).map(|id| id.to_string()))
+}
+
+async fn add_machine_actions(State(shop): State<Shop>, body: Bytes) -> Answer {
+    add(&body, |row| {
+        let id = row.get("id").and_then(Value::as_str).unwrap_or_default().to_owned();
+        if !row.is_object() {
+            return Err(RecordError::NotAnObject);
+        }
+        shop.simulator.add_raw_machine_action(row);
+        Ok(id)
+    })
+}
+
+/// A fault that is ordered.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Order {
+    fault: Option<String>,
+    on: String,
+    #[serde(default)]
+    standing: bool,
+}
+
+async fn order_fault(State(shop): State<Shop>, body: Bytes) -> Answer {
+    let refused = |why: String| (StatusCode::BAD_REQUEST, Json(json!({ "error": why })));
+    let order: Order = match serde_json::from_slice(&body) {
+        Ok(order) => order,
+        Err(error) => return refused(format!("the body is no order of a fault: {error}")),
+    };
+    let fault = match order.fault.as_deref().map(str::parse::<Fault>).transpose() {
+        Ok(fault) => fault,
+        Err(error) => return refused(error.to_string()),
+    };
+    match (fault, order.standing) {
+        (fault, true) => shop.simulator.standing_fault(Target::named(&order.on), fault),
+        (Some(fault), false) => shop.simulator.next_fault(Target::named(&order.on), fault),
+        (None, false) => return refused("only a standing fault can be taken back".to_owned()),
+    }
+    (StatusCode::CREATED, Json(json!({ "on": order.on, "fault": fault, "standing": order.standing })))
 }
 
 /// Adds one record after the other, and says how far it came.

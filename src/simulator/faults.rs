@@ -40,8 +40,16 @@ pub enum Fault {
     HalfJson,
     /// 401: the token that the call came with is no longer valid.
     ExpiredToken,
-    /// 403 that names no role, without effect.
+    /// 403 `Forbidden` that says neither why nor of what, without effect.
     Forbidden,
+    /// 403 `DisallowedOperation`, as of a device whose group the application may not act on, without effect.
+    Disallowed,
+    /// 403 `DisabledFeature`, as of a device whose group has the feature switched off, without effect.
+    Disabled,
+    /// 403 in the other words that Microsoft has for a missing application role, without effect.
+    MissingRole,
+    /// 404 `ResourceNotFound` although there is such a machine or machine action, without effect.
+    NotFound,
     /// 400 `ActiveRequestAlreadyExists` although nothing is pending, without effect.
     InProgress,
     /// A cancel is answered 200 `Cancelled`, and the device carries the action out all the same.
@@ -54,7 +62,7 @@ pub enum Fault {
 
 impl Fault {
     /// Every fault.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 22] = [
         Self::Throttle,
         Self::ThrottleDate,
         Self::ThrottleBare,
@@ -69,6 +77,10 @@ impl Fault {
         Self::HalfJson,
         Self::ExpiredToken,
         Self::Forbidden,
+        Self::Disallowed,
+        Self::Disabled,
+        Self::MissingRole,
+        Self::NotFound,
         Self::InProgress,
         Self::CancelTooLate,
         Self::LateAlert,
@@ -93,6 +105,10 @@ impl Fault {
             Self::HalfJson => "half_json",
             Self::ExpiredToken => "expired_token",
             Self::Forbidden => "forbidden",
+            Self::Disallowed => "disallowed",
+            Self::Disabled => "disabled",
+            Self::MissingRole => "missing_role",
+            Self::NotFound => "not_found",
             Self::InProgress => "in_progress",
             Self::CancelTooLate => "cancel_too_late",
             Self::LateAlert => "late_alert",
@@ -110,7 +126,9 @@ impl Fault {
     fn can_happen_to(self, api: Api) -> bool {
         match self {
             Self::InProgress => matches!(api, Api::Restrict | Api::Release),
-            Self::Forbidden => matches!(api, Api::Restrict | Api::Release | Api::Cancel),
+            Self::Forbidden | Self::Disallowed | Self::Disabled | Self::NotFound => {
+                matches!(api, Api::Restrict | Api::Release | Api::Cancel)
+            }
             fault => fault.befalls_calls() && Api::COUNTED.contains(&api),
         }
     }
@@ -183,6 +201,14 @@ impl Target {
     }
 }
 
+impl Target {
+    /// The calls that `text` names: those of an API by its name, else those whose path holds it.
+    pub(super) fn named(text: &str) -> Self {
+        let api = Api::COUNTED.into_iter().chain([Api::Token]).find(|api| api.as_str() == text);
+        api.map_or_else(|| Self::Path(text.to_owned()), Self::Api)
+    }
+}
+
 impl From<Api> for Target {
     fn from(api: Api) -> Self {
         Self::Api(api)
@@ -200,7 +226,11 @@ impl From<&str> for Target {
 pub(super) struct Faults {
     chances: BTreeMap<Fault, f64>,
     ordered: VecDeque<(Target, Fault)>,
+    standing: Vec<(Target, Fault)>,
 }
+
+/// The most faults that wait for a call or stand.
+const MOST: usize = 10_000;
 
 impl Faults {
     pub(super) fn set(&mut self, fault: Fault, probability: f64) {
@@ -208,14 +238,28 @@ impl Faults {
     }
 
     pub(super) fn order(&mut self, target: Target, fault: Fault) {
-        self.ordered.push_back((target, fault));
+        if self.ordered.len() < MOST {
+            self.ordered.push_back((target, fault));
+        }
     }
 
-    /// The fault that befalls this call, an ordered one before one by chance.
+    /// Lets every call that fits meet `fault`, or none any more, in place of what stood for that target.
+    pub(super) fn stand(&mut self, target: Target, fault: Option<Fault>) {
+        self.standing.retain(|(known, _)| *known != target);
+        if let Some(fault) = fault.filter(|_| self.standing.len() < MOST) {
+            self.standing.push((target, fault));
+        }
+    }
+
+    /// The fault that befalls this call: an ordered one before one that stands, and that before one by chance.
     pub(super) fn for_call(&mut self, api: Api, path: &str, rng: &mut Rng) -> Option<Fault> {
         let due = self.ordered.iter().position(|(target, fault)| fault.befalls_calls() && target.fits(api, path));
         if let Some((_, fault)) = due.and_then(|index| self.ordered.remove(index)) {
             return Some(fault);
+        }
+        let stands = |(target, fault): &&(Target, Fault)| fault.befalls_calls() && target.fits(api, path);
+        if let Some((_, fault)) = self.standing.iter().find(stands) {
+            return Some(*fault);
         }
         let chances = self.chances.iter().filter(|(fault, _)| fault.can_happen_to(api));
         // Every chance is drawn, so that adding a fault does not move what the others meet.
@@ -259,6 +303,21 @@ mod tests {
         assert_eq!(faults.for_call(Api::Restrict, "/api/machines/aa/x", &mut rng), Some(Fault::CutAfter));
         assert_eq!(faults.for_call(Api::Restrict, "/api/machines/aa/x", &mut rng), Some(Fault::Slow));
         assert_eq!(faults.for_call(Api::Restrict, "/api/machines/aa/x", &mut rng), None);
+    }
+
+    #[test]
+    fn a_standing_fault_befalls_every_call_that_fits_until_it_is_taken_back() {
+        let (mut faults, mut rng) = (Faults::default(), Rng::new(1));
+        faults.stand("/machines/aa".into(), Some(Fault::Disallowed));
+        faults.order("/machines/aa".into(), Fault::Slow);
+        let mut met = |faults: &mut Faults, path: &str| faults.for_call(Api::Restrict, path, &mut rng);
+        assert_eq!(met(&mut faults, "/api/machines/aa/x"), Some(Fault::Slow), "what is ordered goes first");
+        for _ in 0..3 {
+            assert_eq!(met(&mut faults, "/api/machines/aa/x"), Some(Fault::Disallowed));
+            assert_eq!(met(&mut faults, "/api/machines/bb/x"), None);
+        }
+        faults.stand("/machines/aa".into(), None);
+        assert_eq!(met(&mut faults, "/api/machines/aa/x"), None);
     }
 
     #[test]

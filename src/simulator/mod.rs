@@ -6,7 +6,8 @@
 //!
 //! It speaks: the token endpoints of Entra and of a machine in Azure; alerts, machines, machine actions, restrict,
 //! unrestrict and cancel; the alerts of Microsoft Graph; and, for people, `/simulator/ledger`, `/simulator/world`,
-//! `/simulator/alerts` and `/simulator/machines`. Absent: isolation, scans and the other actions, the rest of Microsoft Graph, delegated permissions, TLS.
+//! `/simulator/alerts`, `/simulator/machines`, `/simulator/machine_actions` and `/simulator/faults`. What it does not know
+//! it answers 501. Absent: isolation, scans and the other actions, the rest of Microsoft Graph, delegated permissions, TLS.
 //!
 //! Start with the `service` file for how a call is judged, [`Options`] for what can be set, and `stage` for
 //! what a test can do to the world.

@@ -93,7 +93,8 @@ impl Service {
         }
         let top = query.top.unwrap_or(LARGEST_PAGE);
         let size = self.options.server_page.map_or(top, |page| page.max(1).min(top));
-        let value: Vec<Value> = rows.iter().skip(query.skip).take(size).map(|row| render(row)).collect();
+        let value: Vec<Value> =
+            rows.iter().skip(query.skip).take(size).map(|row| query.selected(render(row))).collect();
         let mut page = Map::new();
         let context = if *collection == GRAPH_ALERTS { GRAPH_CONTEXT } else { CONTEXT };
         page.insert("@odata.context".to_owned(), json!(format!("{context}{}", collection.name)));
@@ -118,12 +119,13 @@ impl Service {
             _ => return Err(Refusal::bad_request("The call is not one that reads")),
         };
         let query = Query::parse(received.query.as_deref(), collection)?;
-        if query != (Query { expand: query.expand, ..Query::default() }) {
+        let on_one = Query { expand: query.expand, select: query.select.clone(), ..Query::default() };
+        if query != on_one {
             return Err(Refusal::odata("The query options of lists are not supported on a single resource."));
         }
         let shown: String = id.chars().take(80).collect();
         let record = found.ok_or_else(|| Refusal::not_found(format!("{kind} {shown} was not found")))?;
-        Ok(Answer::json(200, &entity(collection.name, record)))
+        Ok(Answer::json(200, &entity(collection.name, query.selected(record))))
     }
 
     /// The machine with that id, or else that computer name.

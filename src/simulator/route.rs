@@ -24,7 +24,7 @@ pub enum Api {
     Release,
     /// `POST /api/machineactions/{id}/cancel`.
     Cancel,
-    /// Anything else: it is answered 404 or 405.
+    /// Anything else: it is answered 405 or 501.
     Unknown,
 }
 
@@ -86,7 +86,11 @@ impl Serialize for Api {
 /// What a call asks for; ids are as the caller wrote them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Operation {
-    Token { tenant: String },
+    /// Of the second version of the endpoint, or of the first, which old clients ask.
+    Token {
+        tenant: String,
+        v1: bool,
+    },
     MachineToken,
     ListAlerts,
     ListGraphAlerts,
@@ -96,7 +100,10 @@ pub(super) enum Operation {
     GetMachine(String),
     ListMachineActions,
     GetMachineAction(String),
-    Act { machine: String, action: ActionType },
+    Act {
+        machine: String,
+        action: ActionType,
+    },
     Cancel(String),
 }
 
@@ -118,17 +125,21 @@ impl Operation {
 /// The operation behind `method` and `path`.
 ///
 /// # Errors
-/// 404 for a path that the service does not have, 405 for a method that the path does not take.
+/// 501 for a path that the simulator does not know, 405 for a method that the path does not take.
 pub(super) fn route(method: &str, path: &str) -> Result<Operation, Refusal> {
     let segments: Vec<&str> = path.strip_prefix('/').unwrap_or(path).split('/').collect();
     let (operation, wanted) = match segments.as_slice() {
-        [tenant, "oauth2", "v2.0", "token"] => (Operation::Token { tenant: (*tenant).to_owned() }, "POST"),
+        [tenant, "oauth2", "v2.0", "token"] => (Operation::Token { tenant: (*tenant).to_owned(), v1: false }, "POST"),
+        [tenant, "oauth2", "token"] => (Operation::Token { tenant: (*tenant).to_owned(), v1: true }, "POST"),
         ["metadata", "identity", "oauth2", "token"] => (Operation::MachineToken, "GET"),
         ["v1.0", "security", "alerts_v2"] => (Operation::ListGraphAlerts, "GET"),
         ["v1.0", "security", "alerts_v2", id] if !id.is_empty() => (Operation::GetGraphAlert((*id).to_owned()), "GET"),
-        ["api", "v1.0", rest @ ..] | ["api", rest @ ..] => resource(rest).ok_or_else(|| unknown(path))?,
-        _ => return Err(unknown(path)),
+        ["api", "v1.0", rest @ ..] | ["api", rest @ ..] => resource(rest).ok_or_else(|| not_simulated(method, path))?,
+        _ => return Err(not_simulated(method, path)),
     };
+    if method == "PATCH" {
+        return Err(not_simulated(method, path));
+    }
     if method != wanted {
         let message = format!("The requested resource does not support http method '{method}'.");
         return Err(Refusal::new(405, "MethodNotAllowed", message));
@@ -157,9 +168,10 @@ fn resource(segments: &[&str]) -> Option<(Operation, &'static str)> {
     Some(found)
 }
 
-fn unknown(path: &str) -> Refusal {
+/// The answer to what Microsoft may well have and the simulator has not: no client may take it for a word on a device.
+fn not_simulated(method: &str, path: &str) -> Refusal {
     let shown: String = path.chars().take(200).collect();
-    Refusal::new(404, "NotFound", format!("No HTTP resource was found that matches the request path {shown}"))
+    Refusal::new(501, "NotSimulated", format!("The simulator does not simulate {method} {shown}"))
 }
 
 #[cfg(test)]
@@ -171,6 +183,7 @@ mod tests {
         let id = "1e5bc9d7e413ddd7902c2932e418702b84d0cc07";
         let cases = [
             ("POST", "/11111111-1111-4111-8111-111111111111/oauth2/v2.0/token".to_owned(), Api::Token),
+            ("POST", "/11111111-1111-4111-8111-111111111111/oauth2/token".to_owned(), Api::Token),
             ("GET", "/metadata/identity/oauth2/token".to_owned(), Api::Token),
             ("GET", "/api/alerts".to_owned(), Api::Alerts),
             ("GET", "/api/v1.0/alerts/da1_-2".to_owned(), Api::Alerts),
@@ -192,10 +205,19 @@ mod tests {
     }
 
     #[test]
-    fn other_paths_are_not_found() {
-        for path in ["/", "/api", "/api/", "/api/alerts/", "/api/v2.0/alerts", "/api/machines/x/RestrictCodeExecution"]
-        {
-            assert_eq!(route("GET", path).unwrap_err().status, 404, "{path}");
+    fn what_is_not_simulated_is_named() {
+        for (method, path) in [
+            ("GET", "/"),
+            ("GET", "/api"),
+            ("GET", "/api/alerts/"),
+            ("GET", "/api/v2.0/alerts"),
+            ("POST", "/api/machines/x/isolate"),
+            ("POST", "/api/machines/x/RestrictCodeExecution"),
+            ("PATCH", "/api/alerts/da1_-2"),
+        ] {
+            let refusal = route(method, path).unwrap_err();
+            assert_eq!((refusal.status, refusal.code), (501, "NotSimulated"), "{method} {path}");
+            assert!(refusal.message.contains(&format!("{method} {path}")), "{}", refusal.message);
         }
     }
 }

@@ -135,7 +135,7 @@ impl Service {
         let api = operation.api();
         let grant = if api == Api::Token { None } else { Some(self.admit(api, received, now, trace)?) };
         trace.fault = self.faults.for_call(api, &received.path, &mut self.rng);
-        if let Some(answer) = trace.fault.and_then(|fault| self.instead(fault, received, now, trace)) {
+        if let Some(answer) = trace.fault.and_then(|fault| self.instead(fault, api, received, now, trace)) {
             trace.faked = true;
             return Ok(answer);
         }
@@ -158,13 +158,14 @@ impl Service {
     }
 
     fn issue_token(&mut self, operation: &Operation, received: &Received, now: AlertTime) -> Answer {
-        let Operation::Token { tenant } = operation else {
+        let Operation::Token { tenant, v1 } = operation else {
             let (metadata, query) = (received.metadata.as_deref(), received.query.as_deref());
             let asked = machine_identity::Asked { metadata, query };
             return machine_identity::answer(&mut self.login, &asked, &self.options.tokens, now, &mut self.rng);
         };
         let asked = token::Asked {
             tenant,
+            v1: *v1,
             host: received.host.as_deref(),
             path: &received.path,
             content_type: received.content_type.as_deref(),
@@ -190,7 +191,14 @@ impl Service {
     }
 
     /// The answer of a fault that keeps the call from taking effect.
-    fn instead(&mut self, fault: Fault, received: &Received, now: AlertTime, trace: &mut Trace) -> Option<Answer> {
+    fn instead(
+        &mut self,
+        fault: Fault,
+        api: Api,
+        received: &Received,
+        now: AlertTime,
+        trace: &mut Trace,
+    ) -> Option<Answer> {
         let refusal = match fault {
             Fault::Throttle => Refusal::throttled(Some(self.options.throttle_for.as_secs().to_string())),
             Fault::ThrottleDate => {
@@ -208,7 +216,11 @@ impl Service {
                 }
                 Refusal::unauthorized("Invalid or expired authorization header")
             }
-            Fault::Forbidden => Refusal::new(403, "DisallowedOperation", "The operation is not allowed on this device"),
+            Fault::Forbidden => Refusal::new(403, "Forbidden", "Access to the requested resource is forbidden"),
+            Fault::Disallowed => Refusal::disallowed(),
+            Fault::Disabled => Refusal::disabled(),
+            Fault::MissingRole => Refusal::missing_role(api.roles()),
+            Fault::NotFound => Refusal::not_found("The requested resource was not found"),
             Fault::InProgress => Refusal::in_progress(),
             _ => return None,
         };

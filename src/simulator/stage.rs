@@ -253,6 +253,13 @@ impl Simulator {
         self.with(|service, _| service.faults.order(target, fault));
     }
 
+    /// Lets every call that fits meet a fault, or none any more: a device whose group is closed to the application,
+    /// for example. One that was ordered goes first.
+    pub fn standing_fault(&self, target: impl Into<Target>, fault: Option<Fault>) {
+        let target = target.into();
+        self.with(|service, _| service.faults.stand(target, fault));
+    }
+
     /// Sets the quota of one API.
     pub fn set_quota(&self, api: Api, windows: Vec<Window>) {
         self.with(|service, _| service.quota.set(api, windows));

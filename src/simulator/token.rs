@@ -119,6 +119,8 @@ pub(super) struct Login {
 /// One token request.
 pub(super) struct Asked<'a> {
     pub(super) tenant: &'a str,
+    /// Whether the first version of the endpoint was asked, which takes a `resource` in place of a `scope`.
+    pub(super) v1: bool,
     pub(super) host: Option<&'a str>,
     pub(super) path: &'a str,
     pub(super) content_type: Option<&'a str>,
@@ -204,13 +206,19 @@ impl Login {
         };
         let token = self.grant(account, &scope, tokens, now, rng);
         let seconds = tokens.life.as_secs();
-        let expires_in = if tokens.expires_in_as_text { json!(seconds.to_string()) } else { json!(seconds) };
-        let body = json!({
+        let as_text = asked.v1 || tokens.expires_in_as_text;
+        let expires_in = if as_text { json!(seconds.to_string()) } else { json!(seconds) };
+        let mut body = json!({
             "token_type": "Bearer",
             "expires_in": expires_in,
             "ext_expires_in": expires_in,
             "access_token": token,
         });
+        if let (true, Value::Object(body)) = (asked.v1, &mut body) {
+            body.insert("resource".to_owned(), json!(scope.trim_end_matches("/.default")));
+            body.insert("not_before".to_owned(), json!(unix_seconds(now).to_string()));
+            body.insert("expires_on".to_owned(), json!(unix_seconds(after(now, tokens.life)).to_string()));
+        }
         Answer::json(200, &body)
     }
 
@@ -228,7 +236,10 @@ impl Login {
             }
         }
         let client = form.required("client_id")?;
-        let scope = form.required("scope")?;
+        let scope = match asked.v1 {
+            true => format!("{}/.default", form.required("resource")?.trim_end_matches('/')),
+            false => form.required("scope")?.to_owned(),
+        };
         if !scope.starts_with("https://") || !scope.ends_with("/.default") || scope.contains(' ') {
             let text = "The provided value for scope is not valid. Client credential flows must have a scope value \
                         with /.default suffixed to the resource identifier.";
@@ -249,7 +260,7 @@ impl Login {
             None => check_secret(form.required("client_secret")?, registration, client)?,
         }
         let account = Account { tenant: tenant.to_ascii_lowercase(), client: client.to_owned() };
-        Ok((account, scope.to_owned()))
+        Ok((account, scope))
     }
 
     /// A new token.
@@ -374,7 +385,7 @@ mod tests {
     }
 
     fn asked<'a>(tenant: &'a str, content_type: &'a str, body: &'a str) -> Asked<'a> {
-        Asked { tenant, host: None, path: "", content_type: Some(content_type), body }
+        Asked { tenant, v1: false, host: None, path: "", content_type: Some(content_type), body }
     }
 
     fn ask(login: &mut Login, body: &str, tokens: &Tokens) -> (u16, Value) {
@@ -400,6 +411,26 @@ mod tests {
         }
         login.revoke(token);
         assert!(login.check(Some(&header), at(0)).is_err());
+    }
+
+    #[test]
+    fn the_first_version_of_the_endpoint_takes_a_resource() {
+        let mut login = Login::default();
+        let body = "grant_type=client_credentials&client_id=app&client_secret=s\
+                    &resource=https%3A%2F%2Fapi.securitycenter.microsoft.com";
+        let mut ask = |body: &str| {
+            let asked = Asked { v1: true, ..asked(TENANT, FORM, body) };
+            let answer = login.issue(&asked, &Tokens::default(), at(0), &mut Rng::new(1));
+            (answer.status, serde_json::from_str::<Value>(&answer.body).unwrap())
+        };
+        let (status, granted) = ask(body);
+        assert_eq!((status, &granted["expires_in"], &granted["expires_on"]), (200, &json!("3599"), &json!("3599")));
+        assert_eq!(granted["resource"], "https://api.securitycenter.microsoft.com");
+        let (status, refused) = ask(&good());
+        assert_eq!(status, 400);
+        assert!(refused["error_description"].as_str().unwrap().contains("'resource'"), "{refused}");
+        let header = format!("Bearer {}", granted["access_token"].as_str().unwrap());
+        assert_eq!(login.check(Some(&header), at(0)).unwrap().check_roles(Api::Restrict), Ok(()));
     }
 
     #[test]

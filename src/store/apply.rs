@@ -8,8 +8,9 @@ use super::Result;
 use super::again::{after_nothing, joined_after_its_release};
 use super::audit::{self, Entry};
 use super::claim::LOOK_MARGIN;
+use super::fit::{Misfit, Own, Whose, whose};
 use super::owed::{owe_again, owe_for_late};
-use super::row::{action_id, kind, millis, parsed, parsed_opt, state, time, timestamp};
+use super::row::{action_id, kind, millis, parsed, parsed_opt, time, timestamp};
 use super::settle::submitted;
 use super::transition::{Change, transition};
 use crate::model::action::{Ending, tag_of};
@@ -28,23 +29,35 @@ fn look_again(created: AlertTime, now: Timestamp) -> i64 {
     millis(now).saturating_add((age / LOOK_SHARE).min(LOOK_LONGEST))
 }
 
+/// What came of rows of the list.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// How many alerts are decided anew.
+    pub anew: u64,
+    /// The rows that do not fit what is known.
+    pub misfits: Vec<Misfit>,
+}
+
 /// Records one row, and carries out what it means for the action that it belongs to and for its device.
-/// Rows of other families, or that name no device, are left alone. Gives how many alerts are decided anew.
+/// Rows of other families, that name no device, or that contradict what is known are left alone. A row with a tag of
+/// ours that does not fit is somebody else's.
 pub(super) async fn apply_row(
     tx: &mut SqliteConnection,
     tenant: &TenantName,
     row: &MachineAction,
     now: Timestamp,
-) -> Result<u64> {
+) -> Result<Applied> {
     let Some(kind) = Kind::from_microsoft_type(&row.kind) else {
-        return Ok(0);
+        return Ok(Applied::default());
     };
-    let ours = match tag_of(&row.comment) {
-        Some(id) => own(tx, tenant, id, row.machine_id.as_ref(), kind).await?,
-        None => None,
+    let (ours, misfit) = match whose(tx, tenant, row, kind).await? {
+        Whose::Ours(own) => (Some(own), None),
+        Whose::Others(misfit) => (None, misfit),
+        Whose::Nobodys(misfit) => return Ok(Applied { anew: 0, misfits: vec![misfit] }),
     };
+    let misfits = Vec::from_iter(misfit);
     let Some(machine) = ours.as_ref().map(|own| &own.machine).or(row.machine_id.as_ref()) else {
-        return Ok(0);
+        return Ok(Applied { anew: 0, misfits });
     };
     let is_new = record(tx, tenant, row, kind, machine, ours.as_ref().map(|own| own.id), now).await?;
     let stored = final_already(tx, tenant, row).await?;
@@ -71,43 +84,7 @@ pub(super) async fn apply_row(
     if kind == Kind::Restrict && row.status.is_final() && row.status != RemoteStatus::Succeeded {
         anew += after_nothing(tx, tenant, row.id.as_str(), machine, row.status.as_str(), now).await?;
     }
-    Ok(anew)
-}
-
-/// Our action whose tag a row carries.
-struct Own {
-    id: ActionId,
-    state: State,
-    machine: MachineId,
-}
-
-/// Our action of that id and kind. One that may be on its way is ours whatever device the row names, as after
-/// a merge; else the device must be its own, for a copied tag makes nothing ours.
-async fn own(
-    tx: &mut SqliteConnection,
-    tenant: &TenantName,
-    id: ActionId,
-    machine: Option<&MachineId>,
-    kind: Kind,
-) -> Result<Option<Own>> {
-    let row =
-        sqlx::query("SELECT state, machine_id, attempts FROM actions WHERE id = ?1 AND tenant = ?2 AND kind = ?3")
-            .bind(id.to_string())
-            .bind(tenant.as_str())
-            .bind(kind.as_str())
-            .fetch_optional(tx)
-            .await?;
-    let Some(row) = row else {
-        return Ok(None);
-    };
-    let own = Own { id, state: state(&row)?, machine: parsed(&row, "machine_id")? };
-    let was_sent = row.try_get::<i64, _>("attempts")? > 0;
-    let looked_for = match own.state {
-        State::Sending | State::Uncertain => true,
-        State::Queued | State::Held => was_sent,
-        _ => false,
-    };
-    Ok((looked_for || machine == Some(&own.machine)).then_some(own))
+    Ok(Applied { anew, misfits })
 }
 
 /// Keeps the row; true when it was not known before.

@@ -2,15 +2,16 @@
 //!
 //! A look that failed proves nothing, so nothing here is told of one.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use sqlx::{Row, SqliteConnection};
 
 use super::again::joined_after_its_release;
-use super::apply::{LOOK_LONGEST, LOOK_SHARE, apply_row};
+use super::apply::{Applied, LOOK_LONGEST, LOOK_SHARE, apply_row};
 use super::claim::LOOK_MARGIN;
+use super::fit::is_held_by_another;
 use super::lanes::{drawn_wait, later};
 use super::row::{action_id, kind, millis, parsed, time, timestamp, to_json};
 use super::settle::submitted;
@@ -40,6 +41,15 @@ pub struct LookEnd {
     pub adopted: Vec<ActionId>,
     /// Actions that were not found and are no longer wanted.
     pub cancelled: Vec<ActionId>,
+}
+
+/// What a look that reached the end of the list proves nothing of.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Doubt {
+    /// Of no action: rows that may be of any could not be read.
+    pub all: bool,
+    /// Of these actions: a row carries their tag and does not fit.
+    pub actions: BTreeSet<ActionId>,
 }
 
 /// Rows of the list that one transaction records.
@@ -156,23 +166,25 @@ impl Store {
         Ok([Some(margin), oldest_open, oldest_uncertain].into_iter().flatten().min().map(AlertTime::from_ticks))
     }
 
-    /// Records a page of the list, and gives how many alerts are decided anew for it. What is new in it is written a
+    /// Records a page of the list, and gives what came of it. What is new in it is written a
     /// few rows at a time, so that nobody waits long for the writer; a page that is recorded in part is no harm, as
     /// only [`Store::finish_look`] says that a look was complete.
     ///
     /// # Errors
     /// [`super::StoreError`].
-    pub async fn apply_look(&self, tenant: &TenantName, rows: &[MachineAction], now: Timestamp) -> Result<u64> {
+    pub async fn apply_look(&self, tenant: &TenantName, rows: &[MachineAction], now: Timestamp) -> Result<Applied> {
         let new = self.what_is_new(tenant, rows).await?;
-        let mut anew = 0;
+        let mut all = Applied::default();
         for few in new.chunks(ROWS_AT_ONCE) {
             let mut tx = self.begin().await?;
             for row in few {
-                anew += apply_row(&mut tx, tenant, row, now).await?;
+                let applied = apply_row(&mut tx, tenant, row, now).await?;
+                all.anew += applied.anew;
+                all.misfits.extend(applied.misfits);
             }
             tx.commit().await?;
         }
-        Ok(anew)
+        Ok(all)
     }
 
     /// The rows that are not stored just so, and those that an action of ours is waiting for.
@@ -194,7 +206,7 @@ impl Store {
 
     /// Records that a look from `plan.since` on, begun at `began` on the steady timeline, was complete and successful; `date` is
     /// Microsoft's clock at its first answer. Uncertain actions that it did not show are one look nearer to
-    /// being sent again, unless the list was not read `whole`. `draw`, from 0 up to 1, spreads the waits.
+    /// being sent again, unless there is `doubt`. `draw`, from 0 up to 1, spreads the waits.
     ///
     /// # Errors
     /// [`super::StoreError`].
@@ -204,7 +216,7 @@ impl Store {
         tenant: &TenantName,
         date: AlertTime,
         began: Timestamp,
-        whole: bool,
+        doubt: &Doubt,
         grace: Duration,
         now: impl Into<Moment> + Send,
         draw: f64,
@@ -238,7 +250,7 @@ impl Store {
         )
         .bind(tenant.as_str())
         .bind(millis(began))
-        .bind(whole)
+        .bind(!doubt.all)
         .fetch_all(&mut *tx)
         .await?;
         for row in &rows {
@@ -254,6 +266,9 @@ impl Store {
                 backoff: row.try_get("backoff")?,
                 now,
             };
+            if doubt.actions.contains(&not_found.id) {
+                continue;
+            }
             not_found.settle(&mut tx, began, grace, draw, &mut end).await?;
         }
         tx.commit().await?;
@@ -314,12 +329,14 @@ impl NotFound<'_> {
     ) -> Result<()> {
         if self.busy {
             match self.active(tx).await? {
-                Some((kind, row, ours)) if kind == self.kind => {
+                Some((kind, row, ours))
+                    if kind == self.kind && !is_held_by_another(tx, self.tenant, &row.id, self.id).await? =>
+                {
                     self.adopt(tx, &row, ours).await?;
                     end.adopted.push(self.id);
                     return Ok(());
                 }
-                // The opposite kind is waited for.
+                // The opposite kind is waited for, and what another action of ours has.
                 Some(_) => return self.looks_are(tx, 0).await,
                 None => {}
             }

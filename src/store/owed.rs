@@ -300,7 +300,11 @@ async fn reached_since_the_release(tx: &mut SqliteConnection, restrict: ActionId
 }
 
 /// The device that a machine is now, after merges.
-async fn merged_into(tx: &mut SqliteConnection, tenant: &TenantName, machine: &MachineId) -> Result<MachineId> {
+pub(super) async fn merged_into(
+    tx: &mut SqliteConnection,
+    tenant: &TenantName,
+    machine: &MachineId,
+) -> Result<MachineId> {
     let mut current = machine.clone();
     for _ in 0..HOPS {
         let row = sqlx::query(

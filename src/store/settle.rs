@@ -8,12 +8,12 @@ use sqlx::{Row, SqliteConnection};
 use super::again::{joined_after_its_release, of_action};
 use super::apply::apply_row;
 use super::claim::ClaimedAction;
-use super::lanes::{Answered, LaneTrouble, answer, later};
+use super::fit::{is_known_elsewhere, is_ours};
+use super::lanes::{Answered, LaneTrouble, answer, drawn_wait, later};
 use super::owed::owe_again;
 use super::row::{millis, state, time_opt};
 use super::transition::{Change, transition};
 use super::{Result, Store};
-use crate::model::action::tag_of;
 use crate::model::{ActionId, By, Event, Kind, MachineAction, MachineId, Moment, State};
 
 /// What a POST came to.
@@ -45,6 +45,13 @@ pub enum Settlement {
         /// What the API says.
         message: String,
     },
+    /// 404, though there is such a machine: it is tried again after a wait, five times at most.
+    NotFound {
+        /// The API's code, or a word of ours.
+        code: String,
+        /// What the API says.
+        message: String,
+    },
     /// Refused for good, for the machine was merged into another.
     Merged {
         /// The other.
@@ -60,6 +67,9 @@ pub enum Settlement {
         message: String,
     },
 }
+
+/// How often an action waits for a machine that is there and was not found.
+const MOST_NOT_FOUND: i64 = 5;
 
 /// The waits between attempts of a call that is never sent: backon's exponential delays.
 fn never_sent_wait(n: u32) -> Duration {
@@ -92,11 +102,12 @@ impl Store {
         let moment: Moment = now.into();
         let mut tx = self.begin().await?;
         answer(&mut tx, &claimed.slot, answered, trouble, moment.steady, draw).await?;
-        let row = sqlx::query("SELECT state, backoff, wanted FROM actions WHERE id = ?1 AND claimed_by = ?2")
-            .bind(claimed.id.to_string())
-            .bind(&self.instance)
-            .fetch_one(&mut *tx)
-            .await?;
+        let row =
+            sqlx::query("SELECT state, backoff, wanted, not_found FROM actions WHERE id = ?1 AND claimed_by = ?2")
+                .bind(claimed.id.to_string())
+                .bind(&self.instance)
+                .fetch_one(&mut *tx)
+                .await?;
         let from = state(&row)?;
         // A look that came first found it: there is nothing left to say.
         if from != State::Sending {
@@ -107,6 +118,8 @@ impl Store {
             claimed,
             backoff: row.try_get::<u32, _>("backoff")?,
             wanted: row.try_get("wanted")?,
+            not_found: row.try_get("not_found")?,
+            draw,
             now: moment.wall,
             steady: moment.steady,
         };
@@ -120,6 +133,9 @@ struct Settling<'a> {
     claimed: &'a ClaimedAction,
     backoff: u32,
     wanted: bool,
+    /// How often it was not found before.
+    not_found: i64,
+    draw: f64,
     now: Timestamp,
     /// For how long it has been uncertain is measured from here.
     steady: Timestamp,
@@ -128,6 +144,10 @@ struct Settling<'a> {
 impl Settling<'_> {
     async fn settle(&self, tx: &mut SqliteConnection, settlement: &Settlement) -> Result<State> {
         match settlement {
+            Settlement::Accepted(row) if is_known_elsewhere(tx, self.claimed, row).await? => {
+                let message = format!("the answer names machine action {}, which is of another device or kind", row.id);
+                self.unanswered(tx, "misfit", &message).await
+            }
             Settlement::Accepted(row) => {
                 let mut row = MachineAction { machine_id: Some(self.claimed.machine_id.clone()), ..row.clone() };
                 // An answer without a comment is that to our own call.
@@ -168,11 +188,23 @@ impl Settling<'_> {
                 let due = later(self.now, never_sent_wait(self.backoff));
                 self.requeued(tx, to, due, self.backoff.saturating_add(1)).await
             }
-            Settlement::Refused { code, message } => {
+            Settlement::Refused { code, message } => self.refused(tx, code, message).await,
+            Settlement::NotFound { code, message } if self.not_found >= MOST_NOT_FOUND => {
+                self.refused(tx, code, message).await
+            }
+            Settlement::NotFound { code, message } => {
                 self.error(tx, code, message, false).await?;
-                self.over(tx).await?;
-                owe_again(tx, self.claimed.id, self.now).await?;
-                self.change(tx, Event::Refused, &By::Microsoft, &format!("refused: {code}: {message}")).await
+                sqlx::query("UPDATE actions SET not_found = not_found + 1 WHERE id = ?1")
+                    .bind(self.claimed.id.to_string())
+                    .execute(&mut *tx)
+                    .await?;
+                let nth = self.not_found + 1;
+                let detail =
+                    format!("not found ({code}), though there is such a machine: wait {nth} of {MOST_NOT_FOUND}");
+                let to = self.change(tx, Event::NotTaken, &By::Microsoft, &detail).await?;
+                let (least, base) = (Duration::from_secs(5), Duration::from_secs(10));
+                let wait = drawn_wait(least, base, Duration::from_secs(300), self.not_found, self.draw);
+                self.requeued(tx, to, later(self.now, wait), self.backoff).await
             }
             Settlement::Merged { target, message } => {
                 let why = format!("the machine was merged into {target}");
@@ -186,16 +218,25 @@ impl Settling<'_> {
                 }
                 Ok(to)
             }
-            Settlement::Unanswered { code, message } => {
-                self.error(tx, code, message, false).await?;
-                sqlx::query("UPDATE actions SET uncertain_at = ?2, answered_at = ?2 WHERE id = ?1")
-                    .bind(self.claimed.id.to_string())
-                    .bind(millis(self.steady))
-                    .execute(&mut *tx)
-                    .await?;
-                self.change(tx, Event::Unanswered, &By::Stanch, &format!("no usable answer: {message}")).await
-            }
+            Settlement::Unanswered { code, message } => self.unanswered(tx, code, message).await,
         }
+    }
+
+    async fn unanswered(&self, tx: &mut SqliteConnection, code: &str, message: &str) -> Result<State> {
+        self.error(tx, code, message, false).await?;
+        sqlx::query("UPDATE actions SET uncertain_at = ?2, answered_at = ?2 WHERE id = ?1")
+            .bind(self.claimed.id.to_string())
+            .bind(millis(self.steady))
+            .execute(&mut *tx)
+            .await?;
+        self.change(tx, Event::Unanswered, &By::Stanch, &format!("no usable answer: {message}")).await
+    }
+
+    async fn refused(&self, tx: &mut SqliteConnection, code: &str, message: &str) -> Result<State> {
+        self.error(tx, code, message, false).await?;
+        self.over(tx).await?;
+        owe_again(tx, self.claimed.id, self.now).await?;
+        self.change(tx, Event::Refused, &By::Microsoft, &format!("refused: {code}: {message}")).await
     }
 
     async fn change(&self, tx: &mut SqliteConnection, event: Event, by: &By, detail: &str) -> Result<State> {
@@ -241,17 +282,6 @@ impl Settling<'_> {
         let ClaimedAction { id, tenant, machine_id, .. } = self.claimed;
         joined_after_its_release(tx, tenant, *id, machine_id, self.now).await
     }
-}
-
-/// Whether the comment of a machine action carries the tag of any action of ours.
-async fn is_ours(tx: &mut SqliteConnection, row: &MachineAction) -> Result<bool> {
-    let Some(id) = tag_of(&row.comment) else {
-        return Ok(false);
-    };
-    Ok(sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM actions WHERE id = ?1)")
-        .bind(id.to_string())
-        .fetch_one(tx)
-        .await?)
 }
 
 async fn current_state(tx: &mut SqliteConnection, id: ActionId) -> Result<State> {

@@ -377,6 +377,7 @@ async fn work(config: Config, clock: Arc<dyn Clock>, rules: &str) -> Work {
         timers: Notify::new(),
         reload: Notify::new(),
         reload_tls: Notify::new(),
+        cancel_heard: Notify::new(),
         recall: Current::default(),
         stop: CancellationToken::new(),
         clock,

@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use jiff::Timestamp;
 
 use crate::model::view::{LoopView, TenantView};
-use crate::model::{SourceName, TenantName};
+use crate::model::{Lane, SourceName, TenantName};
 
 /// What this process has seen.
 #[derive(Debug, Default)]
@@ -18,6 +18,8 @@ pub struct Board {
     writable: tokio::sync::Mutex<Option<(Timestamp, bool)>>,
 }
 
+/// What is said of a tenant before its first login.
+const NOT_YET: &str = "it has not signed in yet";
 /// For how long what was found of the store is still told, in seconds.
 const PROBE_EVERY_SECS: u64 = 1;
 
@@ -25,9 +27,24 @@ const PROBE_EVERY_SECS: u64 = 1;
 struct Seen {
     loops: BTreeMap<String, LastRun>,
     tenants: BTreeMap<TenantName, Option<Result<(), String>>>,
+    /// The lanes whose calls Microsoft refuses because the application lacks a role, and its words.
+    roles: BTreeMap<(TenantName, Lane), String>,
     sources: BTreeMap<(TenantName, SourceName), Option<Result<Timestamp, String>>>,
     rules: RulesState,
     rules_loaded: Option<Timestamp>,
+}
+
+impl Seen {
+    /// What a tenant is like: its login, and then whether its calls are allowed. `None` before its first login.
+    fn health(&self, tenant: &TenantName) -> Option<Result<(), String>> {
+        let login = self.tenants.get(tenant)?.clone()?;
+        if login.is_err() {
+            return Some(login);
+        }
+        let refused = self.roles.iter().filter(|((of, _), _)| of == tenant);
+        let refused: Vec<String> = refused.map(|((_, lane), why)| format!("lane {lane}: {why}")).collect();
+        Some(if refused.is_empty() { Ok(()) } else { Err(refused.join("; ")) })
+    }
 }
 
 /// How a loop's last run ended.
@@ -82,6 +99,29 @@ impl Board {
         self.seen().tenants.insert(tenant.clone(), Some(health.clone())) != Some(Some(health))
     }
 
+    /// Whether the application lacks the role for a lane, and Microsoft's words for it. True when that is news.
+    pub fn role(&self, tenant: &TenantName, lane: Lane, missing: Option<&str>) -> bool {
+        let mut seen = self.seen();
+        let key = (tenant.clone(), lane);
+        match missing {
+            Some(why) => seen.roles.insert(key, why.to_owned()).is_none(),
+            None => seen.roles.remove(&key).is_some(),
+        }
+    }
+
+    /// The application was granted what it lacked: what Microsoft refused before says nothing any more.
+    pub fn roles_were_granted(&self, tenant: &TenantName) {
+        self.seen().roles.retain(|(of, _), _| of != tenant);
+    }
+
+    /// What a tenant is like, by its login and by what Microsoft refused since.
+    ///
+    /// # Errors
+    /// Why it can not be worked with.
+    pub fn health(&self, tenant: &TenantName) -> Result<(), String> {
+        self.seen().health(tenant).unwrap_or_else(|| Err(NOT_YET.to_owned()))
+    }
+
     /// A source's poll has ended: when, or why it failed. True when that is news.
     pub fn polled(&self, tenant: &TenantName, source: &SourceName, end: Result<Timestamp, String>) -> bool {
         let key = (tenant.clone(), source.clone());
@@ -125,18 +165,12 @@ impl Board {
     #[must_use]
     pub fn tenants(&self) -> Vec<TenantView> {
         let seen = self.seen();
-        seen.tenants
-            .iter()
-            .map(|(name, health)| TenantView {
-                name: name.clone(),
-                ready: matches!(health, Some(Ok(()))),
-                error: match health {
-                    Some(Ok(())) => None,
-                    Some(Err(error)) => Some(error.clone()),
-                    None => Some("it has not signed in yet".to_owned()),
-                },
-            })
-            .collect()
+        let view = |name: &TenantName| match seen.health(name) {
+            Some(Ok(())) => TenantView { name: name.clone(), ready: true, error: None },
+            Some(Err(error)) => TenantView { name: name.clone(), ready: false, error: Some(error) },
+            None => TenantView { name: name.clone(), ready: false, error: Some(NOT_YET.to_owned()) },
+        };
+        seen.tenants.keys().map(view).collect()
     }
 
     /// Why a source's last poll failed, if it did.
@@ -165,7 +199,8 @@ impl Board {
     /// Whether any tenant works.
     #[must_use]
     pub fn any_tenant_works(&self) -> bool {
-        self.seen().tenants.values().any(|health| matches!(health, Some(Ok(()))))
+        let seen = self.seen();
+        seen.tenants.keys().any(|tenant| seen.health(tenant) == Some(Ok(())))
     }
 
     /// When the daemon started: the first call says it.

@@ -3,16 +3,17 @@
 //! What comes of it is Microsoft's record to say, and the look loop's to read.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::task::JoinSet;
 
 use crate::config::Wire;
 use crate::crash_point::crash_point;
 use crate::defender::{Outcome, ReadError};
-use crate::model::{Lane, TenantName};
-use crate::store::{Answered, CallSlot, CancelDue, CancelEnd, LaneTrouble, Took};
+use crate::model::{ActionId, Lane, TenantName};
+use crate::store::{Answered, CallSlot, CancelDue, CancelEnd, LaneTrouble, OperateError, StoreError, Took};
 
-use super::{RunError, TenantWork, Work, answered, chain, draw};
+use super::{RunError, TenantWork, Work, answered, chain, draw, forbidden};
 
 /// Sends the cancellations that are due, as far as their lane and the wire have room.
 pub(super) async fn ask(
@@ -30,6 +31,9 @@ pub(super) async fn ask(
         else {
             return Ok(());
         };
+        if slot.refused {
+            tenant.client.give_up_tokens();
+        }
         crash_point("cancel.slot_taken");
         if !work.store.cancelling(due.action, work.now()).await? {
             let trouble = LaneTrouble::NeverSent;
@@ -50,8 +54,16 @@ async fn cancel(work: &Work, name: &TenantName, due: &CancelDue, slot: &CallSlot
     let Some(tenant) = work.tenants.get(name) else { return };
     let posted = tenant.client.cancel(&due.machine_action, &due.comment).await;
     crash_point("cancel.answered");
-    let (end, trouble) = meaning(&posted.outcome);
-    tracing::info!(tenant = %name, action_id = %due.action, machine_action_id = %due.machine_action, ?end, "asked Microsoft to cancel");
+    let (end, trouble) = meaning(due, &posted.outcome);
+    match &end {
+        CancelEnd::Refused(why) | CancelEnd::NotYet(why) => {
+            tracing::warn!(tenant = %name, action_id = %due.action, machine_action_id = %due.machine_action, machine_id = %due.machine, error = why, "Microsoft would not cancel a machine action, and is asked again");
+        }
+        CancelEnd::Asked | CancelEnd::Later => {
+            tracing::info!(tenant = %name, action_id = %due.action, machine_action_id = %due.machine_action, ?end, "asked Microsoft to cancel");
+        }
+    }
+    work.hear_of_role(name, slot.lane, &trouble).await;
     let answered = work.store.answer_slot(slot, answered(&posted), &trouble, work.moment(), draw()).await;
     crash_point("cancel.slot_answered");
     let recorded = work.store.cancel_asked(due.action, &end, work.now()).await;
@@ -60,19 +72,55 @@ async fn cancel(work: &Work, name: &TenantName, due: &CancelDue, slot: &CallSlot
         // It is asked again then; asking twice for the same cancellation does no harm.
         tracing::error!(action_id = %due.action, error = chain(&error), "what came of a cancellation can not be recorded");
     }
+    work.cancel_heard.notify_waiters();
     tenant.look.notify_one();
 }
 
+/// How long whoever cancels waits for Microsoft's answer.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// What Microsoft says to a cancellation that an operator just asked for, if it is known in time.
+///
+/// # Errors
+/// [`OperateError::Refused`] when it would not.
+pub async fn answer_in_time(work: &Work, action: ActionId) -> Result<(), OperateError> {
+    let heard = async {
+        loop {
+            let more = work.cancel_heard.notified();
+            tokio::pin!(more);
+            more.as_mut().enable();
+            if let Some(heard) = work.store.cancel_heard(action).await? {
+                return Ok::<_, StoreError>(heard);
+            }
+            more.await;
+        }
+    };
+    match tokio::time::timeout(PATIENCE, heard).await {
+        Ok(Ok(Err(refusal))) => Err(OperateError::Refused(format!("action {action} is not cancelled: {refusal}"))),
+        Ok(Ok(Ok(()))) | Err(_) => Ok(()),
+        Ok(Err(error)) => Err(OperateError::from(error)),
+    }
+}
+
 /// What came of asking, for the action and for its lane.
-fn meaning(outcome: &Outcome) -> (CancelEnd, LaneTrouble) {
+fn meaning(due: &CancelDue, outcome: &Outcome) -> (CancelEnd, LaneTrouble) {
+    let refused = |code: &str, message: &str| CancelEnd::Refused(format!("{code}: {message}"));
     match outcome {
         Outcome::Accepted(_) => (CancelEnd::Asked, LaneTrouble::None),
-        Outcome::Refused { code, message } => (CancelEnd::Refused(format!("{code}: {message}")), LaneTrouble::None),
+        Outcome::Refused { code, message } | Outcome::NotFound { code, message } => {
+            (refused(code, message), LaneTrouble::None)
+        }
         Outcome::Busy { message } => (CancelEnd::Refused(message.clone()), LaneTrouble::None),
-        Outcome::Forbidden { message, missing_roles, .. } => (
-            CancelEnd::Later,
-            LaneTrouble::Forbidden { missing_roles: *missing_roles, device: None, message: message.clone() },
-        ),
+        Outcome::Disallowed { code, message } => (refused(code, message), LaneTrouble::Undecided),
+        Outcome::Forbidden { code, message, missing_roles } => {
+            let trouble = forbidden(Wire::Defender, Lane::Cancel, *missing_roles, Some(due.machine.clone()), message);
+            match &trouble {
+                LaneTrouble::Forbidden { missing_roles: true, message, .. } => {
+                    (CancelEnd::NotYet(message.clone()), trouble)
+                }
+                _ => (refused(code, message), trouble),
+            }
+        }
         Outcome::Unauthorized { message, again } => {
             (CancelEnd::Later, LaneTrouble::Unauthorized { again: *again, message: message.clone() })
         }

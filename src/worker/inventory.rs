@@ -116,13 +116,13 @@ async fn singles(work: &Work, name: &TenantName, tenant: &TenantWork) -> Result<
     Ok(if wanted.len() == SINGLES as usize { Some(work.now()) } else { next })
 }
 
-/// Asks for one machine by itself, and keeps what there is to know of it.
+/// Asks for one machine by itself, keeps what there is to know of it, and gives whether there is such a machine.
 pub(super) async fn single(
     work: &Work,
     name: &TenantName,
     tenant: &TenantWork,
     id: &MachineId,
-) -> Result<(), RunError> {
+) -> Result<bool, RunError> {
     token(tenant).await?;
     let slot = work.slot(name, tenant, Lane::Machines).await?.ok_or(RunError::Stopping)?;
     crash_point("inventory.machine_slot_taken");
@@ -131,6 +131,7 @@ pub(super) async fn single(
     work.answer(&slot, &result).await?;
     crash_point("inventory.machine_answered");
     let machine = result?;
+    let is_there = machine.is_some();
     match machine {
         Some(machine) => work.store.save_machines(name, &[under_the_asked_id(machine, id)], work.now()).await?,
         None => work.store.forget_machine(name, id).await?,
@@ -146,7 +147,7 @@ pub(super) async fn single(
         work.decide.notify_one();
         work.wake_send(name);
     }
-    Ok(())
+    Ok(is_there)
 }
 
 /// The record as that of the machine which was asked for: an answer in another's name is a merge.

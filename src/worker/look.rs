@@ -13,7 +13,7 @@ use crate::config::Wire;
 use crate::crash_point::crash_point;
 use crate::defender::{ROWS, ReadError, Reading};
 use crate::model::{AlertTime, Lane, Moment, TenantName};
-use crate::store::{LookEnd, LookPlan};
+use crate::store::{Doubt, LookEnd, LookPlan};
 
 use super::{RunError, TenantWork, Work, chain, draw};
 
@@ -99,6 +99,7 @@ async fn look(
 ) -> Result<(usize, LookEnd), RunError> {
     let mut list = Reading::new(plan.since, None, ROWS, AlertTime::from_timestamp(began.wall));
     let (mut date, mut rows, mut doubtful) = (None, 0, 0);
+    let mut doubt = Doubt::default();
     let (mut begun, mut breaks) = (false, 0);
     while let Some(ask) = list.ask() {
         tenant.client.ensure_token(Wire::Defender).await.map_err(|error| {
@@ -124,19 +125,26 @@ async fn look(
         date = date.or(page.date);
         rows += page.rows.len();
         doubtful += page.unreadable_tagged;
-        let anew = work.store.apply_look(name, &page.rows, work.now()).await?;
+        doubt.actions.extend(page.misfits.iter().filter_map(|misfit| misfit.tag));
+        work.misfits(name, Lane::MachineActions, &page.misfits);
+        let applied = work.store.apply_look(name, &page.rows, work.now()).await?;
         crash_point("look.page_recorded");
-        if anew > 0 {
-            tracing::warn!(tenant = %name, alerts = anew, "what alerts had joined came to nothing, so they are decided anew");
+        for misfit in &applied.misfits {
+            work.misfit(name, Lane::MachineActions, misfit.machine_action.as_str(), misfit.action, misfit.why);
+            doubt.actions.extend(misfit.action);
+        }
+        if applied.anew > 0 {
+            tracing::warn!(tenant = %name, alerts = applied.anew, "what alerts had joined came to nothing, so they are decided anew");
             work.decide.notify_one();
         }
     }
     list.end()?;
-    if doubtful > 0 {
+    doubt.all = doubtful > 0;
+    if doubt.all {
         tracing::warn!(tenant = %name, doubtful, "rows of the machine-action list that may be ours can not be read, so this look proves nothing of what it did not show");
     }
     let date = date.unwrap_or_else(|| AlertTime::from_timestamp(began.wall));
-    let end = work.store.finish_look(name, date, began.steady, doubtful == 0, grace, work.moment(), draw()).await?;
+    let end = work.store.finish_look(name, date, began.steady, &doubt, grace, work.moment(), draw()).await?;
     Ok((rows, end))
 }
 

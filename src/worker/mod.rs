@@ -15,6 +15,7 @@ pub mod explain;
 pub mod fetch;
 pub mod inventory;
 pub mod look;
+mod not_found;
 pub mod notify;
 pub mod poll;
 pub mod recall;
@@ -37,11 +38,11 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
-use crate::config::Config;
-use crate::defender::{Client, Posted, ReadError};
+use crate::config::{Config, Wire};
+use crate::defender::{Client, Misfit, Posted, ReadError, role_needed};
 use crate::intake::unknown_values;
 use crate::metrics::Metrics;
-use crate::model::{Lane, Moment, SourceName, TenantName};
+use crate::model::{ActionId, Lane, MachineId, Moment, SourceName, TenantName};
 use crate::rules::RuleSet;
 use crate::store::{Accepted, Answered, CallSlot, Incoming, LaneTrouble, Store, StoreError, Subject, Took};
 use board::Board;
@@ -73,6 +74,8 @@ pub struct Work {
     pub reload: Notify,
     /// Asks for the files of TLS to be read again, as SIGHUP does.
     pub reload_tls: Notify,
+    /// Tells those who wait for it that Microsoft answered to a cancellation.
+    pub cancel_heard: Notify,
     /// What correlations remember.
     pub recall: recall::Current,
     /// Ends intake and claiming; what is on the wire is finished.
@@ -251,7 +254,9 @@ impl Work {
 
     /// Gives back the slot of a read, by what came of it.
     pub(crate) async fn answer<T>(&self, slot: &CallSlot, result: &Result<T, ReadError>) -> Result<(), StoreError> {
-        let (answered, trouble) = heard(result);
+        let (answered, trouble) = heard(Wire::Defender, slot.lane, result);
+        self.is_astray(slot, result);
+        self.hear_of_role(&slot.tenant, slot.lane, &trouble).await;
         self.store.answer_slot(slot, answered, &trouble, self.moment(), draw()).await
     }
 
@@ -261,7 +266,9 @@ impl Work {
         slot: &CallSlot,
         result: &Result<T, ReadError>,
     ) -> Result<(), StoreError> {
-        let (answered, trouble) = heard(result);
+        let (answered, trouble) = heard(Wire::Graph, slot.lane, result);
+        self.is_astray(slot, result);
+        self.hear_of_role(&slot.tenant, slot.lane, &trouble).await;
         let trouble = match trouble {
             LaneTrouble::Unauthorized { again, message } => {
                 LaneTrouble::Forbidden { missing_roles: again, device: None, message }
@@ -272,8 +279,86 @@ impl Work {
     }
 }
 
+impl Work {
+    /// Keeps whether the application lacks the role for a lane, and tells of it where that is news. A call that was
+    /// answered otherwise says nothing of it.
+    pub(crate) async fn hear_of_role(&self, name: &TenantName, lane: Lane, trouble: &LaneTrouble) {
+        let missing = match trouble {
+            LaneTrouble::Forbidden { missing_roles: true, message, .. } => Some(message.as_str()),
+            LaneTrouble::None => None,
+            _ => return,
+        };
+        if !self.board.role(name, lane, missing) {
+            return;
+        }
+        match missing {
+            Some(error) => {
+                tracing::error!(tenant = %name, %lane, error, "calls of this lane wait until the role is granted: one call every 60 s tries it");
+            }
+            None => tracing::info!(tenant = %name, %lane, "the application has the role for this lane now"),
+        }
+        self.tenant_stands(name).await;
+        // The token may show more of what is missing.
+        if missing.is_some()
+            && let Some(tenant) = self.tenants.get(name)
+        {
+            tenant.sign_in.notify_one();
+        }
+    }
+
+    /// Keeps in the audit whether a tenant can be worked with, by all that the board knows of it.
+    pub(crate) async fn tenant_stands(&self, name: &TenantName) {
+        let health = self.board.health(name);
+        self.stands(Subject::Tenant(name), health.as_ref().map(|()| ()).map_err(String::as_str)).await;
+    }
+}
+
+impl Work {
+    /// Counts a record that does not fit what was asked for or what is known, and says which.
+    pub(crate) fn misfit(&self, name: &TenantName, lane: Lane, record: &str, action: Option<ActionId>, why: &str) {
+        self.metrics.misfit(name, lane);
+        match action {
+            Some(action_id) => {
+                tracing::warn!(tenant = %name, %lane, record_id = record, %action_id, reason = why, "a record does not fit and proves nothing");
+            }
+            None => {
+                tracing::warn!(tenant = %name, %lane, record_id = record, reason = why, "a record does not fit and proves nothing");
+            }
+        }
+    }
+
+    /// A link that leads out of its own list is a misfit too.
+    fn is_astray<T>(&self, slot: &CallSlot, result: &Result<T, ReadError>) {
+        if let Err(ReadError::Astray { message }) = result {
+            self.misfit(&slot.tenant, slot.lane, "@odata.nextLink", None, message);
+        }
+    }
+
+    /// The same of all those on a page.
+    pub(crate) fn misfits(&self, name: &TenantName, lane: Lane, misfits: &[Misfit]) {
+        for misfit in misfits {
+            self.misfit(name, lane, &misfit.id, misfit.tag, misfit.why);
+        }
+    }
+}
+
+/// A 403 that is about no one device, for its lane.
+pub(crate) fn forbidden(
+    wire: Wire,
+    lane: Lane,
+    missing_roles: bool,
+    device: Option<MachineId>,
+    message: &str,
+) -> LaneTrouble {
+    let message = match missing_roles {
+        true => format!("the application lacks the role {}: {message}", role_needed(wire, lane)),
+        false => message.to_owned(),
+    };
+    LaneTrouble::Forbidden { missing_roles, device, message }
+}
+
 /// What came of a read, for its slot and its lane.
-fn heard<T>(result: &Result<T, ReadError>) -> (Answered, LaneTrouble) {
+fn heard<T>(wire: Wire, lane: Lane, result: &Result<T, ReadError>) -> (Answered, LaneTrouble) {
     let Err(error) = result else {
         return (Answered::Now, LaneTrouble::None);
     };
@@ -289,10 +374,9 @@ fn heard<T>(result: &Result<T, ReadError>) -> (Answered, LaneTrouble) {
         ReadError::Unauthorized { message, again } => {
             LaneTrouble::Unauthorized { again: *again, message: message.clone() }
         }
-        ReadError::Forbidden { message, missing_roles } => {
-            LaneTrouble::Forbidden { missing_roles: *missing_roles, device: None, message: message.clone() }
-        }
-        ReadError::Unanswered { message, .. } | ReadError::Unreadable { message } => {
+        ReadError::Forbidden { message, missing_roles } => forbidden(wire, lane, *missing_roles, None, message),
+        ReadError::Refused { status: 403, .. } => LaneTrouble::Undecided,
+        ReadError::Unanswered { message, .. } | ReadError::Unreadable { message } | ReadError::Astray { message } => {
             LaneTrouble::Unanswered(message.clone())
         }
         ReadError::Refused { .. } | ReadError::TooLarge { .. } => LaneTrouble::None,

@@ -223,6 +223,7 @@ impl<'a> Poll<'a> {
         }
         crash_point("poll.slot_answered");
         let Some(page) = pass.list.answered(result)? else { return Ok(Some(0)) };
+        self.work.misfits(self.name, Lane::Alerts, &page.misfits);
         // Without Microsoft's clock, ours as it was before the question.
         pass.limit.get_or_insert(page.date.unwrap_or(asked_at));
         let rows = self.rows(page.rows, page.unreadable);

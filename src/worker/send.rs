@@ -13,17 +13,15 @@ use crate::config::Wire;
 use crate::crash_point::crash_point;
 use crate::defender::{Outcome, Posted};
 use crate::guards::{GateFacts, GateVerdict, Want, gate};
-use crate::model::{Kind, Machine, MachineId, SourceName, State, TenantName};
+use crate::model::{Kind, Machine, SourceName, State, TenantName};
 use crate::rules::{Event, Memory, RuleSet};
 use crate::store::{ClaimedAction, GateContext, LaneTrouble, Settlement};
 
-use super::{RunError, TenantWork, Work, answered, cancel, chain, draw, inventory, recall};
+use super::{RunError, TenantWork, Work, answered, cancel, chain, draw, forbidden, not_found, recall};
 
 /// How long a loop rests after the store or the sign-in failed.
-const AFTER_FAILURE: Duration = Duration::from_secs(1);
+pub(super) const AFTER_FAILURE: Duration = Duration::from_secs(1);
 const AFTER_NO_TOKEN: Duration = Duration::from_secs(5);
-/// How often a machine that was not found is asked for, when asking fails.
-const ASKED_AT_MOST: usize = 3;
 
 /// Sends a tenant's actions until the stop, then finishes what is on the wire.
 pub async fn run(work: &Arc<Work>, name: &TenantName) {
@@ -222,8 +220,11 @@ async fn post(work: &Work, claimed: ClaimedAction) {
     let posted = tenant.client.post_action(claimed.kind, &claimed.machine_id, &claimed.comment).await;
     crash_point("send.answered");
     let moment = work.moment();
-    let (settlement, trouble) = meaning(&claimed, &posted);
-    let Some(settlement) = merged(work, tenant, &claimed, settlement).await else { return };
+    let (mut settlement, trouble) = meaning(&claimed, &posted);
+    if let Outcome::NotFound { code, message } = &posted.outcome {
+        let Some(known) = not_found::settlement(work, tenant, &claimed, code, message).await else { return };
+        settlement = known;
+    }
     let answered = answered(&posted);
     let state = loop {
         match work.store.settle(&claimed, &settlement, answered, &trouble, moment, draw()).await {
@@ -236,6 +237,7 @@ async fn post(work: &Work, claimed: ClaimedAction) {
         }
     };
     crash_point("send.settled");
+    work.hear_of_role(&claimed.tenant, claimed.slot.lane, &trouble).await;
     say(work, &claimed, &settlement, state, moment.wall);
     tenant.send.notify_one();
     tenant.look.notify_one();
@@ -254,16 +256,16 @@ fn meaning(claimed: &ClaimedAction, posted: &Posted) -> (Settlement, LaneTrouble
     match &posted.outcome {
         Outcome::Accepted(row) => (Settlement::Accepted(row.clone()), LaneTrouble::None),
         Outcome::Busy { message } => (Settlement::Busy { message: message.clone() }, LaneTrouble::None),
-        Outcome::Refused { code, message } => {
+        Outcome::Refused { code, message } | Outcome::NotFound { code, message } => {
             (Settlement::Refused { code: code.clone(), message: message.clone() }, LaneTrouble::None)
+        }
+        Outcome::Disallowed { code, message } => {
+            (Settlement::Refused { code: code.clone(), message: message.clone() }, LaneTrouble::Undecided)
         }
         Outcome::Forbidden { code, message, missing_roles } => {
             let (code, message) = (code.clone(), message.clone());
-            let trouble = LaneTrouble::Forbidden {
-                missing_roles: *missing_roles,
-                device: Some(claimed.machine_id.clone()),
-                message: message.clone(),
-            };
+            let device = Some(claimed.machine_id.clone());
+            let trouble = forbidden(Wire::Defender, claimed.kind.spec().lane, *missing_roles, device, &message);
             let settlement = if *missing_roles {
                 Settlement::NotTaken { code, message }
             } else {
@@ -288,62 +290,20 @@ fn meaning(claimed: &ClaimedAction, posted: &Posted) -> (Settlement, LaneTrouble
     }
 }
 
-/// A machine that is gone because it was merged into another is said to be so. What the inventory does not know is
-/// asked for. `None`: the daemon stops before it is known, so that the next run has to look the action up.
-async fn merged(
-    work: &Work,
-    tenant: &TenantWork,
-    claimed: &ClaimedAction,
-    settlement: Settlement,
-) -> Option<Settlement> {
-    let Settlement::Refused { code, message } = &settlement else {
-        return Some(settlement);
-    };
-    if !matches!(code.as_str(), "ResourceNotFound" | "NotFound" | "http_404") {
-        return Some(settlement);
-    }
-    let mut target = target(work, claimed).await;
-    for _ in 0..ASKED_AT_MOST {
-        if target.is_some() {
-            break;
-        }
-        match inventory::single(work, &claimed.tenant, tenant, &claimed.machine_id).await {
-            Ok(()) => {
-                target = self::target(work, claimed).await;
-                break;
-            }
-            Err(RunError::Stopping) => return None,
-            Err(error) => {
-                tracing::warn!(tenant = %claimed.tenant, machine_id = %claimed.machine_id, error = chain(&error), "a machine that was not found can not be asked for");
-                if !work.pause(AFTER_FAILURE).await {
-                    return None;
-                }
-            }
-        }
-    }
-    Some(match target {
-        Some(target) => Settlement::Merged { target, message: message.clone() },
-        None => settlement,
-    })
-}
-
-/// What the inventory says that a machine was merged into.
-async fn target(work: &Work, claimed: &ClaimedAction) -> Option<MachineId> {
-    let max_age = work.config.inventory.max_age.duration();
-    match work.store.machine_knowledge(&claimed.tenant, &claimed.machine_id, max_age, work.now()).await {
-        Ok(known) => (known.machine_id != claimed.machine_id).then_some(known.machine_id),
-        Err(error) => {
-            tracing::error!(error = chain(&error), "the inventory can not be read");
-            None
-        }
-    }
-}
-
 #[allow(clippy::cast_precision_loss)] // milliseconds between two times stay far below 2^52
 fn say(work: &Work, claimed: &ClaimedAction, settlement: &Settlement, state: State, now: Timestamp) {
     let ClaimedAction { id, tenant, machine_id, kind, .. } = claimed;
     let device_name = claimed.device_name.as_deref().unwrap_or("");
     match settlement {
+        Settlement::Accepted(row) if state == State::Uncertain => {
+            work.misfit(
+                tenant,
+                claimed.slot.lane,
+                row.id.as_str(),
+                Some(*id),
+                "the answer names a machine action of another device or kind",
+            );
+        }
         Settlement::Accepted(row) => {
             tracing::info!(%tenant, action_id = %id, %machine_id, device_name, %kind, machine_action_id = %row.id, "submitted");
             if let Some(received) = claimed.alert_received_at {

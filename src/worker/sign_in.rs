@@ -18,20 +18,25 @@ const LONGEST: Duration = Duration::from_secs(60);
 
 /// Signs in until it works, then waits for a call that could not.
 pub async fn run(work: &Work, name: &TenantName, tenant: &TenantWork) {
-    let mut wait = FIRST;
+    let (mut wait, mut failed) = (FIRST, false);
     loop {
         match health(work, name, tenant).await {
             Ok(()) => {
                 wait = FIRST;
-                work.stands(Subject::Tenant(name), Ok(())).await;
+                if failed {
+                    work.board.roles_were_granted(name);
+                    failed = false;
+                }
                 if work.board.tenant(name, Ok(())) {
                     tracing::info!(tenant = %name, "the tenant is signed in");
                 }
+                work.tenant_stands(name).await;
                 if !work.wait_for_trouble(tenant).await {
                     return;
                 }
             }
             Err(error) => {
+                failed = true;
                 if work.board.tenant(name, Err(error.clone())) {
                     tracing::error!(tenant = %name, error, "the tenant can not be worked with");
                 }

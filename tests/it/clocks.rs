@@ -10,7 +10,7 @@ use stanch::app::Daemon;
 use stanch::clock::{Clock, SystemClock};
 use stanch::model::{AlertTime, Lane, MachineAction, Moment, State, Window};
 use stanch::simulator::Api;
-use stanch::store::{Answered, CallSlot, LaneTrouble, Settlement, Store, Took};
+use stanch::store::{Answered, CallSlot, Doubt, LaneTrouble, Settlement, Store, Took};
 
 use crate::simulation::daemon::{self, guards, limits, operator, tenant};
 use crate::simulation::{at, machine_id};
@@ -150,7 +150,7 @@ async fn the_grace_between_two_looks_is_not_jumped_over() {
         wall = Wall { passed, set_by };
         let date = AlertTime::from_timestamp(at(passed * 1_000));
         store.apply_look(&tenant(), &nothing, wall.now().wall).await.unwrap();
-        store.finish_look(&tenant(), date, wall.now().steady, true, grace, wall.now(), 0.0).await.unwrap();
+        store.finish_look(&tenant(), date, wall.now().steady, &Doubt::default(), grace, wall.now(), 0.0).await.unwrap();
         assert_eq!(store.action(id).await.unwrap().unwrap().state, State::Uncertain, "{passed} s have passed");
     }
     let plan = store.plan_look(&tenant(), Some(wall.now().steady), Duration::from_secs(60), grace, wall.now()).await;

@@ -7,7 +7,7 @@ use stanch::model::view::{ActionView, Restriction};
 use stanch::model::{
     ActionId, AlertId, AlertTime, Decision, Kind, MachineAction, MachineActionId, Outcome, RemoteStatus, State,
 };
-use stanch::store::{Answered, CancelEnd, ClaimedAction, LaneTrouble, Settlement, Timed};
+use stanch::store::{Answered, CancelEnd, ClaimedAction, Doubt, LaneTrouble, Settlement, Timed};
 
 use crate::simulation::daemon::{Daemon, guards, limits, operator, tenant, tracking};
 use crate::simulation::{at, machine_id};
@@ -82,10 +82,10 @@ impl Night {
     async fn look(&mut self, rows: &[MachineAction]) -> u64 {
         self.after(20);
         let store = &self.daemon.store;
-        let anew = store.apply_look(&tenant(), rows, self.now).await.unwrap();
+        let anew = store.apply_look(&tenant(), rows, self.now).await.unwrap().anew;
         let date = AlertTime::from_timestamp(self.now);
         let grace = limits().reconcile_grace.duration();
-        store.finish_look(&tenant(), date, self.now, true, grace, self.now, 0.0).await.unwrap();
+        store.finish_look(&tenant(), date, self.now, &Doubt::default(), grace, self.now, 0.0).await.unwrap();
         anew
     }
 

@@ -261,6 +261,7 @@ fn mend(tenant: &Tenant, wire: Wire, error: &ReadError) -> String {
         }
         ReadError::NotSent { .. } => format!("check DNS, firewall and proxy from here to {url}"),
         ReadError::Unanswered { .. }
+        | ReadError::Astray { .. }
         | ReadError::TooLarge { .. }
         | ReadError::TooManyPages { .. }
         | ReadError::TooManyAtOnce { .. } => {

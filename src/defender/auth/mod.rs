@@ -8,6 +8,7 @@ mod assertion;
 mod claims;
 mod error;
 mod request;
+mod roles;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,12 +19,15 @@ use reqwest::header::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
 
 pub use error::{AuthError, AuthErrorKind};
+pub use roles::role_needed;
 
 use super::client::ClientError;
 use super::http::{Http, Observer};
 use crate::clock::Clock;
-use crate::config::Tenant;
+use crate::config::{Tenant, Wire};
+use crate::model::Lane;
 use request::Requests;
+use roles::OneOf;
 
 /// What a sign-in found out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,8 +44,7 @@ impl SignedIn {
     #[must_use]
     pub fn missing_roles(&self, needs: Needs) -> Vec<&'static str> {
         let Some(roles) = &self.roles else { return Vec::new() };
-        let missing =
-            needs.roles().iter().filter(|(any, _)| !any.iter().any(|one| roles.iter().any(|role| role == one)));
+        let missing = needs.roles().iter().filter(|one_of| !roles::suffice(roles, **one_of));
         missing.map(|(_, words)| *words).collect()
     }
 }
@@ -57,23 +60,12 @@ pub enum Needs {
     GraphAlerts,
 }
 
-/// Roles of which one is enough, and how they are named.
-type OneOf = (&'static [&'static str], &'static str);
-
 impl Needs {
     const fn roles(self) -> &'static [OneOf] {
-        const RESTRICT: OneOf = (&["Machine.RestrictExecution"], "Machine.RestrictExecution");
-        const MACHINES: OneOf =
-            (&["Machine.Read.All", "Machine.ReadWrite.All"], "Machine.Read.All or Machine.ReadWrite.All");
-        const ALERTS: OneOf = (&["Alert.Read.All", "Alert.ReadWrite.All"], "Alert.Read.All or Alert.ReadWrite.All");
-        const GRAPH: OneOf = (
-            &["SecurityAlert.Read.All", "SecurityAlert.ReadWrite.All"],
-            "SecurityAlert.Read.All or SecurityAlert.ReadWrite.All",
-        );
         match self {
-            Self::Acting => &[RESTRICT, MACHINES],
-            Self::ActingAndAlerts => &[RESTRICT, MACHINES, ALERTS],
-            Self::GraphAlerts => &[GRAPH],
+            Self::Acting => &[roles::RESTRICT, roles::MACHINES],
+            Self::ActingAndAlerts => &[roles::RESTRICT, roles::MACHINES, roles::ALERTS],
+            Self::GraphAlerts => &[roles::GRAPH],
         }
     }
 }
@@ -87,6 +79,7 @@ pub(super) struct Token {
     pub(super) value: SecretString,
     /// Greater in each token than in the one before.
     pub(super) generation: u64,
+    issued_at_ms: i64,
     refresh_at_ms: i64,
     expires_at_ms: i64,
 }
@@ -97,6 +90,8 @@ const REFRESH_AFTER_FIFTHS: i64 = 4;
 const EARLY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long nobody tries again to get a better token while there is a good one.
 const EARLY_REST_MS: i64 = 30_000;
+/// A token that is younger shows the roles that the application has now.
+const FRESH_MS: u64 = 60_000;
 /// How often a sign-in that failed in passing is tried again within one call.
 const RETRIES: usize = 2;
 /// The longest answer of the login service that is read, in bytes.
@@ -157,6 +152,26 @@ impl Tokens {
         let mut flight = self.flight.lock().await;
         let token = self.attempts(&mut flight).await?;
         Ok(SignedIn { roles: claims::roles(token.value.expose_secret()) })
+    }
+
+    /// Whether a fresh token shows that the application lacks the role for a lane, after a 403 on `used`. An opaque
+    /// token shows nothing.
+    pub(super) async fn lack_role(&self, used: &Token, wire: Wire, lane: Lane) -> bool {
+        let token = self.fresh(used.generation).await;
+        let token = token.as_deref().unwrap_or(used);
+        let held = claims::roles(token.value.expose_secret());
+        held.is_some_and(|held| !roles::suffice(&held, roles::of(wire, lane)))
+    }
+
+    /// A token that is newer than that generation or was issued just now; `None` when none can be had.
+    async fn fresh(&self, used: u64) -> Option<Arc<Token>> {
+        let mut flight = self.flight.lock().await;
+        let now = self.now_ms();
+        let is_fresh = |token: &Arc<Token>| token.generation > used || now.abs_diff(token.issued_at_ms) < FRESH_MS;
+        match self.held().filter(is_fresh) {
+            Some(token) => Some(token),
+            None => self.attempts(&mut flight).await.ok(),
+        }
     }
 
     /// Gives up the token of that generation, so that the next call signs in anew.
@@ -268,6 +283,7 @@ impl Tokens {
             header,
             value: granted.access_token.into(),
             generation,
+            issued_at_ms: began_ms,
             refresh_at_ms: began_ms.saturating_add(lifetime_ms / 5 * REFRESH_AFTER_FIFTHS),
             expires_at_ms: began_ms.saturating_add(lifetime_ms),
         })

@@ -4,6 +4,7 @@
 //! what the API itself refused is refused for good, and whatever is left may have happened and has to be
 //! looked up. Absent: the call itself (see [`super::Client`]) and what is done with an outcome.
 
+mod denial;
 #[cfg(test)]
 mod tests;
 
@@ -14,6 +15,8 @@ use super::http::{Answer, Exchange};
 use super::message::shown;
 use super::wire::{self, ApiError};
 use crate::model::{AlertTime, Kind, MachineAction, MachineActionId, MachineId};
+
+pub(super) use denial::{Denial, denial, is_unexplained};
 
 /// What came of a POST.
 #[derive(Debug, Clone, PartialEq)]
@@ -57,7 +60,22 @@ pub enum Outcome {
         /// Microsoft's words.
         message: String,
     },
-    /// 403: not allowed.
+    /// 404: the API knows no such machine, or says so in passing.
+    NotFound {
+        /// Microsoft's code, or `http_404` when it gave none.
+        code: String,
+        /// Microsoft's words.
+        message: String,
+    },
+    /// 403 with a documented code about the device or its group: refused for good, and it says nothing of other
+    /// devices.
+    Disallowed {
+        /// Microsoft's code.
+        code: String,
+        /// Microsoft's words.
+        message: String,
+    },
+    /// Any other 403.
     Forbidden {
         /// Microsoft's code, or `http_403` when it gave none.
         code: String,
@@ -112,8 +130,6 @@ pub enum Asked<'a> {
 const BUSY_CODE: &str = "ActiveRequestAlreadyExists";
 /// The words of it. Source: the restrict-code-execution page.
 const BUSY_WORDS: &str = "action is already in progress";
-/// The words of a 403 that no call of the lane can escape.
-const ROLES_WORDS: &str = "missing application roles";
 
 /// What `exchange` means for what was `asked`. `again` goes into [`Outcome::Unauthorized`].
 #[must_use]
@@ -180,20 +196,20 @@ fn bad_request(answer: &Answer) -> Outcome {
 }
 
 fn forbidden(answer: &Answer) -> Outcome {
-    let error = error_of(answer);
-    let missing_roles = says(answer, ROLES_WORDS);
-    if error.is_none() && !missing_roles && !is_empty(answer) {
-        return Outcome::Unanswered { message: said(answer) };
+    let (code, message) = (code_of(answer, error_of(answer)), said(answer));
+    match denial(answer) {
+        Denial::Role => Outcome::Forbidden { code, message, missing_roles: true },
+        Denial::Unexplained => Outcome::Forbidden { code, message, missing_roles: false },
+        Denial::Device => Outcome::Disallowed { code, message },
+        Denial::Foreign => Outcome::Unanswered { message },
     }
-    Outcome::Forbidden { code: code_of(answer, error), message: said(answer), missing_roles }
 }
 
 /// A page that is not the API's says nothing of the machine: a wrong route must not reject an action.
 fn not_found(answer: &Answer) -> Outcome {
     match error_of(answer) {
-        Some(error) => refused(answer, error),
-        None if is_empty(answer) => refused(answer, ApiError { code: None, message: None }),
-        None => Outcome::Unanswered { message: said(answer) },
+        None if !is_empty(answer) => Outcome::Unanswered { message: said(answer) },
+        error => Outcome::NotFound { code: code_of(answer, error), message: said(answer) },
     }
 }
 
@@ -215,11 +231,6 @@ pub(super) fn code_of(answer: &Answer, error: Option<ApiError>) -> String {
 /// Whether the whole body was read and is empty.
 pub(super) fn is_empty(answer: &Answer) -> bool {
     answer.body.as_ref().is_ok_and(|body| body.trim_ascii().is_empty())
-}
-
-/// Whether a 403's words are about roles of the application.
-pub(super) fn is_about_roles(answer: &Answer) -> bool {
-    says(answer, ROLES_WORDS)
 }
 
 /// Whether the body holds `words`, in whatever case and form it came.

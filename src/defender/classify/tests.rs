@@ -51,6 +51,8 @@ fn word(outcome: &Outcome) -> String {
         Outcome::Accepted(action) => format!("accepted {} {}", action.kind, action.status),
         Outcome::Busy { .. } => "busy".to_owned(),
         Outcome::Refused { code, .. } => format!("refused {code}"),
+        Outcome::NotFound { code, .. } => format!("not found {code}"),
+        Outcome::Disallowed { code, .. } => format!("disallowed {code}"),
         Outcome::Forbidden { code, missing_roles, .. } => format!("forbidden {code} {missing_roles}"),
         Outcome::Unauthorized { again, .. } => format!("unauthorized {again}"),
         Outcome::Throttled { retry_after, .. } => format!("throttled {retry_after:?}"),
@@ -64,6 +66,9 @@ fn classified(exchange: &Exchange) -> Outcome {
     let machine = MachineId::new(MACHINE).unwrap();
     classify(exchange, Asked::Act { kind: Kind::Restrict, machine: &machine }, false)
 }
+
+const OTHER_ROLES: &str = "The application does not have any of the required application permissions \
+                           (Machine.RestrictExecution) to access the resource.";
 
 #[test]
 fn every_answer_has_its_outcome() {
@@ -117,15 +122,17 @@ fn every_answer_has_its_outcome() {
         // 403
         (answer(403, &error("Forbidden", roles)), "forbidden Forbidden true"),
         (answer(403, roles), "forbidden http_403 true"),
-        (answer(403, &error("DisabledFeature", "no")), "forbidden DisabledFeature false"),
+        (answer(403, &error("Forbidden", OTHER_ROLES)), "forbidden Forbidden true"),
+        (answer(403, &error("DisabledFeature", "no")), "disallowed DisabledFeature"),
+        (answer(403, &error("DisallowedOperation", "no")), "disallowed DisallowedOperation"),
         (answer(403, &error("Forbidden", "no")), "forbidden Forbidden false"),
         (answer(403, ""), "forbidden http_403 false"),
         (answer(403, HTML), "unanswered"),
         (cut(403), "unanswered"),
         // 404
-        (answer(404, &error("ResourceNotFound", "Machine X was not found")), "refused ResourceNotFound"),
-        (answer(404, &error("NotFound", "no")), "refused NotFound"),
-        (answer(404, ""), "refused http_404"),
+        (answer(404, &error("ResourceNotFound", "Machine X was not found")), "not found ResourceNotFound"),
+        (answer(404, &error("NotFound", "no")), "not found NotFound"),
+        (answer(404, ""), "not found http_404"),
         (answer(404, HTML), "unanswered"),
         (cut(404), "unanswered"),
         // 429

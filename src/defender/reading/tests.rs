@@ -26,7 +26,7 @@ impl Server {
     /// The page that is asked for: what it skips is in the address that the token makes.
     fn answer(&self, ask: Ask<'_>) -> Result<Page<i64>, ReadError> {
         let origin: Url = "https://api.example".parse().unwrap();
-        let api = Api { origin, root: "/api/", links: Links::OfAnyHost };
+        let api = Api { origin, links: Links::OfOwnHostOrMde };
         let filter = between("t", ask.since, ask.until);
         let query = ListQuery { path: "/api/alerts", filter, with_evidence: false, top: ask.top };
         let url = query.url(&api.origin, ask.page)?;

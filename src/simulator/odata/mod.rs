@@ -1,5 +1,5 @@
 //! The part of OData that the service takes: `$filter`, `$top`, `$skip`, and where a collection has them
-//! `$expand`, `$orderby` and `$count`. All else is refused, so that a test finds a query that the real
+//! `$expand`, `$orderby`, `$select` and `$count`. All else is refused, so that a test finds a query that the real
 //! service might not understand.
 //!
 //! Sources: the list pages of the API, for what can be filtered; clients in the field, for `in`, `$orderby`
@@ -35,8 +35,12 @@ pub(super) struct Collection {
     pub(super) fields: &'static [(&'static str, Type)],
     /// Whether `$expand=evidence` is taken.
     pub(super) expand: bool,
-    /// Whether `$orderby` and `$count` are taken.
-    pub(super) order_and_count: bool,
+    /// The properties that `$select` takes beside those.
+    pub(super) others: &'static [&'static str],
+    /// Whether `$orderby` and `$select` are taken.
+    pub(super) order_and_select: bool,
+    /// Whether `$count` is taken.
+    pub(super) count: bool,
 }
 
 pub(super) const ALERTS: Collection = Collection {
@@ -55,7 +59,29 @@ pub(super) const ALERTS: Collection = Collection {
         ("category", Type::Text),
     ],
     expand: true,
-    order_and_count: false,
+    others: &[
+        "classification",
+        "determination",
+        "investigationState",
+        "detectorId",
+        "threatFamilyName",
+        "title",
+        "description",
+        "firstEventTime",
+        "resolvedTime",
+        "machineId",
+        "computerDnsName",
+        "rbacGroupName",
+        "aadTenantId",
+        "threatName",
+        "mitreTechniques",
+        "relatedUser",
+        "loggedOnUsers",
+        "comments",
+        "evidence",
+    ],
+    order_and_select: true,
+    count: false,
 };
 
 /// Source: the page "List alerts_v2" of Microsoft Graph. It takes `$count` too, which nobody is known to ask for.
@@ -72,7 +98,9 @@ pub(super) const GRAPH_ALERTS: Collection = Collection {
         ("status", Type::Text),
     ],
     expand: false,
-    order_and_count: false,
+    others: &[],
+    order_and_select: false,
+    count: false,
 };
 
 pub(super) const MACHINES: Collection = Collection {
@@ -93,7 +121,28 @@ pub(super) const MACHINES: Collection = Collection {
         ("rbacGroupId", Type::Number),
     ],
     expand: false,
-    order_and_count: false,
+    others: &[
+        "mergedIntoMachineId",
+        "isPotentialDuplication",
+        "isExcluded",
+        "exclusionReason",
+        "firstSeen",
+        "osVersion",
+        "osProcessor",
+        "lastExternalIpAddress",
+        "agentVersion",
+        "osBuild",
+        "rbacGroupName",
+        "isAadJoined",
+        "machineTags",
+        "osArchitecture",
+        "managedBy",
+        "managedByStatus",
+        "ipAddresses",
+        "vmMetadata",
+    ],
+    order_and_select: true,
+    count: false,
 };
 
 pub(super) const MACHINE_ACTIONS: Collection = Collection {
@@ -107,7 +156,24 @@ pub(super) const MACHINE_ACTIONS: Collection = Collection {
         ("creationDateTimeUtc", Type::Time),
     ],
     expand: false,
-    order_and_count: true,
+    others: &[
+        "title",
+        "requestorComment",
+        "requestSource",
+        "scope",
+        "externalId",
+        "computerDnsName",
+        "lastUpdateDateTimeUtc",
+        "cancellationRequestor",
+        "cancellationComment",
+        "cancellationDateTimeUtc",
+        "errorHResult",
+        "commands",
+        "relatedFileInfo",
+        "troubleshootInfo",
+    ],
+    order_and_select: true,
+    count: true,
 };
 
 /// A query on a collection, read and checked.
@@ -119,6 +185,7 @@ pub(super) struct Query {
     pub(super) expand: bool,
     pub(super) count: bool,
     pub(super) order: Option<Order>,
+    pub(super) select: Option<Vec<String>>,
 }
 
 /// What rows are sorted by.
@@ -153,11 +220,23 @@ impl Query {
             "$top" => self.top = Some(top(value)?),
             "$skip" => self.skip = number(name, value)?,
             "$expand" if collection.expand && value == "evidence" => self.expand = true,
-            "$count" if collection.order_and_count && matches!(value, "true" | "false") => self.count = value == "true",
-            "$orderby" if collection.order_and_count => self.order = Some(Order::parse(value, collection.fields)?),
+            "$count" if collection.count && matches!(value, "true" | "false") => self.count = value == "true",
+            "$orderby" if collection.order_and_select => self.order = Some(Order::parse(value, collection.fields)?),
+            "$select" if collection.order_and_select => self.select = Some(selected(value, collection)?),
             _ => return Err(unsupported(name, value, collection)),
         }
         Ok(())
+    }
+
+    /// `record` with the properties alone that the query selects.
+    pub(super) fn selected(&self, record: Value) -> Value {
+        match (&self.select, record) {
+            (Some(names), Value::Object(mut record)) => {
+                record.retain(|key, _| names.iter().any(|name| name == key));
+                Value::Object(record)
+            }
+            (_, record) => record,
+        }
     }
 
     /// The rows that the filter takes, in the order that the query asks for.
@@ -168,6 +247,21 @@ impl Query {
             order.sort(&mut rows);
         }
         rows
+    }
+}
+
+/// The properties in a `$select`, each one that the collection has.
+fn selected(value: &str, collection: &Collection) -> Result<Vec<String>, Refusal> {
+    let names: Vec<String> = value.split(',').map(|name| name.trim().to_owned()).collect();
+    let is_known = |name: &String| {
+        collection.fields.iter().any(|(field, _)| field == name) || collection.others.iter().any(|other| other == name)
+    };
+    match names.iter().find(|name| !is_known(name)) {
+        None => Ok(names),
+        Some(name) => {
+            let shown: String = name.chars().take(80).collect();
+            Err(Refusal::odata(format!("Could not find a property named '{shown}' on {}.", collection.name)))
+        }
     }
 }
 
@@ -251,15 +345,25 @@ mod tests {
     #[test]
     fn what_the_service_does_not_take_is_named() {
         assert!(refused("$top=10001", &ALERTS).contains("10001"));
-        assert!(refused("$select=id", &ALERTS).contains("$select"));
+        assert!(refused("$select=id", &GRAPH_ALERTS).contains("$select"));
+        assert!(refused("$select=id,nothing", &ALERTS).contains("'nothing'"));
+        assert!(refused("$select=", &ALERTS).contains("''"));
         assert!(refused("$expand=evidence", &MACHINES).contains("$expand"));
-        assert!(refused("$orderby=lastUpdateTime", &ALERTS).contains("$orderby"));
+        assert!(refused("$orderby=lastUpdateDateTime", &GRAPH_ALERTS).contains("$orderby"));
         assert!(refused("$top=1&$top=2", &ALERTS).contains("more than once"));
         assert!(refused("filter=x", &ALERTS).contains("filter"));
         refused("$top=-1", &ALERTS);
         refused("$skip=", &ALERTS);
         refused("$orderby=creationDateTimeUtc down", &MACHINE_ACTIONS);
         refused("$orderby=title", &MACHINE_ACTIONS);
+    }
+
+    #[test]
+    fn a_record_has_the_properties_that_are_selected() {
+        let query = Query::parse(Some("$select=id, title&$orderby=severity desc"), &ALERTS).unwrap();
+        let record = json!({"id": "a", "title": "t", "severity": "High"});
+        assert_eq!(query.selected(record.clone()), json!({"id": "a", "title": "t"}));
+        assert_eq!(Query::default().selected(record.clone()), record);
     }
 
     #[test]

@@ -91,7 +91,7 @@ async fn what_the_service_would_refuse_is_refused() {
         let large = json!({"Comment": "x".repeat(100_000)});
         assert_eq!(answer(stand.request(Method::POST, &path).json(&large)).await.0, 413);
         assert_eq!(stand.get(&path).await.0, 405);
-        assert_eq!(stand.get("/api/incidents").await.0, 404);
+        assert_eq!(stand.get("/api/incidents").await.0, 501);
         assert!(stand.simulator.ledger().restrictions_made().is_empty());
     })
     .await;

@@ -20,9 +20,11 @@ pub enum LaneTrouble {
         /// What the API says.
         message: String,
     },
-    /// 403. `missing_roles` when it names missing application roles.
+    /// 403 with a code about the device or its group: it speaks neither for nor against the lane.
+    Undecided,
+    /// Any other 403.
     Forbidden {
-        /// Whether it names missing application roles.
+        /// Whether the application lacks a role, so that no call of the lane can succeed.
         missing_roles: bool,
         /// The device that it was about.
         device: Option<MachineId>,
@@ -77,7 +79,7 @@ impl LaneState {
             self.probe_until = None;
         }
         match trouble {
-            LaneTrouble::NeverSent => self,
+            LaneTrouble::NeverSent | LaneTrouble::Undecided => self,
             // An answer to a call from before the pause does not end the pause.
             LaneTrouble::None if paused && !probe => self,
             LaneTrouble::None => Self::default(),
@@ -93,10 +95,12 @@ impl LaneState {
             }
             LaneTrouble::Forbidden { missing_roles, device, message } => {
                 self.count_device(device.as_ref().map_or("", MachineId::as_str));
-                if *missing_roles || probe || self.troubles >= FORBIDDEN_IN_A_ROW {
+                let is_refused_again = probe && self.was_refused();
+                if *missing_roles || is_refused_again || self.troubles >= FORBIDDEN_IN_A_ROW {
                     return self.pause(&format!("403: {message}"), REFUSED_PAUSE, probe, now);
                 }
-                self
+                // What it was paused for otherwise is over: the API answers.
+                if probe { Self { paused_until: None, reason: None, pauses: 0, ..self } } else { self }
             }
             LaneTrouble::Unanswered(message) => {
                 self.count("unanswered");
@@ -211,6 +215,39 @@ mod tests {
         assert_eq!(same.paused_until, None);
         let different = ["1", "2", "3"].iter().fold(LaneState::default(), |state, digit| after(state, refused(digit)));
         assert_eq!(different.paused_until, Some(later(now(), REFUSED_PAUSE)));
+    }
+
+    fn refused_device(digit: &str) -> LaneTrouble {
+        LaneTrouble::Forbidden {
+            missing_roles: false,
+            device: Some(MachineId::new(&digit.repeat(40)).unwrap()),
+            message: "no".into(),
+        }
+    }
+
+    #[test]
+    fn a_device_that_is_closed_to_us_counts_towards_no_pause_and_decides_no_probe() {
+        let two = ["1", "2"].iter().fold(LaneState::default(), |state, digit| after(state, refused_device(digit)));
+        assert_eq!(after(two.clone(), LaneTrouble::Undecided), two);
+        let paused = after(two, refused_device("3"));
+        let later_on = later(now(), secs(61));
+        let probing = LaneState { probe_until: Some(later(later_on, secs(30))), ..paused.clone() };
+        let undecided = probing.after(&LaneTrouble::Undecided, true, later_on, 0.5);
+        assert_eq!(undecided, paused, "the next call probes at once");
+    }
+
+    #[test]
+    fn a_probe_that_is_refused_pauses_again_only_what_a_refusal_paused() {
+        let refused = after(
+            LaneState::default(),
+            LaneTrouble::Forbidden { missing_roles: true, device: None, message: "role".into() },
+        );
+        let later_on = later(now(), secs(61));
+        let again = refused.after(&refused_device("1"), true, later_on, 0.5);
+        assert_eq!(again.paused_until, Some(later(later_on, REFUSED_PAUSE)));
+        let throttled = after(LaneState::default(), LaneTrouble::Throttled(Some(secs(30))));
+        let answered = throttled.after(&refused_device("1"), true, later_on, 0.5);
+        assert_eq!((answered.paused_until, answered.troubles), (None, 1));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use super::{OperateError, stored};
 use crate::model::{ActionId, By, Event, Happening, Kind, State};
 use crate::store::Store;
 use crate::store::apply::{keep_restricted, overridden_now};
+use crate::store::cancel::ask_anew;
 use crate::store::facts::device_facts;
 use crate::store::release::NewAction;
 use crate::store::row::{millis, parsed_opt};
@@ -34,6 +35,7 @@ impl Store {
                 .bind(millis(now))
                 .execute(&mut *tx)
                 .await?;
+                ask_anew(&mut tx, id).await?;
                 action.asked(&mut tx, Happening::CancelAsked, by, why, now).await?;
             }
             State::Sending | State::Uncertain => {

@@ -12,7 +12,7 @@ use crate::model::{ActionId, Kind, Role, State as Stage, TenantName};
 use crate::store::{ActionFilter, WhichHeld};
 use crate::web::caller::Operator;
 use crate::web::contract::{Doc, Routes, parameters};
-use crate::worker::Work;
+use crate::worker::{Work, cancel};
 
 type Answer = Result<Json<ActionView>, Problem>;
 
@@ -114,7 +114,12 @@ async fn carry_out(
     of_tenant(work, id, tenant.as_ref()).await?;
     let result = match verb {
         Verb::Reject => store.reject(id, &by, &why, now).await.map(|()| id)?,
-        Verb::Cancel => store.cancel(id, &by, &why, now).await.map(|()| id)?,
+        Verb::Cancel => {
+            store.cancel(id, &by, &why, now).await?;
+            changed(work, id).await?;
+            cancel::answer_in_time(work, id).await?;
+            id
+        }
         Verb::Retry => store.retry(id, &by, &why, now).await?,
     };
     Ok(Json(changed(work, result).await?))

@@ -7,7 +7,7 @@ const PAGE: &str = include_str!("../../../../docs/reference/answers.md");
 /// A body: what the table calls it, and what comes with that status and code.
 type Body = (&'static str, fn(u16, Option<&str>) -> Exchange);
 
-const BODIES: [Body; 14] = [
+const BODIES: [Body; 15] = [
     ("a machine action", |status, _| answer(status, &action(json!({})))),
     ("a machine action of an unknown type", |status, _| answer(status, &action(json!({"type": "SomethingNew"})))),
     ("a machine action of the opposite type", |status, _| {
@@ -22,6 +22,9 @@ const BODIES: [Body; 14] = [
     ("an error in the words *missing application roles*", |status, code| {
         answer(status, &words(code, "Missing application roles. API required roles: Machine.RestrictExecution."))
     }),
+    ("an error in the words *required application permissions*", |status, code| {
+        answer(status, &words(code, OTHER_ROLES))
+    }),
     ("a web page", |status, _| answer(status, HTML)),
     ("a web page in the words *action is already in progress*", |status, _| {
         answer(status, "<p>Action is already in progress</p>")
@@ -34,13 +37,15 @@ const BODIES: [Body; 14] = [
     ("a body that breaks off", |status, _| cut(status)),
 ];
 
-const CODES: [Option<&str>; 8] = [
+const CODES: [Option<&str>; 10] = [
     None,
     Some("BadRequest"),
     Some("ActiveRequestAlreadyExists"),
     Some("InvalidInput"),
     Some("OsPlatformNotSupported"),
     Some("Forbidden"),
+    Some("DisallowedOperation"),
+    Some("DisabledFeature"),
     Some("ResourceNotFound"),
     Some("NeverHeardOf"),
 ];
@@ -89,6 +94,8 @@ fn name(outcome: &Outcome) -> &'static str {
         Outcome::Accepted(_) => "accepted",
         Outcome::Busy { .. } => "busy",
         Outcome::Refused { .. } => "refused",
+        Outcome::NotFound { .. } => "not found",
+        Outcome::Disallowed { .. } => "disallowed",
         Outcome::Forbidden { missing_roles: true, .. } => "forbidden to the application",
         Outcome::Forbidden { missing_roles: false, .. } => "forbidden",
         Outcome::Unauthorized { .. } => "unauthorized",

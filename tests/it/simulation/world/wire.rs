@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use stanch::model::{ActionId, Kind, Lane};
-use stanch::store::{Answered, CancelEnd, ClaimedAction, LaneTrouble, LookEnd, Settlement, Took};
+use stanch::store::{Answered, CancelEnd, ClaimedAction, Doubt, LaneTrouble, LookEnd, Settlement, Took};
 
 use super::super::daemon::tenant;
 use super::super::microsoft::Reply;
@@ -272,7 +272,11 @@ impl World<'_> {
         daemon.store.answer_slot(&slot, Answered::Now, &LaneTrouble::None, moment, draw).await.unwrap();
         daemon.store.apply_look(&tenant(), &read.rows, now).await.unwrap();
         let grace = self.setting.limits.reconcile_grace.duration();
-        let end = daemon.store.finish_look(&tenant(), read.date, began, true, grace, moment, draw).await.unwrap();
+        let end = daemon
+            .store
+            .finish_look(&tenant(), read.date, began, &Doubt::default(), grace, moment, draw)
+            .await
+            .unwrap();
         daemon.last_look = Some(moment.steady);
         if !daemon.looked {
             daemon.looked = true;
