@@ -4,6 +4,7 @@
 
 mod certificate;
 mod defaults;
+mod empty;
 mod key_path;
 pub mod load;
 mod overrides;
@@ -17,6 +18,7 @@ mod server_tls;
 mod size;
 #[cfg(test)]
 mod tests;
+mod variables;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -27,7 +29,7 @@ use secrecy::SecretString;
 use url::Url;
 
 pub use certificate::{Certificate, CertificateError, ENDS_SOON_DAYS, NamedCertificate, SigningCertificate};
-pub use load::{Loaded, default_guards, default_restrict_windows, environment, load, parse, store_of};
+pub use load::{Loaded, default_guards, default_restrict_windows, environment, load, parse, refuse_slips, store_of};
 pub use reference::Reference;
 pub use secret::{SecretError, read_secret};
 pub use server_tls::{Fingerprint, ServerTls, TlsFile, TlsIdentity};
