@@ -12,6 +12,7 @@ use crate::model::vocabulary::sent_fields;
 pub(super) const WORDS: &[(&str, &[&str])] = &[
     ("tenants[].cloud", &["public", "gcc", "gcc_high", "dod"]),
     ("tenants[].region", &["us", "eu", "uk", "au", "swa", "ina", "aea"]),
+    ("tenants[].endpoint", &["unified", "legacy"]),
     ("sources[].type", &["defender", "graph", "webhook"]),
     ("sources[].format", &["mde", "graph", "map"]),
     ("guards.mode", &["enforce", "shadow"]),

@@ -2,6 +2,7 @@
 
 mod credentials;
 mod empty;
+mod endpoints;
 mod example;
 mod notify;
 mod problems;

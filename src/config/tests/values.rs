@@ -177,6 +177,36 @@ fn each_cloud_has_its_hosts_and_its_scope() {
 }
 
 #[test]
+fn host_and_scope_are_chosen_together() {
+    let (unified, legacy) = ("https://api.security.microsoft.com", "https://api.securitycenter.microsoft.com");
+    let eu = "https://eu.api.security.microsoft.com";
+    let proxy = "https://proxy.example/mde";
+    let cases = [
+        (vec![], (legacy, legacy), (unified, unified)),
+        (vec![("ENDPOINT", "legacy")], (legacy, legacy), (unified, unified)),
+        (vec![("ENDPOINT", "unified")], (unified, unified), (legacy, legacy)),
+        (vec![("REGION", "eu")], (eu, legacy), (eu, unified)),
+        (vec![("REGION", "eu"), ("ENDPOINT", "unified")], (eu, unified), (eu, legacy)),
+        (vec![("API_URL", proxy), ("ENDPOINT", "unified")], (proxy, unified), (proxy, legacy)),
+    ];
+    for (keys, own, other) in cases {
+        let names: Vec<(String, &str)> =
+            keys.iter().map(|(key, value)| (format!("STANCH_TENANTS__0__{key}"), *value)).collect();
+        let environment: Vec<(&str, &str)> = names.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+        let tenant = config(LEAST, &environment).tenants.remove(0);
+        let found = |tenant: &crate::config::Tenant| {
+            let scope = tenant.scope.strip_suffix("/.default").unwrap().to_owned();
+            (tenant.api_url.as_str().trim_end_matches('/').to_owned(), scope)
+        };
+        let owned = |(host, scope): (&str, &str)| (host.to_owned(), scope.to_owned());
+        assert_eq!(found(&tenant), owned(own), "{keys:?}");
+        assert_eq!(found(&tenant.at_other_endpoint().unwrap()), owned(other), "{keys:?}");
+    }
+    let gcc = config(LEAST, &[("STANCH_TENANTS__0__CLOUD", "gcc")]).tenants.remove(0);
+    assert!(gcc.at_other_endpoint().is_none(), "no second host is known there");
+}
+
+#[test]
 fn a_managed_identity_is_the_machines_own_unless_it_is_named() {
     let least = LEAST.replace("{ secret_file: secret }", "{ managed_identity: true }");
     for (text, id) in [(least.clone(), Some("c-1")), (least.replace("client_id: c-1, ", ""), None)] {
