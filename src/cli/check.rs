@@ -60,6 +60,7 @@ pub(super) fn run(targets: &Targets, global: &Global, around: &mut Surroundings<
         match config::load(file, &(around.variables)()) {
             Ok(loaded) => {
                 found.warnings.extend(loaded.warnings);
+                found.variables = loaded.variables;
                 let now = around.clock.now();
                 let of_today = loaded.certificates.iter().filter_map(|certificate| certificate.at(now));
                 let (wrong, ending): (Vec<_>, Vec<_>) = of_today.partition(|one| one.severity == Severity::Error);
@@ -157,6 +158,8 @@ fn real(path: &Path) -> PathBuf {
 #[derive(Debug, Default)]
 struct Found {
     subjects: Vec<String>,
+    /// The environment variables that set keys of the config.
+    variables: Vec<String>,
     problems: Vec<Diagnostic>,
     warnings: Vec<Diagnostic>,
 }
@@ -194,6 +197,9 @@ impl Found {
         } else {
             print(&mut out, None, &self.problems)?;
             print(&mut out, Some(WARNING), &self.warnings)?;
+        }
+        if !self.variables.is_empty() {
+            notes.line(&[plain(format_args!("set by the environment: {}", self.variables.join(", ")))])?;
         }
         let is_good = self.problems.is_empty() && (self.warnings.is_empty() || !targets.strict);
         let verdict = part(if is_good { Tone::Good } else { Tone::Bad }, self.verdict(targets.strict));

@@ -9,6 +9,7 @@ use super::exit::Exit;
 use super::output::Screen;
 use super::surroundings::Surroundings;
 use super::{screen, socket};
+use crate::config;
 
 /// What a command that speaks to a running daemon works with.
 pub(super) struct Session<'a> {
@@ -49,7 +50,10 @@ where
 pub(super) fn client(global: &Global, around: &Surroundings<'_>) -> anyhow::Result<Client> {
     match &global.url {
         Some(url) => Client::over_network(url.clone(), token(around)),
-        None => Client::over_socket(&socket::find(global.config.as_deref(), around.environment)?),
+        None => {
+            config::refuse_slips(&(around.variables)(), "server").map_err(anyhow::Error::msg)?;
+            Client::over_socket(&socket::find(global.config.as_deref(), around.environment)?)
+        }
     }
 }
 

@@ -29,18 +29,20 @@ pub(super) fn find(named: Option<&Path>, environment: &dyn Fn(&str) -> Option<St
     if named.is_some() && matches!(file.try_exists(), Ok(false)) {
         bail!("the config file {} does not exist: name another with --config or STANCH_CONFIG", file.display());
     }
-    let written = match environment(VARIABLE).filter(|value| !value.is_empty()) {
-        Some(value) => from_environment(value),
+    let written = match environment(VARIABLE) {
+        Some(value) => from_environment(value)?,
         None => from_file(file)?.unwrap_or_else(|| PathBuf::from(DEFAULT_SOCKET)),
     };
     Ok(file.parent().map_or_else(|| written.clone(), |folder| folder.join(&written)))
 }
 
 /// Values in the environment are YAML: quotes around a path are not part of it.
-fn from_environment(value: String) -> PathBuf {
+fn from_environment(value: String) -> anyhow::Result<PathBuf> {
     match serde_yaml::from_str(&value) {
-        Ok(Value::String(path)) => PathBuf::from(path),
-        _ => PathBuf::from(value),
+        Ok(Value::Null) => bail!("{VARIABLE} is empty: give it a path, or unset it"),
+        Ok(Value::String(path)) if path.is_empty() => bail!("{VARIABLE} is empty: give it a path, or unset it"),
+        Ok(Value::String(path)) => Ok(PathBuf::from(path)),
+        _ => Ok(PathBuf::from(value)),
     }
 }
 
@@ -56,8 +58,12 @@ fn from_file(file: &Path) -> anyhow::Result<Option<PathBuf>> {
     };
     let config: Value =
         serde_yaml::from_str(&text).with_context(|| format!("{} is no YAML, see `stanch check`", file.display()))?;
-    match config.get("server").and_then(|server| server.get("socket")) {
-        None | Some(Value::Null) => Ok(None),
+    let Some(server) = config.get("server") else { return Ok(None) };
+    if server.is_null() {
+        bail!("{}: server is empty, see `stanch check`", file.display());
+    }
+    match server.get("socket") {
+        None => Ok(None),
         Some(Value::String(path)) if !path.is_empty() => Ok(Some(PathBuf::from(path))),
         Some(_) => bail!("{}: server.socket is no path", file.display()),
     }
@@ -86,7 +92,7 @@ mod tests {
         for (config, expected) in [
             ("server: { socket: /tmp/a.sock }", "/tmp/a.sock"),
             ("server: { listen: 127.0.0.1:1 }", DEFAULT_SOCKET),
-            ("server:\nother: [1, 2]", DEFAULT_SOCKET),
+            ("server: {}\nother: [1, 2]", DEFAULT_SOCKET),
             ("", DEFAULT_SOCKET),
         ] {
             assert_eq!(found(config, None).unwrap().0, Path::new(expected), "{config}");
@@ -112,6 +118,17 @@ mod tests {
         assert!(missing.contains("/nonexistent/x.yaml does not exist"), "{missing}");
         for bad in ["server: { socket: 7 }", "server: { socket: [a] }", "a: [", "server: { socket: '' }"] {
             assert!(found(bad, None).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_empty_socket_is_refused_and_not_the_default() {
+        for bad in ["server:\n", "server: { socket: }", "server: { socket: ~ }"] {
+            assert!(found(bad, None).is_err(), "{bad}");
+        }
+        for empty in ["", " ", "~", "\"\""] {
+            let refused = found("server: { socket: /a }", Some(empty)).unwrap_err().to_string();
+            assert_eq!(refused, "STANCH_SERVER__SOCKET is empty: give it a path, or unset it", "{empty:?}");
         }
     }
 }

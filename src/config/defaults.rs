@@ -57,7 +57,7 @@ fn lay_under(here: &mut Value, defaults: Option<&Value>) {
     };
     for (key, default) in defaults {
         match here.get_mut(key) {
-            None | Some(Value::Null) => {
+            None => {
                 here.insert(key.clone(), default.clone());
             }
             Some(there) => lay_under(there, Some(default)),

@@ -4,6 +4,8 @@
 
 use std::fmt;
 
+use serde_yaml::Value;
+
 use crate::diagnostics::Step;
 
 /// The most characters of one key that a message repeats.
@@ -24,6 +26,16 @@ impl KeyPath {
     /// The way to a key at the top of the file.
     pub(super) fn top(key: &str) -> Self {
         Self::default().key(key)
+    }
+
+    /// A key as it is written, which is how its place is found.
+    pub(super) fn text_of(key: &Value) -> String {
+        match key {
+            Value::String(key) => key.clone(),
+            Value::Bool(key) => key.to_string(),
+            Value::Number(key) => key.to_string(),
+            _ => "?".to_owned(),
+        }
     }
 
     /// The way to a key below this one.

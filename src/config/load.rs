@@ -12,11 +12,13 @@ use serde_yaml::Value;
 
 use super::certificate::NamedCertificate;
 use super::defaults::Defaults;
+use super::empty::take_out_empty;
 use super::overrides::Overrides;
-use super::read::read;
+use super::read::{IS_EMPTY, read};
 use super::report::Report;
 use super::resolve::{Surroundings, guards, resolve, store};
 use super::size::is_too_large;
+use super::variables::Slip;
 use super::{Config, GuardsConfig};
 use crate::diagnostics::{Diagnostic, Place, Problems};
 use crate::model::Window;
@@ -33,14 +35,27 @@ pub struct Loaded {
     pub warnings: Vec<Diagnostic>,
     /// The certificates that it names; whether they are valid is a question of the day.
     pub certificates: Vec<NamedCertificate>,
+    /// The environment variables that set keys of it, by name.
+    pub variables: Vec<String>,
 }
 
-/// The environment of this process, less what is not UTF-8.
+/// The environment of this process. What is not UTF-8 is kept with U+FFFD in its place, which no value may hold: a
+/// variable that is left out would leave its key at the default.
 #[must_use]
 pub fn environment() -> BTreeMap<String, String> {
-    std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .collect()
+    let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
+    std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect()
+}
+
+/// Refuses variables that were likely meant for the top-level key `top`, and set nothing.
+///
+/// # Errors
+/// The first of them, with the name that was meant.
+pub fn refuse_slips(environment: &BTreeMap<String, String>, top: &str) -> Result<(), String> {
+    match Overrides::of(environment).below(top).slips() {
+        [] => Ok(()),
+        [slip, ..] => Err(format!("{} {SETS_NOTHING}: {}", slip.name, meant(slip))),
+    }
 }
 
 /// The configuration in a file, with everything that it refers to read and checked.
@@ -75,13 +90,14 @@ fn place_after(text: &str) -> Place {
 /// # Errors
 /// Every problem at once, each with its place in `file`.
 pub fn parse(file: &Path, text: &str, environment: &BTreeMap<String, String>) -> Result<Loaded, Problems> {
-    let (document, mut report) = document(file, text, environment)?;
+    let (document, mut report) = document(file, text, environment, None)?;
+    let variables = report.overrides().names().map(str::to_owned).collect();
     let folder = file.parent().unwrap_or_else(|| Path::new(""));
     let raw = read(document, &mut report);
     let config = raw.and_then(|raw| resolve(raw, &Surroundings { folder, environment }, &mut report));
     let certificates = report.take_certificates();
     let (config, warnings) = report.finish(config)?;
-    Ok(Loaded { config, warnings, certificates })
+    Ok(Loaded { config, warnings, certificates, variables })
 }
 
 /// Where the store of the configuration in a file is. Nothing else in it is looked at: secrets that it refers to
@@ -91,39 +107,69 @@ pub fn parse(file: &Path, text: &str, environment: &BTreeMap<String, String>) ->
 /// Every problem of `store`; one alone when the file cannot be read or is not YAML.
 pub fn store_of(path: &Path, environment: &BTreeMap<String, String>) -> Result<PathBuf, Problems> {
     let text = text_of(path).map_err(|problem| Problems(vec![problem]))?;
-    let mut environment = environment.clone();
-    environment.retain(|name, _| name.starts_with("STANCH_STORE"));
-    let (mut document, mut report) = document(path, &text, &environment)?;
-    if let Some(all) = document.as_mapping_mut() {
-        all.retain(|key, _| key.as_str() == Some("store"));
-    }
+    let (document, mut report) = document(path, &text, environment, Some("store"))?;
     let folder = path.parent().unwrap_or_else(|| Path::new(""));
     let raw = read(document, &mut report);
-    let found = raw.and_then(|raw| store(&mut report, &Surroundings { folder, environment: &environment }, raw.store));
+    let found = raw.and_then(|raw| store(&mut report, &Surroundings { folder, environment }, raw.store));
     Ok(report.finish(found)?.0)
 }
 
-/// What is written with the defaults under it and the environment over it, and where its problems go.
+/// What is written with the defaults under it and the environment over it, and where its problems go. With `only`,
+/// nothing but that top-level key is looked at.
 fn document<'a>(
     file: &'a Path,
     text: &'a str,
     environment: &BTreeMap<String, String>,
+    only: Option<&str>,
 ) -> Result<(Value, Report<'a>), Problems> {
-    let overrides = Overrides::of(environment);
     let mut document = match yaml(text) {
         Ok(document) => document,
         Err((place, message)) => return Err(Problems(vec![Diagnostic::error(file, place, message)])),
     };
+    let mut overrides = Overrides::of(environment);
+    if let Some(top) = only {
+        overrides = overrides.below(top);
+        if let Some(all) = document.as_mapping_mut() {
+            all.retain(|key, _| key.as_str() == Some(top));
+        }
+    }
+    let empty = take_out_empty(&mut document);
     let defaults = Defaults::load();
     defaults.lay_under(&mut document);
     let refused = overrides.apply(environment, &mut document);
     defaults.lay_under(&mut document);
+    if let (Some(top), Some(all)) = (only, document.as_mapping_mut()) {
+        all.retain(|key, _| key.as_str() == Some(top));
+    }
 
     let mut report = Report::new(file, text, overrides);
+    for at in empty {
+        report.error_of_file(&at, IS_EMPTY, "write a value, or remove the key");
+    }
     for refusal in refused {
         report.error(&refusal.at, refusal.message);
     }
+    refuse_names(&document, &mut report);
     Ok((document, report))
+}
+
+const SETS_NOTHING: &str = "sets no key of the configuration, and looks as if it should";
+
+/// Refuses names of variables that are nearly a key's. One that holds a secret by the word of the configuration may be
+/// called as its owner likes.
+fn refuse_names(document: &Value, report: &mut Report<'_>) {
+    let secrets: Vec<&str> = (document.get("tenants").and_then(Value::as_sequence).into_iter().flatten())
+        .filter_map(|tenant| tenant.get("credential")?.get("secret_env")?.as_str())
+        .collect();
+    for slip in report.overrides().slips().to_vec() {
+        if !secrets.contains(&slip.name.as_str()) {
+            report.error_of_variable(&slip.name, SETS_NOTHING, meant(&slip));
+        }
+    }
+}
+
+fn meant(slip: &Slip) -> String {
+    format!("write {}, or give a variable of another program another name", slip.meant)
 }
 
 /// What guards go by where no configuration says otherwise; `None` never, as a test holds.

@@ -4,6 +4,7 @@
 
 mod certificate;
 mod defaults;
+mod empty;
 mod key_path;
 pub mod load;
 mod overrides;
@@ -17,6 +18,7 @@ mod server_tls;
 mod size;
 #[cfg(test)]
 mod tests;
+mod variables;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -27,7 +29,8 @@ use secrecy::SecretString;
 use url::Url;
 
 pub use certificate::{Certificate, CertificateError, ENDS_SOON_DAYS, NamedCertificate, SigningCertificate};
-pub use load::{Loaded, default_guards, default_restrict_windows, environment, load, parse, store_of};
+pub use load::{Loaded, default_guards, default_restrict_windows, environment, load, parse, refuse_slips, store_of};
+pub use raw::Endpoint;
 pub use reference::Reference;
 pub use secret::{SecretError, read_secret};
 pub use server_tls::{Fingerprint, ServerTls, TlsFile, TlsIdentity};
@@ -108,9 +111,32 @@ pub struct Tenant {
     pub graph_url: Url,
     /// The OAuth scope of the MDE API.
     pub scope: String,
+    /// Which of the public cloud's endpoints `api_url` and `scope` are of.
+    pub endpoint: Endpoint,
+    /// The other one, which `doctor` tries; only the public cloud has two.
+    pub other_endpoint: Option<OtherEndpoint>,
     /// The origin of the cloud's own Graph host, whatever `graph_url` is; with `/.default` it is the OAuth scope of
     /// Microsoft Graph.
     pub graph_host: &'static str,
+}
+
+impl Tenant {
+    /// The same tenant at its other endpoint.
+    #[must_use]
+    pub fn at_other_endpoint(&self) -> Option<Self> {
+        let other = self.other_endpoint.clone()?;
+        let (endpoint, api_url, scope) = (self.endpoint.other(), other.api_url, other.scope);
+        Some(Self { endpoint, api_url, scope, other_endpoint: None, ..self.clone() })
+    }
+}
+
+/// The API endpoint that a tenant does not use.
+#[derive(Debug, Clone)]
+pub struct OtherEndpoint {
+    /// Its origin; where the configuration names one, that.
+    pub api_url: Url,
+    /// The OAuth scope of the tokens that it takes.
+    pub scope: String,
 }
 
 /// Who signs in, and with what.

@@ -1,7 +1,8 @@
 //! Keys that the environment sets over the file, as `STANCH_SERVER__LISTEN=127.0.0.1:8787`.
 //!
 //! The parts of a name are divided by two underscores, members of a list are named by their index, and
-//! values are YAML. Absent: what a key means, and any reading of the process's environment.
+//! values are YAML. Absent: what a key means, which names are keys (see `variables`), and any reading of the process's
+//! environment.
 
 use std::collections::BTreeMap;
 
@@ -9,29 +10,16 @@ use serde_yaml::{Mapping, Value};
 
 use super::key_path::{KeyPath, Part};
 use super::size::is_too_large;
+use super::variables::{Meaning, Slip, meaning};
 
-const PREFIX: &str = "STANCH_";
-
-/// The top-level keys: only a name that begins with one of them is an override, as `STANCH_TOKEN` and
-/// `STANCH_CONFIG` have meanings of their own.
-pub(super) const TOP: [&str; 12] = [
-    "tenants",
-    "sources",
-    "store",
-    "rules",
-    "inventory",
-    "guards",
-    "limits",
-    "tracking",
-    "server",
-    "notify",
-    "telemetry",
-    "retention",
-];
-
-/// The overrides of an environment, those of whole mappings before those inside of them.
+/// The overrides of an environment.
 #[derive(Debug, Default)]
-pub(super) struct Overrides(Vec<(KeyPath, String)>);
+pub(super) struct Overrides {
+    /// Those of whole mappings before those inside of them.
+    taken: Vec<(KeyPath, String)>,
+    /// The names that are nearly a key's.
+    slips: Vec<Slip>,
+}
 
 /// Why an override could not be laid over the file.
 pub(super) struct Refused {
@@ -44,21 +32,51 @@ pub(super) struct Refused {
 impl Overrides {
     /// The overrides among `environment`.
     pub(super) fn of(environment: &BTreeMap<String, String>) -> Self {
-        let mut all: Vec<(KeyPath, String)> =
-            environment.keys().filter_map(|name| Some((path_of(name)?, name.clone()))).collect();
-        all.sort();
-        Self(all)
+        let mut found = Self::default();
+        for (name, value) in environment {
+            match meaning(name, value) {
+                Meaning::Key(path) => found.taken.push((path, name.clone())),
+                Meaning::Slip(slip) => found.slips.push(slip),
+                Meaning::Other => {}
+            }
+        }
+        found.taken.sort();
+        found
+    }
+
+    /// Those of one top-level key.
+    pub(super) fn below(mut self, top: &str) -> Self {
+        let key = KeyPath::top(top);
+        self.taken.retain(|(path, _)| key.contains(path));
+        self.slips.retain(|slip| slip.top == top);
+        self
+    }
+
+    /// The names of the variables that set a key.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.taken.iter().map(|(_, name)| name.as_str())
+    }
+
+    /// The names that are nearly a key's.
+    pub(super) fn slips(&self) -> &[Slip] {
+        &self.slips
     }
 
     /// The variable that set this key, or a mapping or list around it.
     pub(super) fn variable_of(&self, at: &KeyPath) -> Option<&str> {
-        self.0.iter().rev().find(|(path, _)| path.contains(at)).map(|(_, name)| name.as_str())
+        self.taken.iter().rev().find(|(path, _)| path.contains(at)).map(|(_, name)| name.as_str())
     }
 
     /// Sets each key to its variable's value, and gives those that could not be set.
     pub(super) fn apply(&self, environment: &BTreeMap<String, String>, document: &mut Value) -> Vec<Refused> {
         let mut refused = Vec::new();
-        for (at, name) in &self.0 {
+        let mut last: Option<(&KeyPath, &str)> = None;
+        for (at, name) in &self.taken {
+            if let Some((_, other)) = last.filter(|(earlier, _)| *earlier == at) {
+                refused.push(Refused { at: at.clone(), message: format!("{other} sets it too: keep one of them") });
+                continue;
+            }
+            last = Some((at, name));
             let text = environment.get(name).map_or("", String::as_str);
             if let Err(message) = yaml(text).and_then(|value| set(document, at.parts(), value)) {
                 refused.push(Refused { at: at.clone(), message });
@@ -69,21 +87,13 @@ impl Overrides {
 }
 
 fn yaml(text: &str) -> Result<Value, String> {
+    if text.contains(char::REPLACEMENT_CHARACTER) {
+        return Err("is not UTF-8 text".to_owned());
+    }
     if is_too_large(text) {
         return Err("the anchors in it stand for too many values".to_owned());
     }
     serde_yaml::from_str(text).map_err(|_| "is not YAML: put quotes around a text with special characters".to_owned())
-}
-
-fn path_of(name: &str) -> Option<KeyPath> {
-    let parts: Vec<&str> = name.strip_prefix(PREFIX)?.split("__").collect();
-    let first = parts.first()?.to_lowercase();
-    TOP.contains(&first.as_str()).then(|| parts.into_iter().map(part_of).collect())
-}
-
-/// No key of ours is made of digits, so digits are an index.
-fn part_of(text: &str) -> Part {
-    text.parse().map_or_else(|_| Part::Key(text.to_lowercase()), Part::Index)
 }
 
 /// Sets what stands at the end of `way`, making the mappings and lists on the way that are absent.

@@ -60,6 +60,8 @@ pub struct RawTenant {
     pub cloud: Option<Cloud>,
     /// Which region of the public cloud.
     pub region: Option<Region>,
+    /// Which of the API endpoints of the public cloud.
+    pub endpoint: Option<Endpoint>,
     /// An origin in place of the cloud's API host.
     pub api_url: Option<String>,
     /// An origin in place of the cloud's login host.
@@ -109,6 +111,36 @@ impl Cloud {
             Self::Gcc => "gcc",
             Self::GccHigh => "gcc_high",
             Self::Dod => "dod",
+        }
+    }
+}
+
+/// The endpoints of the API in the public cloud: a host, and the scope of the tokens that it takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Endpoint {
+    /// `api.security.microsoft.com`, which Microsoft's newest pages name.
+    Unified,
+    /// `api.securitycenter.microsoft.com`.
+    Legacy,
+}
+
+impl Endpoint {
+    /// The word in the configuration.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unified => "unified",
+            Self::Legacy => "legacy",
+        }
+    }
+
+    /// The other one.
+    #[must_use]
+    pub const fn other(self) -> Self {
+        match self {
+            Self::Unified => Self::Legacy,
+            Self::Legacy => Self::Unified,
         }
     }
 }

@@ -7,13 +7,21 @@
 use serde_path_to_error::{Path, Segment};
 use serde_yaml::{Mapping, Value};
 
+use super::empty::take_out_empty;
 use super::key_path::{KeyPath, Part, shown};
 use super::raw::RawConfig;
 use super::report::Report;
 use crate::diagnostics::nearest;
 
-/// The configuration in `document`, less the keys that are no good, which `report` names.
+/// What is said of a key that is present and empty.
+pub(super) const IS_EMPTY: &str = "is empty";
+
+/// The configuration in `document`, less the keys that are no good, which `report` names. What is empty in the file was
+/// taken out before, so what still is comes from a variable.
 pub(super) fn read(mut document: Value, report: &mut Report<'_>) -> Option<RawConfig> {
+    for at in take_out_empty(&mut document) {
+        report.error_with_hint(&at, IS_EMPTY, "give the variable a value, or unset it");
+    }
     refuse_odd_keys(report, &KeyPath::default(), &mut document);
     while !report.is_full() {
         let error = match serde_path_to_error::deserialize(document.clone()) {
@@ -35,7 +43,7 @@ fn refuse_odd_keys(report: &mut Report<'_>, at: &KeyPath, here: &mut Value) {
         Value::Mapping(mapping) => {
             mapping.retain(|key, value| {
                 let Value::String(key) = key else {
-                    report.error(&at.key(&text_of(key)), "unknown key, and keys are text");
+                    report.error(&at.key(&KeyPath::text_of(key)), "unknown key, and keys are text");
                     return false;
                 };
                 refuse_odd_keys(report, &at.key(key), value);
@@ -48,15 +56,6 @@ fn refuse_odd_keys(report: &mut Report<'_>, at: &KeyPath, here: &mut Value) {
             }
         }
         _ => {}
-    }
-}
-
-/// A key as it is written, which is how its place is found.
-fn text_of(key: &Value) -> String {
-    match key {
-        Value::Bool(key) => key.to_string(),
-        Value::Number(key) => key.to_string(),
-        _ => "?".to_owned(),
     }
 }
 

@@ -51,11 +51,25 @@ impl<'a> Report<'a> {
         self.push(at, message.as_ref(), Some(hint.into()));
     }
 
+    /// Notes an error at a key of the file, whatever variable sets the same key.
+    pub(super) fn error_of_file(&mut self, at: &KeyPath, message: &str, hint: &str) {
+        self.note(at, format!("{at}: {message}"), Some(hint.to_owned()));
+    }
+
+    /// Notes an error of a variable that sets no key.
+    pub(super) fn error_of_variable(&mut self, name: &str, message: &str, hint: impl Into<String>) {
+        self.note(&KeyPath::top(name), format!("{name} {message}"), Some(hint.into()));
+    }
+
     fn push(&mut self, at: &KeyPath, message: &str, hint: Option<String>) {
+        self.note(at, self.sentence(at, message), hint);
+    }
+
+    fn note(&mut self, at: &KeyPath, sentence: String, hint: Option<String>) {
         if self.problems.len() >= MOST_PROBLEMS {
             return;
         }
-        let diagnostic = Diagnostic::error(self.file, self.place(at), self.sentence(at, message));
+        let diagnostic = Diagnostic::error(self.file, self.place(at), sentence);
         self.problems.push((at.clone(), Diagnostic { hint, ..diagnostic }));
     }
 
@@ -73,6 +87,11 @@ impl<'a> Report<'a> {
         let (config, place) = (self.file.to_owned(), self.place(at));
         let (key, path) = (self.key(at), path.to_owned());
         self.certificates.push(NamedCertificate { config, place, key, path, certificate, purpose });
+    }
+
+    /// What the environment sets over the file.
+    pub(super) const fn overrides(&self) -> &Overrides {
+        &self.overrides
     }
 
     /// The certificates that were named.

@@ -15,7 +15,7 @@ pub enum SecretError {
     /// The file cannot be read.
     #[error("the file cannot be read")]
     Unreadable(#[source] std::io::Error),
-    /// Nothing stands in it but line breaks.
+    /// Nothing stands in it but blanks and line breaks.
     #[error("the file is empty")]
     Empty,
     /// It is longer than any secret.
@@ -37,7 +37,7 @@ impl SecretError {
     }
 }
 
-/// The secret in a file, without the line breaks at its end.
+/// The secret in a file, without a byte-order mark before it and the line breaks at its end.
 ///
 /// # Errors
 /// [`SecretError`] when the file gives none; no message repeats anything of the contents.
@@ -49,11 +49,12 @@ pub fn read_secret(path: &Path) -> Result<SecretString, SecretError> {
         return Err(SecretError::TooLong);
     }
     let text = String::from_utf8(bytes).map_err(|_| SecretError::NotText)?;
-    without_line_breaks(&text).ok_or(SecretError::Empty)
+    bare(&text).ok_or(SecretError::Empty)
 }
 
-/// A text as a secret, without the line breaks at its end; none when nothing is left.
-pub(super) fn without_line_breaks(text: &str) -> Option<SecretString> {
-    let text = text.trim_end_matches(['\r', '\n']);
-    (!text.is_empty()).then(|| SecretString::from(text))
+/// A text as a secret, without a byte-order mark before it and the line breaks at its end; none when nothing is left but
+/// blanks.
+pub(super) fn bare(text: &str) -> Option<SecretString> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text).trim_end_matches(['\r', '\n']);
+    (!text.trim().is_empty()).then(|| SecretString::from(text))
 }

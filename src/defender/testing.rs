@@ -156,6 +156,8 @@ pub(super) fn client_of(api: &Url, timeout: Duration, clock: Arc<SetClock>) -> (
         login_url: api.clone(),
         graph_url: api.clone(),
         scope: "https://api.securitycenter.microsoft.com/.default".to_owned(),
+        endpoint: crate::config::Endpoint::Legacy,
+        other_endpoint: None,
         graph_host: "https://graph.microsoft.com",
     };
     client_for(&tenant, timeout, clock)

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 pub use locate::{Place, Step, locate};
-pub use nearest::{nearest, slip};
+pub use nearest::{nearest, slip, typo};
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]

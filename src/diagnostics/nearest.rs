@@ -30,6 +30,20 @@ pub fn slip<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Op
         .map(|(_, candidate)| candidate)
 }
 
+/// The candidate that `word` is by one wrong letter in three, two at most: for words that may well be another's.
+/// `None` for a candidate itself.
+#[must_use]
+pub fn typo<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    const MOST: usize = 2;
+    let lower = word.to_lowercase();
+    candidates
+        .into_iter()
+        .map(|candidate| (distance(&lower, &candidate.to_lowercase()), candidate))
+        .filter(|&(distance, candidate)| distance > 0 && distance <= MOST.min(candidate.chars().count() / 3))
+        .min_by_key(|&(distance, _)| distance)
+        .map(|(_, candidate)| candidate)
+}
+
 /// Edits (insert, delete, replace, swap of neighbours) between two words, each cut to 64 characters.
 fn distance(a: &str, b: &str) -> usize {
     let a: Vec<char> = a.chars().take(64).collect();
@@ -64,6 +78,17 @@ mod tests {
         assert_eq!(nearest("Tilte", words), Some("title"));
         assert_eq!(nearest("zzzzzz", words), None);
         assert_eq!(nearest("", words), None);
+    }
+
+    #[test]
+    fn a_typo_is_nearer_than_another_word() {
+        let words = ["guards", "store", "rules"];
+        for (word, found) in [("gaurds", "guards"), ("gards", "guards"), ("stor", "store"), ("rule", "rules")] {
+            assert_eq!(typo(word, words), Some(found));
+        }
+        for fine in ["guards", "stage", "state", "guest", "role", "x", ""] {
+            assert_eq!(typo(fine, words), None, "{fine}");
+        }
     }
 
     #[test]

@@ -109,8 +109,9 @@ struct Keys<'k, 'r, 'd> {
 }
 
 impl<'k> Keys<'k, '_, '_> {
+    /// The value of a key. What is empty was refused before; only a comment may be, as it may be blank.
     fn get(&self, key: &str) -> Option<&'k Value> {
-        self.mapping.get(key)
+        self.mapping.get(key).filter(|value| !value.is_null())
     }
 
     fn at(&self, key: &str) -> Vec<Step> {
@@ -119,10 +120,11 @@ impl<'k> Keys<'k, '_, '_> {
 
     fn refuse_unknown(&mut self) {
         refuse_unknown_keys(self.mapping, self.root, "response key", &KEYS, self.report);
+        refuse_empty_keys(self.mapping, self.root, self.report);
     }
 
     fn action(&mut self) -> Option<ResponseAction> {
-        if self.get("action").is_none() {
+        if !self.mapping.contains_key("action") {
             self.report.error_with_hint(self.root, "response lacks 'action'", "restrict or protect");
             return None;
         }
@@ -156,7 +158,6 @@ impl<'k> Keys<'k, '_, '_> {
 
     fn comment(&mut self) -> Option<Template> {
         let text = match self.get("comment")? {
-            Value::Null => return None,
             Value::String(text) if text.trim().is_empty() => return None,
             Value::String(text) => text,
             other => {
@@ -192,7 +193,9 @@ impl<'k> Keys<'k, '_, '_> {
             return None;
         };
         refuse_unknown_keys(mapping, &path, "key of limit", &LIMIT_KEYS, self.report);
+        refuse_empty_keys(mapping, &path, self.report);
         let devices = match mapping.get("devices") {
+            Some(Value::Null) => None,
             Some(value) => {
                 let number = value.as_u64().and_then(|number| u32::try_from(number).ok()).filter(|&number| number > 0);
                 if number.is_none() {
@@ -207,6 +210,7 @@ impl<'k> Keys<'k, '_, '_> {
             }
         };
         let per = match mapping.get("per") {
+            Some(Value::Null) => None,
             Some(value) => span_at(value, &below(&path, "per"), "per", false, self.report),
             None => {
                 self.report.error(&path, "limit lacks 'per'");
@@ -301,6 +305,15 @@ pub(super) fn refuse_unknown_keys(
 ) {
     for key in mapping.keys().filter_map(Value::as_str).filter(|key| !known.contains(key)) {
         report.unknown(&below(path, key), what, key, known);
+    }
+}
+
+/// Reports each key of `mapping` that is present and empty, which none may be but a comment: it is not the default.
+fn refuse_empty_keys(mapping: &Mapping, path: &[Step], report: &mut Report<'_>) {
+    for (key, value) in mapping {
+        if let Some(key) = key.as_str().filter(|key| value.is_null() && *key != "comment") {
+            report.error_with_hint(&below(path, key), format!("{key} is empty"), "write a value, or remove the key");
+        }
     }
 }
 

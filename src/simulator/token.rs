@@ -27,6 +27,8 @@ pub struct Tokens {
     pub roles: Option<Vec<String>>,
     /// The same in tokens for Microsoft Graph.
     pub graph_roles: Option<Vec<String>>,
+    /// The audiences whose tokens the API of MDE takes; `None`: any.
+    pub audiences: Option<Vec<String>>,
     /// How long a token is good.
     pub life: Duration,
     /// Whether `expires_in` is written as a JSON string, as some endpoints do.
@@ -41,6 +43,7 @@ impl Default for Tokens {
         Self {
             roles: Some(roles.map(str::to_owned).to_vec()),
             graph_roles: Some(vec!["SecurityAlert.Read.All".to_owned()]),
+            audiences: None,
             life: Duration::from_secs(3_599),
             expires_in_as_text: false,
             opaque: false,
@@ -53,13 +56,23 @@ pub(super) struct Grant {
     pub(super) account: Account,
     roles: Option<Vec<String>>,
     for_graph: bool,
+    is_taken: bool,
     expires: AlertTime,
 }
 
 impl Tokens {
+    fn takes(&self, scope: &str) -> bool {
+        self.audiences.as_ref().is_none_or(|taken| taken.iter().any(|one| one == audience(scope)))
+    }
+
     fn roles_for(&self, scope: &str) -> &Option<Vec<String>> {
         if is_of_graph(scope) { &self.graph_roles } else { &self.roles }
     }
+}
+
+/// What a token of that scope is for.
+fn audience(scope: &str) -> &str {
+    scope.strip_suffix("/.default").unwrap_or(scope)
 }
 
 /// Whether a token of that scope is for Microsoft Graph, in any of the clouds.
@@ -71,12 +84,16 @@ impl Grant {
     /// Checks that the token was made for the API that it is used on.
     ///
     /// # Errors
-    /// 401.
+    /// 401 between Microsoft Graph and MDE. 403 between the hosts of MDE: programs that changed the host and kept the
+    /// scope were answered so; in which words is not known.
     pub(super) fn check_audience(&self, api: Api) -> Result<(), Refusal> {
-        if self.for_graph == (api == Api::GraphAlerts) {
+        if self.for_graph != (api == Api::GraphAlerts) {
+            return Err(Refusal::unauthorized("Access token validation failure. Invalid audience."));
+        }
+        if self.for_graph || self.is_taken {
             return Ok(());
         }
-        Err(Refusal::unauthorized("Access token validation failure. Invalid audience."))
+        Err(Refusal::new(403, "Forbidden", "The audience of the token is not this API.".to_owned()))
     }
 
     /// Checks that the token carries one of the roles that `api` needs.
@@ -280,7 +297,8 @@ impl Login {
             self.grants.clear();
         }
         let (roles, for_graph) = (tokens.roles_for(scope).clone(), is_of_graph(scope));
-        let grant = Grant { account, roles, for_graph, expires: after(now, tokens.life) };
+        let is_taken = tokens.takes(scope);
+        let grant = Grant { account, roles, for_graph, is_taken, expires: after(now, tokens.life) };
         self.grants.insert(token.clone(), grant);
         token
     }
@@ -354,7 +372,7 @@ impl Form {
 fn jwt(account: &Account, scope: &str, tokens: &Tokens, now: AlertTime, rng: &mut Rng) -> String {
     let header = json!({ "typ": "JWT", "alg": "RS256", "kid": "simulator" });
     let mut claims = json!({
-        "aud": scope.strip_suffix("/.default").unwrap_or(scope),
+        "aud": audience(scope),
         "iss": format!("https://sts.windows.net/{}/", account.tenant),
         "iat": unix_seconds(now),
         "nbf": unix_seconds(now),
@@ -446,6 +464,20 @@ mod tests {
         assert!(
             refusal.message.contains("required roles: Machine.RestrictExecution, application roles: Alert.Read.All")
         );
+    }
+
+    #[test]
+    fn a_token_for_another_host_is_refused_by_the_api_and_not_by_the_login() {
+        let mut login = Login::default();
+        let audiences = Some(vec!["https://api.security.microsoft.com".to_owned()]);
+        let tokens = Tokens { audiences, ..Tokens::default() };
+        for (form, status) in [(good(), Some(403)), (good().replace("securitycenter", "security"), None)] {
+            let (issued, body) = ask(&mut login, &form, &tokens);
+            assert_eq!(issued, 200);
+            let header = format!("Bearer {}", body["access_token"].as_str().unwrap());
+            let grant = login.check(Some(&header), at(0)).unwrap();
+            assert_eq!(grant.check_audience(Api::Machines).err().map(|refusal| refusal.status), status);
+        }
     }
 
     #[test]

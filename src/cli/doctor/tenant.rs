@@ -10,6 +10,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::clock::Skew;
+use super::endpoint;
 use super::report::{Check, Report};
 use crate::clock::SystemClock;
 use crate::config::{CertificateError, Config, Credential, ENDS_SOON_DAYS, Proof, SigningCertificate, Tenant, Wire};
@@ -40,6 +41,9 @@ pub(super) async fn examine(
         Ok(signed_in) => signed_in,
         Err(error) => {
             report.add(no_login("login", tenant, &error))?;
+            if endpoint::may_help(error.code.as_deref()) {
+                compare_endpoints(tenant, false, timeout, skew, report).await?;
+            }
             let unasked = "roles and APIs were not looked at, as that takes a token";
             return report.add(Check::note("api", unasked).of(&tenant.name));
         }
@@ -59,7 +63,22 @@ pub(super) async fn examine(
         apis.graph(&client).await?;
     }
     apis.machines(&client).await?;
-    apis.machine_actions(&client).await
+    let works = apis.machine_actions(&client).await?;
+    compare_endpoints(tenant, works, timeout, skew, report).await
+}
+
+/// `works`: whether the endpoint in use could be read.
+async fn compare_endpoints(
+    tenant: &Tenant,
+    works: bool,
+    timeout: std::time::Duration,
+    skew: &Skew<'_>,
+    report: &mut Report<'_>,
+) -> io::Result<()> {
+    match endpoint::compare(tenant, works, timeout, skew.now()).await {
+        Some(check) => report.add(check),
+        None => Ok(()),
+    }
 }
 
 /// How the application proves who it is, and until when it can.
@@ -181,7 +200,7 @@ impl Apis<'_, '_, '_> {
     async fn alerts(&mut self, client: &Client, wire: Wire) -> io::Result<()> {
         let since = AlertTime::from_timestamp(self.skew.now());
         let (name, ask) = (if wire == Wire::Graph { "graph_alerts" } else { "alerts" }, Ask::first(Some(since), 1));
-        self.read(name, wire, client.alerts(wire, ask), |_| Check::well(name, "can be read")).await
+        self.read(name, wire, client.alerts(wire, ask), |_| Check::well(name, "can be read")).await.map(drop)
     }
 
     /// Microsoft Graph, which takes a token and a role of its own.
@@ -208,9 +227,10 @@ impl Apis<'_, '_, '_> {
             (count, Some(_)) => Check::well("machines", format!("can be read: {count} on the first page")),
         })
         .await
+        .map(drop)
     }
 
-    async fn machine_actions(&mut self, client: &Client) -> io::Result<()> {
+    async fn machine_actions(&mut self, client: &Client) -> io::Result<bool> {
         let since = AlertTime::from_timestamp(self.skew.now()).saturating_sub(BACK);
         let call = client.machine_actions(Ask::first(Some(since), ROWS));
         self.read("machine_actions", Wire::Defender, call, |page| {
@@ -219,14 +239,14 @@ impl Apis<'_, '_, '_> {
         .await
     }
 
-    /// Makes one call and tells what came of it.
+    /// Makes one call and tells what came of it; gives whether it was answered.
     async fn read<T>(
         &mut self,
         name: &'static str,
         wire: Wire,
         call: impl Future<Output = Result<Page<T>, ReadError>>,
         told: impl FnOnce(&Page<T>) -> Check,
-    ) -> io::Result<()> {
+    ) -> io::Result<bool> {
         let before = self.skew.now();
         match call.await {
             Ok(page) => {
@@ -235,11 +255,13 @@ impl Apis<'_, '_, '_> {
                     0 => told(&page),
                     count => Check::note(name, format!("can be read, but for {count} rows that are not as documented")),
                 };
-                self.report.add(check.of(&self.tenant.name))
+                self.report.add(check.of(&self.tenant.name))?;
+                Ok(true)
             }
             Err(error) => {
                 let check = Check::finding(name, crate::worker::chain(&error)).of(&self.tenant.name);
-                self.report.add(check.mend(mend(self.tenant, wire, &error)))
+                self.report.add(check.mend(mend(self.tenant, wire, &error)))?;
+                Ok(false)
             }
         }
     }

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{described, duration, flag, text, words};
+use super::{described, duration, flag, words};
 use crate::config::Reference;
 use crate::model::Span;
 use crate::model::vocabulary::sent_fields;
@@ -12,6 +12,7 @@ use crate::model::vocabulary::sent_fields;
 pub(super) const WORDS: &[(&str, &[&str])] = &[
     ("tenants[].cloud", &["public", "gcc", "gcc_high", "dod"]),
     ("tenants[].region", &["us", "eu", "uk", "au", "swa", "ina", "aea"]),
+    ("tenants[].endpoint", &["unified", "legacy"]),
     ("sources[].type", &["defender", "graph", "webhook"]),
     ("sources[].format", &["mde", "graph", "map"]),
     ("guards.mode", &["enforce", "shadow"]),
@@ -86,12 +87,18 @@ fn value_at(reference: &Reference, path: &str, example: &Value) -> Value {
             if path == "sources" {
                 add_needs_of_a_webhook(&mut items);
             }
-            json!({ "type": "array", "items": items })
+            let mut list = json!({ "type": "array", "items": items });
+            // No channel is a choice; of anything else an empty list leaves nothing to do.
+            if let Some(list) = list.as_object_mut().filter(|_| path != "notify") {
+                list.insert("minItems".to_owned(), 1.into());
+            }
+            list
         }
         Value::Bool(_) => flag(),
         Value::Number(_) => json!({ "type": "integer", "minimum": 0 }),
         Value::String(text) if text.parse::<Span>().is_ok() => duration(),
-        _ => text(),
+        // No text may be empty.
+        _ => json!({ "type": "string", "minLength": 1 }),
     }
 }
 

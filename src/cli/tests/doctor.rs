@@ -161,6 +161,7 @@ fn all_is_well() {
     ok       contoso alerts: can be read
     ok       contoso machines: can be read: 3
     ok       contoso machine_actions: can be read: 0 in the last hour
+    ok       contoso endpoint: legacy (URL, tokens for https://api.securitycenter.microsoft.com) works, and so does unified (URL, tokens for https://api.security.microsoft.com)
     unseen   Microsoft Defender Antivirus: restricting needs it on the device, and the API does not show it
     unseen   code integrity policy: restricting needs a device that meets its requirements (Windows 10 from 1709, Windows 11, Windows Server from 2019), and the API does not show whether it does
     unseen   Defender for Endpoint Plan 2: restricting needs it, and the API does not show the plan
@@ -170,7 +171,7 @@ fn all_is_well() {
     let ledger = stand.simulator.ledger();
     assert_eq!(
         ledger.calls_per_api().into_iter().collect::<Vec<_>>(),
-        [("alerts", 1), ("machine_actions", 1), ("machines", 1), ("token", 1)]
+        [("alerts", 1), ("machine_actions", 2), ("machines", 1), ("token", 2)]
     );
 }
 
@@ -238,6 +239,7 @@ fn json_is_one_document_of_checks_and_findings() {
             row("alerts", contoso(), true),
             machines,
             machine_actions,
+            row("endpoint", contoso(), true),
         ]
     );
     assert!(document["unseen"].to_string().contains("Plan 2"));
@@ -273,6 +275,36 @@ fn an_opaque_token_is_no_finding() {
     let ran = stand.doctor();
     assert_eq!(ran.code(), 0, "{}", ran.out);
     assert!(ran.out.contains("note     contoso token: opaque"), "{}", ran.out);
+}
+
+/// A stand whose API takes the tokens of one endpoint alone.
+fn with_tokens_for(host: &str) -> Stand {
+    Stand::new(Tokens { audiences: Some(vec![format!("https://{host}")]), ..Tokens::default() })
+}
+
+#[test]
+fn the_endpoint_that_works_is_named_with_what_to_write() {
+    let stand = with_tokens_for("api.security.microsoft.com");
+    let findings = stand.findings();
+    assert!(findings.contains("finding  contoso machine_actions: "), "{findings}");
+    let expected = "finding  contoso endpoint: legacy (URL, tokens for https://api.securitycenter.microsoft.com) does not \
+                    work, and unified (URL, tokens for https://api.security.microsoft.com) does\n         mend: write \
+                    endpoint: unified for tenant contoso\n";
+    assert!(findings.ends_with(expected), "{findings}");
+
+    stand.write("stanch.yaml", &stand.config().replace("    api_url", "    endpoint: unified\n    api_url"));
+    let ran = stand.doctor();
+    assert_eq!(ran.code(), 0, "{}", ran.out);
+    let said = "ok       contoso endpoint: unified (URL, tokens for https://api.security.microsoft.com) works, and legacy \
+                (URL, tokens for https://api.securitycenter.microsoft.com) does not: ";
+    assert!(ran.out.contains(said), "{}", ran.out);
+}
+
+#[test]
+fn endpoints_that_both_refuse_are_no_reason_to_change_one_for_the_other() {
+    let stand = with_tokens_for("api.example");
+    assert!(!stand.findings().contains("endpoint"), "{}", stand.findings());
+    assert!(stand.doctor().out.contains("note     contoso endpoint: neither legacy ("));
 }
 
 #[test]
@@ -357,7 +389,7 @@ fn problems_of_config_and_rules_are_findings_with_their_places() {
     finding  config: {}/stanch.yaml:10:1: stor: unknown key
              mend: did you mean store?
     "#);
-    assert_eq!(stand.simulator.ledger().of(Api::Token).count(), 1, "with a bad config nobody is asked");
+    assert_eq!(stand.simulator.ledger().of(Api::Token).count(), 2, "with a bad config nobody is asked");
 }
 
 #[test]

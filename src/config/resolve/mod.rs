@@ -38,7 +38,7 @@ pub(super) struct Surroundings<'a> {
 impl Surroundings<'_> {
     fn path(&self, report: &mut Report<'_>, at: &KeyPath, path: Option<PathBuf>) -> Option<PathBuf> {
         let path = report.need(at, path)?;
-        if path.as_os_str().is_empty() {
+        if path.to_str().is_some_and(|text| text.trim().is_empty()) {
             report.error(at, "must not be empty");
             return None;
         }

@@ -56,6 +56,7 @@ fn channel(
     let signed = raw.hmac_file.is_some();
     let key = raw.hmac_file.map(|path| around.secret(report, &at.key("hmac_file"), path));
     let console_url = raw.console_url.map(|text| console(report, &at.key("console_url"), &text));
+    let on = on(report, &at.key("on"), raw.on);
     let kind = match kind? {
         ChannelType::Webhook => {
             if !signed {
@@ -73,8 +74,7 @@ fn channel(
     };
     let (url, host, is_of_this_machine) = url?;
     let console_url = transposed(console_url)?;
-    let on = on(raw.on);
-    Some(Channel { name: name?, kind, url, host, is_of_this_machine, on, console_url })
+    Some(Channel { name: name?, kind, url, host, is_of_this_machine, on: on?, console_url })
 }
 
 /// What was not written is no problem; what was written and is none is one.
@@ -82,10 +82,15 @@ fn transposed<T>(written: Option<Option<T>>) -> Option<Option<T>> {
     written.map_or(Some(None), |value| value.map(Some))
 }
 
-fn on(words: Option<Vec<Word>>) -> BTreeSet<Word> {
+fn on(report: &mut Report<'_>, at: &KeyPath, words: Option<Vec<Word>>) -> Option<BTreeSet<Word>> {
     match words {
-        Some(words) => words.into_iter().collect(),
-        None => Word::ALL.into_iter().filter(|word| word.is_told_by_default()).collect(),
+        Some(words) if words.is_empty() => {
+            let hint = "write at least one word, or remove the key for the default";
+            report.error_with_hint(at, "names nothing, so the channel would never be told of anything", hint);
+            None
+        }
+        Some(words) => Some(words.into_iter().collect()),
+        None => Some(Word::ALL.into_iter().filter(|word| word.is_told_by_default()).collect()),
     }
 }
 

@@ -1,12 +1,15 @@
 //! Configurations as people write them, and what becomes of them.
 
 mod credentials;
+mod empty;
+mod endpoints;
 mod example;
 mod notify;
 mod problems;
 mod random;
 mod tls;
 mod values;
+mod variables;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

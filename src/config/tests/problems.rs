@@ -35,10 +35,10 @@ fn what_is_needed_is_named_all_at_once() {
     check(
         "tenants:\nsources:\nstore:\nrules:\n",
         &[
-            "stanch.yaml:1:1: tenants: is needed and missing",
-            "stanch.yaml:2:1: sources: is needed and missing",
-            "stanch.yaml:3:1: store: is needed and missing",
-            "stanch.yaml:4:1: rules: is needed and missing",
+            "stanch.yaml:1:1: tenants: is empty (write a value, or remove the key)",
+            "stanch.yaml:2:1: sources: is empty (write a value, or remove the key)",
+            "stanch.yaml:3:1: store: is empty (write a value, or remove the key)",
+            "stanch.yaml:4:1: rules: is empty (write a value, or remove the key)",
         ],
     );
     check(

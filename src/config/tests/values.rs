@@ -86,7 +86,7 @@ fn store_and_rules_have_defaults_too_once_they_are_written() {
 
 #[test]
 fn a_mapping_in_part_keeps_the_other_defaults_and_a_list_replaces_its_default() {
-    let more = "guards: { blast_radius: { devices: 3 } }\nlimits: { restrict: [{ calls: 10, per: 2s }] }\nserver:\n";
+    let more = "guards: { blast_radius: { devices: 3 } }\nlimits: { restrict: [{ calls: 10, per: 2s }] }\nserver: {}\n";
     let config = config(&format!("{LEAST}{more}"), &[]);
     assert_eq!((config.guards.blast_devices, config.guards.blast_per.as_str()), (3, "1h"));
     assert_eq!(config.guards.max_alert_age.as_str(), "24h");
@@ -177,6 +177,36 @@ fn each_cloud_has_its_hosts_and_its_scope() {
 }
 
 #[test]
+fn host_and_scope_are_chosen_together() {
+    let (unified, legacy) = ("https://api.security.microsoft.com", "https://api.securitycenter.microsoft.com");
+    let eu = "https://eu.api.security.microsoft.com";
+    let proxy = "https://proxy.example/mde";
+    let cases = [
+        (vec![], (legacy, legacy), (unified, unified)),
+        (vec![("ENDPOINT", "legacy")], (legacy, legacy), (unified, unified)),
+        (vec![("ENDPOINT", "unified")], (unified, unified), (legacy, legacy)),
+        (vec![("REGION", "eu")], (eu, legacy), (eu, unified)),
+        (vec![("REGION", "eu"), ("ENDPOINT", "unified")], (eu, unified), (eu, legacy)),
+        (vec![("API_URL", proxy), ("ENDPOINT", "unified")], (proxy, unified), (proxy, legacy)),
+    ];
+    for (keys, own, other) in cases {
+        let names: Vec<(String, &str)> =
+            keys.iter().map(|(key, value)| (format!("STANCH_TENANTS__0__{key}"), *value)).collect();
+        let environment: Vec<(&str, &str)> = names.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+        let tenant = config(LEAST, &environment).tenants.remove(0);
+        let found = |tenant: &crate::config::Tenant| {
+            let scope = tenant.scope.strip_suffix("/.default").unwrap().to_owned();
+            (tenant.api_url.as_str().trim_end_matches('/').to_owned(), scope)
+        };
+        let owned = |(host, scope): (&str, &str)| (host.to_owned(), scope.to_owned());
+        assert_eq!(found(&tenant), owned(own), "{keys:?}");
+        assert_eq!(found(&tenant.at_other_endpoint().unwrap()), owned(other), "{keys:?}");
+    }
+    let gcc = config(LEAST, &[("STANCH_TENANTS__0__CLOUD", "gcc")]).tenants.remove(0);
+    assert!(gcc.at_other_endpoint().is_none(), "no second host is known there");
+}
+
+#[test]
 fn a_managed_identity_is_the_machines_own_unless_it_is_named() {
     let least = LEAST.replace("{ secret_file: secret }", "{ managed_identity: true }");
     for (text, id) in [(least.clone(), Some("c-1")), (least.replace("client_id: c-1, ", ""), None)] {
@@ -200,9 +230,9 @@ fn a_federated_token_is_read_whoever_may_read_it() {
 }
 
 #[test]
-fn a_webhook_takes_its_secret_without_the_line_breaks_at_its_end() {
+fn a_webhook_takes_its_secret_without_a_byte_order_mark_and_the_line_breaks_at_its_end() {
     let scratch = Scratch::new();
-    scratch.secret("key", "  k e y \r\n\n");
+    scratch.secret("key", "\u{feff}  k e y \r\n\n");
     for (form, is_hmac) in [("bearer_file", false), ("hmac_file", true)] {
         let hook = format!("{{ type: webhook, name: sentinel, tenant: contoso, auth: {{ {form}: key }} }}");
         let environment = [("STANCH_SOURCES__1", hook.as_str()), ("STANCH_SERVER__LISTEN", "127.0.0.1:0")];
@@ -282,7 +312,6 @@ fn the_environment_sets_any_key_over_the_file() {
         ("STANCH_TENANTS__0__CLIENT_ID", "c-9"),
         ("STANCH_SOURCES__0__START", "7d"),
         ("STANCH_TELEMETRY__LOG", "json"),
-        ("STANCH_INVENTORY__EVERY", ""),
         ("STANCH_TOKEN", "not a key of ours"),
         ("STANCH_CONFIG", "/nor/this"),
         ("STANCH_LOG", "stanch=debug"),
@@ -298,7 +327,6 @@ fn the_environment_sets_any_key_over_the_file() {
     assert_eq!(config.tenants[0].credential.to_string(), "application c-9");
     assert_eq!(defender(&config).start, Start::Back("7d".parse().unwrap()));
     assert_eq!(config.telemetry.log, LogFormat::Json);
-    assert_eq!(config.inventory.every.as_str(), "10m");
 }
 
 #[test]

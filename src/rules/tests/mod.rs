@@ -3,6 +3,7 @@
 mod advice;
 mod correlation_refusals;
 mod correlations;
+mod empty_response;
 mod evaluation;
 mod files;
 mod filters;

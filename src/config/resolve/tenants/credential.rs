@@ -8,7 +8,7 @@ use super::super::super::certificate::{Certificate, Purpose, SigningCertificate,
 use super::super::super::key_path::KeyPath;
 use super::super::super::raw::RawCredential;
 use super::super::super::report::Report;
-use super::super::super::secret::without_line_breaks;
+use super::super::super::secret::bare;
 use super::super::{Surroundings, refuse_file, warn_if_anyone_reads};
 use super::entra_id;
 use crate::config::{Credential, Proof};
@@ -136,7 +136,11 @@ fn secret_of_variable(report: &mut Report<'_>, around: &Surroundings<'_>, at: &K
         report.error(at, format!("there is no environment variable {called}"));
         return None;
     };
-    let secret = without_line_breaks(value);
+    if value.contains(char::REPLACEMENT_CHARACTER) {
+        report.error(at, format!("the environment variable {called} is not UTF-8 text"));
+        return None;
+    }
+    let secret = bare(value);
     if secret.is_none() {
         report.error(at, format!("the environment variable {called} is empty"));
     }

@@ -151,6 +151,8 @@ fn tenant(api: &Url, login: &Url, proof: Proof) -> Tenant {
         login_url: login.clone(),
         graph_url: api.clone(),
         scope: "s".to_owned(),
+        endpoint: crate::config::Endpoint::Legacy,
+        other_endpoint: None,
         graph_host: "https://graph.microsoft.com",
     }
 }
