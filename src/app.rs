@@ -29,7 +29,8 @@ use crate::worker::board::Board;
 use crate::worker::poll::Poll;
 use crate::worker::recall::Current;
 use crate::worker::{
-    TenantWork, Work, audit, checkpoint, decide, inventory, look, notify, retention, rules, send, sign_in, timers,
+    TenantWork, Work, audit, checkpoint, decide, inventory, look, notify, protections, retention, rules, send, sign_in,
+    timers,
 };
 
 /// How long what is on the wire may take to end once the stop is asked for; what is left then stays
@@ -283,6 +284,9 @@ async fn build(
 ) -> Result<(Arc<Work>, Vec<Diagnostic>), StartError> {
     let today = jiff::tz::TimeZone::UTC.to_datetime(clock.now()).date();
     let (set, warnings) = rules::load(&config, today, files).map_err(StartError::Rules)?;
+    if let Some(problem) = rules::refused_at_start(&config, &set) {
+        return Err(StartError::Rules(Problems(vec![problem])));
+    }
     let metrics = Arc::new(Metrics::default());
     metrics.rules(set.loaded(), false);
     let mut tenants = std::collections::BTreeMap::new();
@@ -295,7 +299,7 @@ async fn build(
         tenants.insert(tenant.name.clone(), TenantWork::new(client));
     }
     let store = Store::open(&config.store).await?;
-    store.rules_loaded(set.hash(), set.loaded(), clock.now()).await?;
+    protections::at_start(&store, &config, &set, clock.now()).await?;
     store.open_channels(&config.notify.iter().map(|channel| channel.name.clone()).collect()).await?;
     let ahead = store.timeline_ahead(&config.limits, clock.steady()).await?;
     let board = Board::default();

@@ -19,6 +19,7 @@ mod event;
 mod inline_test;
 mod load;
 mod path;
+mod protections;
 mod read;
 mod report;
 mod response;

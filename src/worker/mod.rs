@@ -16,6 +16,7 @@ pub mod inventory;
 pub mod look;
 pub mod notify;
 pub mod poll;
+pub mod protections;
 pub mod recall;
 pub mod retention;
 pub mod rules;

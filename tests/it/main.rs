@@ -34,6 +34,7 @@ mod long_nights;
 mod notify;
 mod order;
 mod poll;
+mod protections;
 mod reconcile;
 mod rehearsal;
 mod release;

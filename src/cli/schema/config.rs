@@ -30,6 +30,7 @@ pub(super) const WORDS: &[(&str, &[&str])] = &[
             "source",
             "paused",
             "rules_stale",
+            "rules_shrunk",
             "drill",
         ],
     ),

@@ -136,12 +136,27 @@ fn a_path_that_leads_nowhere_is_a_problem_and_a_config_that_is_not_there_no_answ
 
 #[test]
 fn warnings_change_no_exit_code() {
-    let scratch = Scratch::new(CONFIG, &[]);
+    let scratch = Scratch::new(&format!("{CONFIG}guards: {{ mode: shadow }}\n"), &[]);
     let warned = "warning: {}/rules:1:1: the folder holds no rule file \
                   (rules are the .yml and .yaml files that are not hidden)";
     let remark = "no problem: the config {}/stanch.yaml, 0 rules in 0 files";
     expect(&scratch.check("--config {}/stanch.yaml", None), 0, &[warned], &[remark]);
     expect(&scratch.check("--json --config {}/stanch.yaml", None), 0, &["[]"], &[warned, remark]);
+}
+
+#[test]
+fn a_folder_without_rules_is_a_problem_where_the_daemon_would_not_start_with_it() {
+    let scratch = Scratch::new(CONFIG, &[]);
+    let ran = scratch.check("--config {}/stanch.yaml", None);
+    expect(
+        &ran,
+        1,
+        &["{}/rules:1:1: the folder holds no rule (put the rule files back, or name their folder in rules.dir; \
+           `rules.allow_empty: true` takes a folder without rules)"],
+        &["1 problem: the config {}/stanch.yaml, 0 rule files"],
+    );
+    scratch.write("stanch.yaml", &CONFIG.replace("{ dir: rules }", "{ dir: rules, allow_empty: true }"));
+    assert_eq!(scratch.check("--config {}/stanch.yaml", None).code(), 0);
 }
 
 #[test]

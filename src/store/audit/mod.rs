@@ -13,6 +13,7 @@ use crate::model::{ActionId, AlertId, By, Happening, MachineId, RuleId, State, T
 
 pub use read::AuditFilter;
 pub use standing::Subject;
+pub(super) use standing::rules_loaded;
 
 /// Something that happened.
 #[derive(Debug, Clone)]

@@ -237,10 +237,11 @@ pub(super) enum Done {
     Extended,
     Paused,
     Resumed,
+    Acknowledged,
 }
 
 impl Done {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Approved,
         Self::Rejected,
         Self::Cancelled,
@@ -250,6 +251,7 @@ impl Done {
         Self::Extended,
         Self::Paused,
         Self::Resumed,
+        Self::Acknowledged,
     ];
 
     const fn as_str(self) -> &'static str {
@@ -263,6 +265,7 @@ impl Done {
             Self::Extended => "extended",
             Self::Paused => "paused",
             Self::Resumed => "resumed",
+            Self::Acknowledged => "acknowledged",
         }
     }
 
@@ -278,6 +281,7 @@ impl Done {
             Self::Extended => "The new expiry is in force.",
             Self::Paused => "Paused: nothing is sent until somebody resumes.",
             Self::Resumed => "Resumed: what is queued is sent.",
+            Self::Acknowledged => "Acknowledged: the protections that were lost are no longer missed.",
         }
     }
 
