@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::config::{Channel, Config, PollSource};
 use crate::defender::{Call, Client, ClientError};
-use crate::diagnostics::{Diagnostic, Problems};
+use crate::diagnostics::{Diagnostic, Problems, alike};
 use crate::metrics::Metrics;
 use crate::model::{ChannelName, TenantName};
 use crate::notify::post::{Post, PostError};
@@ -111,7 +111,7 @@ impl Daemon {
     pub async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
         let files = read_rules(&config).await?;
         let (work, warnings) = build(config, clock, &files).await?;
-        for warning in warnings {
+        for warning in alike(&warnings) {
             tracing::warn!(warning = %warning, "the rules are loaded, but look at this");
         }
         let tls = match &work.config.server.tls {

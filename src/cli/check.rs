@@ -22,7 +22,7 @@ use super::output::{Screen, Tone, part, plain};
 use super::screen;
 use super::surroundings::Surroundings;
 use crate::config::{self, Config};
-use crate::diagnostics::{Diagnostic, Place, Severity};
+use crate::diagnostics::{Diagnostic, Place, Severity, alike};
 use crate::model::TenantName;
 use crate::rules::{LoadContext, RuleFile, RuleSet};
 use crate::worker::rules::refused_at_start;
@@ -154,11 +154,10 @@ pub(super) fn rules(paths: &[PathBuf], tenants: Option<&[TenantName]>, now: Time
         }
     }
     let context = LoadContext { tenants, today: TimeZone::UTC.to_datetime(now).date() };
-    let set = match RuleSet::load(&files, &context) {
-        Ok(loaded) => {
-            warnings.extend(loaded.warnings);
-            Some(loaded.set).filter(|_| problems.is_empty())
-        }
+    let judged = RuleSet::judge(&files, &context);
+    warnings.extend(judged.warnings);
+    let set = match judged.set {
+        Ok(set) => Some(set).filter(|_| problems.is_empty()),
         Err(wrong) => {
             problems.extend(wrong.0);
             None
@@ -211,7 +210,7 @@ impl Found {
             print(&mut notes, Some(WARNING), &self.warnings)?;
         } else {
             print(&mut out, None, &self.problems)?;
-            print(&mut out, Some(WARNING), &self.warnings)?;
+            print_warnings(&mut out, &self.warnings)?;
         }
         let is_good = self.problems.is_empty() && (self.warnings.is_empty() || !targets.strict);
         let verdict = part(if is_good { Tone::Good } else { Tone::Bad }, self.verdict(targets.strict));
@@ -246,6 +245,17 @@ impl<'a> Row<'a> {
 
 fn sort(diagnostics: &mut [Diagnostic]) {
     diagnostics.sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));
+}
+
+/// A line for each that says something of its own; many that say the same are one, with examples.
+fn print_warnings(to: &mut Screen<'_>, warnings: &[Diagnostic]) -> std::io::Result<()> {
+    for line in alike(warnings) {
+        to.line(&[part(Tone::Warn, WARNING), plain(&line)])?;
+        if to.is_terminal() {
+            to.snippet(line.first())?;
+        }
+    }
+    Ok(())
 }
 
 /// A line for each, which scripts read; at a terminal the place is shown as well.

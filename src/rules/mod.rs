@@ -40,7 +40,7 @@ pub use correlation::Memory;
 pub use evaluate::{Evaluation, Hit, Protection, RuleSet};
 pub use event::Event;
 pub use inline_test::{Expectation, InlineTest, NO_MATCH, RestrictedBy, TestStep};
-pub use load::{LoadContext, Loaded};
+pub use load::{Judged, LoadContext, Loaded};
 pub use read::RuleFile;
 pub use response::{DeviceLimit, Response, ResponseAction};
 pub use rule::{Rule, Status};

@@ -11,7 +11,7 @@ use std::time::Duration;
 use jiff::civil::Date;
 
 use crate::config::{Config, Mode};
-use crate::diagnostics::{Diagnostic, Place, Problems};
+use crate::diagnostics::{Diagnostic, Place, Problems, alike};
 use crate::model::TenantName;
 use crate::rules::{LoadContext, RuleFile, RuleSet};
 use crate::store::StoreError;
@@ -149,7 +149,7 @@ async fn apply(work: &Work, seen: &Reading, recorder: &mut Recorder) -> bool {
     });
     match loaded {
         Ok((set, warnings)) => {
-            for warning in warnings {
+            for warning in alike(&warnings) {
                 tracing::warn!(warning = %warning, "the rules are loaded, but look at this");
             }
             tracing::info!(rules = set.loaded(), hash = set.hash(), "the rules are loaded");

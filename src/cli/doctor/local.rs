@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::report::{Check, Report};
 use crate::cli::check;
 use crate::config::{Config, Loaded};
-use crate::diagnostics::{Diagnostic, Problems};
+use crate::diagnostics::{Diagnostic, Problems, alike};
 use crate::store::{self, StoreError};
 
 /// The config, unless it has problems.
@@ -42,10 +42,9 @@ pub(super) fn rules(config: &Config, now: Timestamp, report: &mut Report<'_>) ->
 }
 
 fn tell(diagnostics: &[Diagnostic], as_check: &dyn Fn(String) -> Check, report: &mut Report<'_>) -> io::Result<()> {
-    for diagnostic in diagnostics {
-        let bare = Diagnostic { hint: None, ..diagnostic.clone() };
-        let check = as_check(bare.to_string());
-        report.add(match &diagnostic.hint {
+    for line in alike(diagnostics) {
+        let check = as_check(line.without_hint());
+        report.add(match &line.first().hint {
             Some(hint) => check.mend(hint),
             None => check,
         })?;
