@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::config::{Channel, Config, PollSource};
 use crate::defender::{Call, Client, ClientError};
-use crate::diagnostics::{Diagnostic, Problems};
+use crate::diagnostics::{Diagnostic, Problems, alike};
 use crate::metrics::Metrics;
 use crate::model::{ChannelName, TenantName};
 use crate::notify::post::{Post, PostError};
@@ -29,7 +29,8 @@ use crate::worker::board::Board;
 use crate::worker::poll::Poll;
 use crate::worker::recall::Current;
 use crate::worker::{
-    TenantWork, Work, audit, checkpoint, decide, fetch, inventory, look, notify, retention, rules, send, sign_in,
+    TenantWork, Work, audit, checkpoint, decide, fetch, inventory, look, notify, protections, retention, rules, send,
+    sign_in,
     timers,
 };
 
@@ -111,7 +112,7 @@ impl Daemon {
     pub async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
         let files = read_rules(&config).await?;
         let (work, warnings) = build(config, clock, &files).await?;
-        for warning in warnings {
+        for warning in alike(&warnings) {
             tracing::warn!(warning = %warning, "the rules are loaded, but look at this");
         }
         let tls = match &work.config.server.tls {
@@ -288,6 +289,9 @@ async fn build(
 ) -> Result<(Arc<Work>, Vec<Diagnostic>), StartError> {
     let today = jiff::tz::TimeZone::UTC.to_datetime(clock.now()).date();
     let (set, warnings) = rules::load(&config, today, files).map_err(StartError::Rules)?;
+    if let Some(problem) = rules::refused_at_start(&config, &set) {
+        return Err(StartError::Rules(Problems(vec![problem])));
+    }
     let metrics = Arc::new(Metrics::default());
     metrics.rules(set.loaded(), false);
     let mut tenants = std::collections::BTreeMap::new();
@@ -300,7 +304,7 @@ async fn build(
         tenants.insert(tenant.name.clone(), TenantWork::new(client));
     }
     let store = Store::open(&config.store).await?;
-    store.rules_loaded(set.hash(), set.loaded(), clock.now()).await?;
+    protections::at_start(&store, &config, &set, clock.now()).await?;
     store.open_channels(&config.notify.iter().map(|channel| channel.name.clone()).collect()).await?;
     let ahead = store.timeline_ahead(&config.limits, clock.steady()).await?;
     let board = Board::default();

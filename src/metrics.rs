@@ -48,6 +48,7 @@ pub struct Metrics {
     source_lag: Family<Vec<(&'static str, String)>, FloatGauge>,
     rules_loaded: Gauge,
     rules_stale: Gauge,
+    rules_shrunk: Gauge,
     paused: Gauge,
     notices: Family<Vec<(&'static str, String)>, Counter>,
     notices_undelivered: Family<Vec<(&'static str, String)>, Gauge>,
@@ -78,6 +79,7 @@ impl Default for Metrics {
             source_lag: Family::default(),
             rules_loaded: Gauge::default(),
             rules_stale: Gauge::default(),
+            rules_shrunk: Gauge::default(),
             paused: Gauge::default(),
             notices: Family::default(),
             notices_undelivered: Family::default(),
@@ -112,6 +114,11 @@ impl Metrics {
         r.register("source_lag_seconds", "Time since a source's last complete poll", self.source_lag.clone());
         r.register("rules_loaded", "Rules in force", self.rules_loaded.clone());
         r.register("rules_stale", "1 while the rule folder holds what can not be loaded", self.rules_stale.clone());
+        r.register(
+            "rules_shrunk",
+            "1 while protections are lost and nobody has acknowledged it",
+            self.rules_shrunk.clone(),
+        );
         r.register("paused", "1 while the brake is on", self.paused.clone());
         r.register("notices", "Messages to people by what came of them", self.notices.clone());
         r.register(
@@ -164,6 +171,11 @@ impl Metrics {
     pub fn rules(&self, loaded: usize, stale: bool) {
         self.rules_loaded.set(i64::try_from(loaded).unwrap_or(i64::MAX));
         self.rules_stale.set(i64::from(stale));
+    }
+
+    /// Whether protections are lost and nobody has acknowledged it, as it is read for this answer.
+    pub fn rules_shrunk(&self, shrunk: bool) {
+        self.rules_shrunk.set(i64::from(shrunk));
     }
 
     /// What the store is like, as it is read for this answer.
@@ -238,6 +250,7 @@ mod tests {
         let text = metrics.text();
         for line in [
             "stanch_rules_stale 0",
+            "stanch_rules_shrunk 0",
             "stanch_paused 0",
             "stanch_rules_loaded 0",
             r#"stanch_alerts_received_total{tenant="contoso",source="defender"} 2"#,

@@ -21,11 +21,14 @@ use super::exit::Exit;
 use super::output::{Screen, Tone, part, plain};
 use super::screen;
 use super::surroundings::Surroundings;
-use crate::config;
-use crate::diagnostics::{Diagnostic, Place, Severity};
+use crate::config::{self, Config};
+use crate::diagnostics::{Diagnostic, Place, Severity, alike};
 use crate::model::TenantName;
 use crate::rules::{LoadContext, RuleFile, RuleSet};
+use crate::worker::rules::refused_at_start;
 
+/// What is said of a folder without files.
+const NO_FILE: &str = "the folder holds no rule file";
 /// What a line of a warning begins with.
 const WARNING: &str = "warning: ";
 
@@ -52,7 +55,7 @@ pub(super) fn run(targets: &Targets, global: &Global, around: &mut Surroundings<
     let named = global.config.as_deref();
     let config = named.or_else(|| targets.paths.is_empty().then(|| global.config_file()));
     let mut found = Found::default();
-    let mut tenants = None;
+    let mut checked = None;
     let mut paths = targets.paths.clone();
     if let Some(file) = config {
         readable(file)?;
@@ -66,10 +69,10 @@ pub(super) fn run(targets: &Targets, global: &Global, around: &mut Surroundings<
                 let (wrong, ending): (Vec<_>, Vec<_>) = of_today.partition(|one| one.severity == Severity::Error);
                 found.problems.extend(wrong);
                 found.warnings.extend(ending);
-                tenants = Some(loaded.config.tenants.into_iter().map(|tenant| tenant.name).collect::<Vec<_>>());
                 if paths.is_empty() {
-                    paths.push(loaded.config.rules.dir);
+                    paths.push(loaded.config.rules.dir.clone());
                 }
+                checked = Some(loaded.config);
             }
             Err(problems) => found.problems.extend(problems.0),
         }
@@ -77,7 +80,10 @@ pub(super) fn run(targets: &Targets, global: &Global, around: &mut Surroundings<
     if paths.is_empty() {
         found.subjects.push("not the rules, as only a good config says where they are".to_owned());
     } else {
-        found.rules(rules(&paths, tenants.as_deref(), around.clock.now()));
+        found.rules(match &checked {
+            Some(config) => of_config(&paths, config, around.clock.now()),
+            None => rules(&paths, None, around.clock.now()),
+        });
     }
     found.tell(targets, global.json, around)
 }
@@ -119,6 +125,18 @@ pub(super) fn many(count: usize, noun: &str) -> String {
     if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }
 
+/// Loads the rules at `paths` as a daemon with that config would at its start.
+pub(super) fn of_config(paths: &[PathBuf], config: &Config, now: Timestamp) -> Rules {
+    let tenants: Vec<TenantName> = config.tenants.iter().map(|tenant| tenant.name.clone()).collect();
+    let mut rules = rules(paths, Some(&tenants), now);
+    if let Some(refused) = rules.set.as_ref().and_then(|set| refused_at_start(config, set)) {
+        rules.warnings.retain(|warning| warning.message != NO_FILE);
+        rules.problems.push(refused);
+        rules.set = None;
+    }
+    rules
+}
+
 /// Loads the rules at `paths`, files or folders, as one set. Without `tenants` the names that rules give
 /// are taken as they are.
 pub(super) fn rules(paths: &[PathBuf], tenants: Option<&[TenantName]>, now: Timestamp) -> Rules {
@@ -128,7 +146,7 @@ pub(super) fn rules(paths: &[PathBuf], tenants: Option<&[TenantName]>, now: Time
     for path in paths {
         match RuleSet::read(path) {
             Ok(read) if read.is_empty() => {
-                let empty = Diagnostic::warning(path, Place::START, "the folder holds no rule file");
+                let empty = Diagnostic::warning(path, Place::START, NO_FILE);
                 warnings.push(empty.with_hint("rules are the .yml and .yaml files that are not hidden"));
             }
             // A file that was named twice would be a duplicate of itself.
@@ -137,11 +155,10 @@ pub(super) fn rules(paths: &[PathBuf], tenants: Option<&[TenantName]>, now: Time
         }
     }
     let context = LoadContext { tenants, today: TimeZone::UTC.to_datetime(now).date() };
-    let set = match RuleSet::load(&files, &context) {
-        Ok(loaded) => {
-            warnings.extend(loaded.warnings);
-            Some(loaded.set).filter(|_| problems.is_empty())
-        }
+    let judged = RuleSet::judge(&files, &context);
+    warnings.extend(judged.warnings);
+    let set = match judged.set {
+        Ok(set) => Some(set).filter(|_| problems.is_empty()),
         Err(wrong) => {
             problems.extend(wrong.0);
             None
@@ -196,7 +213,7 @@ impl Found {
             print(&mut notes, Some(WARNING), &self.warnings)?;
         } else {
             print(&mut out, None, &self.problems)?;
-            print(&mut out, Some(WARNING), &self.warnings)?;
+            print_warnings(&mut out, &self.warnings)?;
         }
         if !self.variables.is_empty() {
             notes.line(&[plain(format_args!("set by the environment: {}", self.variables.join(", ")))])?;
@@ -234,6 +251,17 @@ impl<'a> Row<'a> {
 
 fn sort(diagnostics: &mut [Diagnostic]) {
     diagnostics.sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));
+}
+
+/// A line for each that says something of its own; many that say the same are one, with examples.
+fn print_warnings(to: &mut Screen<'_>, warnings: &[Diagnostic]) -> std::io::Result<()> {
+    for line in alike(warnings) {
+        to.line(&[part(Tone::Warn, WARNING), plain(&line)])?;
+        if to.is_terminal() {
+            to.snippet(line.first())?;
+        }
+    }
+    Ok(())
 }
 
 /// A line for each, which scripts read; at a terminal the place is shown as well.

@@ -70,6 +70,7 @@ const EXAMPLES: &[Examples] = &[
             "stanch token create --name ci --role viewer --expires 30d --why 'a dashboard'",
         ],
     ),
+    ("rules acknowledge", &["stanch rules acknowledge --why 'the kiosks are gone'"]),
     ("token list", &["stanch token list"]),
     ("token revoke", &["stanch token revoke night-shift --why 'the desk has moved'"]),
     ("backup", &["stanch backup /var/backups/stanch.db"]),

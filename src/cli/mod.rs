@@ -25,6 +25,7 @@ mod listing;
 mod man;
 mod output;
 mod replay;
+mod rules;
 mod run;
 mod schema;
 mod session;
@@ -100,6 +101,9 @@ enum Command {
     Pause(arguments::Why),
     /// Take the brake off
     Resume(arguments::Why),
+    /// Acknowledge what a new rule set has lost
+    #[command(subcommand)]
+    Rules(rules::Command),
     /// Make, list and revoke the tokens by which the API and the console are reached over the network
     #[command(subcommand)]
     Token(token::Command),
@@ -173,6 +177,7 @@ fn dispatch(Arguments { global, command }: Arguments, around: &mut Surroundings<
         Command::Devices(command) => with_daemon(&global, around, async |session| devices::run(command, session).await),
         Command::Pause(why) => with_daemon(&global, around, async |session| brake::pause(&why, session).await),
         Command::Resume(why) => with_daemon(&global, around, async |session| brake::resume(&why, session).await),
+        Command::Rules(command) => with_daemon(&global, around, async |session| rules::run(command, session).await),
         Command::Token(command) => with_daemon(&global, around, async |session| token::run(command, session).await),
         Command::Drill(drill) => with_daemon(&global, around, async |session| drill::run(&drill, session).await),
         Command::Health => with_daemon(&global, around, async |session| health::run(session).await),

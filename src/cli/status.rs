@@ -6,6 +6,7 @@ use super::arguments::Query;
 use super::brake;
 use super::exit::Exit;
 use super::output::{Table, Tone, flowing, part, plain, time, whole};
+use super::rules;
 use super::session::Session;
 use crate::model::State;
 use crate::model::view::{QuotaView, StatusView};
@@ -66,7 +67,10 @@ fn counts(status: &StatusView) -> Table {
     table.fact("ended", counted(&status.actions, &ended));
     table.fact("alerts", format!("{} not decided yet", status.undecided));
     let hash: String = status.rules.hash.chars().take(12).collect();
-    table.fact("rules", format!("{} in force, hash {hash}", status.rules.loaded));
+    match status.rules.loaded {
+        0 => table.fact("rules", "none: alerts stay undecided until there are some"),
+        loaded => table.fact("rules", format!("{loaded} in force, hash {hash}")),
+    }
     let (ready, sick): (Vec<_>, Vec<_>) = status.tenants.iter().partition(|tenant| tenant.ready);
     let names = ready.iter().map(|tenant| tenant.name.as_str()).collect::<Vec<_>>().join(", ");
     match (ready.len(), sick.len()) {
@@ -87,7 +91,7 @@ fn counted(actions: &BTreeMap<String, u64>, states: &[State]) -> String {
     if counts.is_empty() { "none".to_owned() } else { counts.join(", ") }
 }
 
-/// Stale rules, and tenants that do not work.
+/// Stale rules, protections that are lost, and tenants that do not work.
 fn trouble(status: &StatusView, session: &mut Session<'_>) -> anyhow::Result<()> {
     if status.rules.stale {
         let error = status.rules.error.as_deref().unwrap_or("no reason given");
@@ -96,6 +100,14 @@ fn trouble(status: &StatusView, session: &mut Session<'_>) -> anyhow::Result<()>
         for line in error.lines() {
             session.out.line(&[plain("  "), plain(line)])?;
         }
+    }
+    if status.rules.shrunk {
+        session.out.blank()?;
+        session
+            .out
+            .line(&[part(Tone::Bad, "protections are lost"), plain(": devices that they kept may be restricted")])?;
+        rules::list(&status.rules.lost, session)?;
+        session.out.line(&[plain("  put them back, or say that it is meant: stanch rules acknowledge --why TEXT")])?;
     }
     for tenant in status.tenants.iter().filter(|tenant| !tenant.ready) {
         let error = tenant.error.as_deref().unwrap_or("not signed in yet");

@@ -258,7 +258,7 @@ pub(super) fn status(changes: Value) -> Value {
         ],
         "sources": [{"name": "defender", "type": "defender", "tenant": "contoso", "lag_seconds": 4.2, "error": null}],
         "tenants": [{"name": "contoso", "ready": true, "error": null}],
-        "rules": {"loaded": 14, "stale": false, "error": null, "hash": "3fa94b1c9d0e8f7a6b5c"},
+        "rules": {"loaded": 14, "stale": false, "error": null, "hash": "3fa94b1c9d0e8f7a6b5c", "shrunk": false, "lost": []},
         "loops": [{"name": "send contoso", "last_run": "2026-11-24T05:59:58Z", "said": "sent 3"}],
         "version": "0.1.0", "started_at": "2026-11-24T03:00:00Z"
     });

@@ -298,6 +298,8 @@ pub struct RulesConfig {
     pub dir: PathBuf,
     /// Whether changes are looked for.
     pub watch: bool,
+    /// Whether a set without rules may replace one that has some, and be started with in mode `enforce`.
+    pub allow_empty: bool,
 }
 
 /// How the machine list is read.

@@ -264,6 +264,8 @@ pub struct RawRules {
     pub dir: Option<PathBuf>,
     /// Whether changes are looked for.
     pub watch: Option<bool>,
+    /// Whether a set without rules may be in force.
+    pub allow_empty: Option<bool>,
 }
 
 /// `inventory`

@@ -2,6 +2,7 @@
 //!
 //! Used for configuration and rules alike. Absent: knowledge of either.
 
+mod alike;
 mod locate;
 mod nearest;
 
@@ -10,8 +11,9 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+pub use alike::{Alike, alike};
 pub use locate::{Place, Step, locate};
-pub use nearest::{nearest, slip, typo};
+pub use nearest::{near_miss, nearest, slip, typo};
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]

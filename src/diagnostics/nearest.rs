@@ -44,6 +44,26 @@ pub fn typo<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Op
         .map(|(_, candidate)| candidate)
 }
 
+/// The candidate that `word` nearly is, or is but for case: by one edit where the candidate has four letters, by two from
+/// five and by three from eight on. For words that may be anybody's own, so that short candidates are not found in
+/// everything.
+#[must_use]
+pub fn near_miss<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let lower = word.to_lowercase();
+    let most = |candidate: &str| match candidate.chars().count() {
+        0..=3 => 0,
+        4 => 1,
+        5..=7 => 2,
+        _ => 3,
+    };
+    candidates
+        .into_iter()
+        .map(|candidate| (distance(&lower, &candidate.to_lowercase()), candidate))
+        .filter(|&(distance, candidate)| distance <= most(candidate))
+        .min_by_key(|&(distance, _)| distance)
+        .map(|(_, candidate)| candidate)
+}
+
 /// Edits (insert, delete, replace, swap of neighbours) between two words, each cut to 64 characters.
 fn distance(a: &str, b: &str) -> usize {
     let a: Vec<char> = a.chars().take(64).collect();
@@ -88,6 +108,19 @@ mod tests {
         }
         for fine in ["guards", "stage", "state", "guest", "role", "x", ""] {
             assert_eq!(typo(fine, words), None, "{fine}");
+        }
+    }
+
+    #[test]
+    fn a_near_miss_of_a_long_word_may_have_more_slips_than_one_of_a_short() {
+        let words = ["id", "name", "title", "status", "response"];
+        for (word, near) in
+            [("ID", "id"), ("nam", "name"), ("titel", "title"), ("Status", "status"), ("rspons", "response")]
+        {
+            assert_eq!(near_miss(word, words), Some(near), "{word}");
+        }
+        for own in ["enrichment", "ticket", "note", "source", "owner", "ids", "custom", ""] {
+            assert_eq!(near_miss(own, words), None, "{own}");
         }
     }
 

@@ -50,6 +50,12 @@ pub enum Happening {
     /// A new rule set could not be loaded; the last good one goes on.
     #[serde(rename = "rules_stale")]
     RulesStale,
+    /// A protection that was in force is lost.
+    #[serde(rename = "rules_shrunk")]
+    RulesShrunk,
+    /// A person has seen which protections are lost.
+    #[serde(rename = "rules_acknowledged")]
+    RulesAcknowledged,
     /// A tenant can not be worked with.
     #[serde(rename = "tenant_sick")]
     TenantSick,
@@ -81,7 +87,7 @@ pub enum Happening {
 
 impl Happening {
     /// Everything that can happen.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 25] = [
         Self::Transition,
         Self::Decision,
         Self::CancelAsked,
@@ -97,6 +103,8 @@ impl Happening {
         Self::TokenRevoked,
         Self::RulesLoaded,
         Self::RulesStale,
+        Self::RulesShrunk,
+        Self::RulesAcknowledged,
         Self::TenantSick,
         Self::TenantWell,
         Self::SourceSick,
@@ -127,6 +135,8 @@ impl Happening {
             Self::TokenRevoked => "token_revoked",
             Self::RulesLoaded => "rules_loaded",
             Self::RulesStale => "rules_stale",
+            Self::RulesShrunk => "rules_shrunk",
+            Self::RulesAcknowledged => "rules_acknowledged",
             Self::TenantSick => "tenant_sick",
             Self::TenantWell => "tenant_well",
             Self::SourceSick => "source_sick",

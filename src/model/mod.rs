@@ -17,6 +17,7 @@ pub mod machine;
 pub mod machine_action;
 pub mod moment;
 pub mod notice;
+pub mod protection;
 pub mod replay;
 pub mod retry_after;
 pub mod sanitise;

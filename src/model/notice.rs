@@ -33,13 +33,15 @@ pub enum Word {
     Paused,
     /// New rules can not be loaded.
     RulesStale,
+    /// A protection that was in force is lost.
+    RulesShrunk,
     /// A fire drill failed.
     Drill,
 }
 
 impl Word {
     /// Every word.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Acted,
         Self::Held,
         Self::Expired,
@@ -51,6 +53,7 @@ impl Word {
         Self::Source,
         Self::Paused,
         Self::RulesStale,
+        Self::RulesShrunk,
         Self::Drill,
     ];
 
@@ -69,6 +72,7 @@ impl Word {
             Self::Source => "source",
             Self::Paused => "paused",
             Self::RulesStale => "rules_stale",
+            Self::RulesShrunk => "rules_shrunk",
             Self::Drill => "drill",
         }
     }
@@ -99,12 +103,13 @@ pub enum Case {
     Paused,
     Resumed,
     RulesStale,
+    RulesShrunk,
     DrillFailed,
 }
 
 impl Case {
     /// Every case.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Acted,
         Self::Held,
         Self::Expired,
@@ -119,6 +124,7 @@ impl Case {
         Self::Paused,
         Self::Resumed,
         Self::RulesStale,
+        Self::RulesShrunk,
         Self::DrillFailed,
     ];
 
@@ -140,7 +146,8 @@ impl Case {
             | Self::HumanOverride
             | Self::MachineUnknown
             | Self::Paused
-            | Self::RulesStale => self.word().as_str(),
+            | Self::RulesStale
+            | Self::RulesShrunk => self.word().as_str(),
         }
     }
 
@@ -165,6 +172,7 @@ impl Case {
             Self::SourceSick | Self::SourceWell => Word::Source,
             Self::Paused | Self::Resumed => Word::Paused,
             Self::RulesStale => Word::RulesStale,
+            Self::RulesShrunk => Word::RulesShrunk,
             Self::DrillFailed => Word::Drill,
         }
     }

@@ -11,6 +11,7 @@ use super::decision::Decision;
 use super::ids::{ActionId, AlertId, MachineActionId, MachineId, RuleId, SourceName, TenantName};
 use super::lane::Lane;
 use super::machine_action::RemoteStatus;
+use super::protection::LostProtection;
 use super::schema::Time;
 use super::time::AlertTime;
 
@@ -374,6 +375,12 @@ pub struct RulesView {
     pub error: Option<String>,
     /// The SHA-256 of the set in force, in hex.
     pub hash: String,
+    /// Whether protections are lost and nobody has acknowledged it.
+    #[serde(default)]
+    pub shrunk: bool,
+    /// Which.
+    #[serde(default)]
+    pub lost: Vec<LostProtection>,
 }
 
 /// A loop's last run.

@@ -27,6 +27,7 @@ fn case_of(happened: &Happened) -> Option<Case> {
         Happening::Paused => Some(Case::Paused),
         Happening::Resumed => Some(Case::Resumed),
         Happening::RulesStale => Some(Case::RulesStale),
+        Happening::RulesShrunk => Some(Case::RulesShrunk),
         Happening::TenantSick => Some(Case::TenantSick),
         Happening::TenantWell => Some(Case::TenantWell),
         Happening::SourceSick => Some(Case::SourceSick),

@@ -161,6 +161,8 @@ fn every_case_has_a_title_and_what_to_do_next() {
     Resumed: actions are sent again, 7 since the last message
     New rules can not be loaded, the old ones go on
     New rules can not be loaded, the old ones go on, 7 since the last message
+    A protection is lost: devices that it kept may be restricted
+    7 protections are lost: devices that they kept may be restricted, 7 since the last message
     The fire drill failed
     The fire drill failed, 7 since the last message
     ");

@@ -95,6 +95,10 @@ fn title(outbreak: &Outbreak) -> String {
         Case::Paused => "Paused: nothing is sent to any device".to_owned(),
         Case::Resumed => "Resumed: actions are sent again".to_owned(),
         Case::RulesStale => "New rules can not be loaded, the old ones go on".to_owned(),
+        Case::RulesShrunk => match outbreak.count {
+            1 => "A protection is lost: devices that it kept may be restricted".to_owned(),
+            count => format!("{count} protections are lost: devices that they kept may be restricted"),
+        },
         Case::DrillFailed => "The fire drill failed".to_owned(),
     };
     match (outbreak.told, single(outbreak).is_some()) {
@@ -192,6 +196,9 @@ fn commands(outbreak: &Outbreak) -> Vec<String> {
         (Case::TenantSick, ..) => vec!["stanch doctor".to_owned()],
         (Case::Paused, ..) => vec![format!("stanch resume {WHY}")],
         (Case::RulesStale, ..) => vec!["stanch check".to_owned()],
+        (Case::RulesShrunk, ..) => {
+            vec!["stanch status".to_owned(), format!("stanch pause {WHY}"), format!("stanch rules acknowledge {WHY}")]
+        }
         (Case::DrillFailed, ..) => vec!["stanch status".to_owned(), "stanch drill".to_owned()],
         (Case::TenantWell | Case::SourceSick | Case::SourceWell | Case::Resumed, ..) => {
             vec!["stanch status".to_owned()]
@@ -215,7 +222,7 @@ fn page(outbreak: &Outbreak) -> String {
         Case::Failed => "/actions?state=failed",
         Case::Expired => "/actions?state=expired",
         Case::Acted | Case::Released | Case::HumanOverride | Case::MachineUnknown => "/devices",
-        Case::RulesStale => "/rules",
+        Case::RulesStale | Case::RulesShrunk => "/rules",
         Case::TenantSick
         | Case::TenantWell
         | Case::SourceSick

@@ -27,6 +27,7 @@ async fn measure(work: &Work) -> Result<(), StoreError> {
     let totals = work.store.totals().await?;
     let (quota, sources) = (status::quota(work).await?, status::sources(work).await?);
     let paused = work.store.brake().await?.is_some();
+    work.metrics.rules_shrunk(!work.store.lost_protections().await?.is_empty());
     work.metrics.stored(&totals, &quota, &sources, paused);
     Ok(())
 }

@@ -17,6 +17,7 @@ pub(super) async fn status(web: &Web) -> Result<StatusView, StoreError> {
     let pause = work.store.brake().await?;
     let rules = work.rule_set();
     let error = work.board.rules_state().error;
+    let lost = work.store.lost_protections().await?;
     Ok(StatusView {
         paused: pause.is_some(),
         pause,
@@ -26,7 +27,14 @@ pub(super) async fn status(web: &Web) -> Result<StatusView, StoreError> {
         quota: quota(work).await?,
         sources: sources(work).await?,
         tenants: work.board.tenants(),
-        rules: RulesView { loaded: rules.loaded(), stale: error.is_some(), error, hash: rules.hash().to_owned() },
+        rules: RulesView {
+            loaded: rules.loaded(),
+            stale: error.is_some(),
+            error,
+            hash: rules.hash().to_owned(),
+            shrunk: !lost.is_empty(),
+            lost,
+        },
         loops: work.board.loops(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         started_at: web.started_at,

@@ -23,9 +23,10 @@ use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::defender::Client;
 use crate::metrics::Metrics;
+use crate::model::protection::ProtectionInForce;
 use crate::model::{ActionId, AlertTime, By, Kind, Level, Machine, MachineAction, MachineId, RemoteStatus, TenantName};
 use crate::rules::{LoadContext, RuleFile, RuleSet};
-use crate::store::{Choice, DecidedPair, Deciding, PassEnd, Store};
+use crate::store::{Choice, DecidedPair, Deciding, PassEnd, RulesTaken, Store};
 use crate::worker::board::Board;
 use crate::worker::recall::Current;
 use crate::worker::{TenantWork, Work};
@@ -225,6 +226,25 @@ impl TestDaemon {
             error_hresult: None,
         };
         store.apply_look(&TenantName::new(tenant).unwrap(), &[row], now).await.unwrap();
+    }
+
+    /// The protect rule `leave-tills` was in force, and is no longer.
+    pub(super) async fn loses_a_protection(&self) {
+        let tenant = TenantName::new("contoso").unwrap();
+        let tills = ProtectionInForce {
+            rule_id: "leave-tills".parse().unwrap(),
+            title: "Leave the <i>tills</i> alone".to_owned(),
+            tenant: tenant.clone(),
+        };
+        for protections in [std::slice::from_ref(&tills), &[]] {
+            let taken = RulesTaken {
+                loaded: Some(("hash", 1)),
+                protections,
+                tenants: std::slice::from_ref(&tenant),
+                why_lost: &|_, _| "no rule of this id protects any more".to_owned(),
+            };
+            self.work.store.rules_taken(&taken, self.work.now()).await.unwrap();
+        }
     }
 
     /// A held action: the rule `rule-1` chose a device for an alert, and asks for an approval.

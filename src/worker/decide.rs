@@ -86,11 +86,16 @@ async fn batch(
     limit: u32,
 ) -> Result<(usize, Option<Timestamp>), StoreError> {
     let now = work.now();
+    let rules = work.rule_set();
+    if rules.is_empty() {
+        // Nobody has said what these alerts come to: they are decided once there are rules.
+        work.board.ran("decide", now, "no rule is loaded: alerts wait");
+        return Ok((0, None));
+    }
     let alerts = work.store.undecided(now, limit).await?;
     if alerts.is_empty() {
         return Ok((0, work.store.next_undecided().await?));
     }
-    let rules = work.rule_set();
     let recall = recall::for_decide(work, &rules, remembered.as_ref()).await?;
     *remembered = Some(Arc::clone(&recall));
     let asking = Asking { work, rules: &rules, recall: &recall };

@@ -69,7 +69,7 @@ pub async fn run(work: &Work, tenants: &[TenantName], within: Duration, by: &By)
     let began = work.steady();
     let mut drill = Drill { work, began, within, steps: Vec::new() };
     let writable = drill.step("store", None, store(work)).await;
-    drill.step("rules", None, async { rules(work) }).await;
+    drill.step("rules", None, rules(work)).await;
     drill.step("brake", None, brake(work)).await;
     drill.step("audit", None, audit(work)).await;
     drill.step("loops", None, async { loops(work) }).await;
@@ -199,13 +199,25 @@ async fn store(work: &Work) -> Found {
     written(work.store.probe_writable()).await.and_then(|()| well("takes writes"))
 }
 
-fn rules(work: &Work) -> Found {
-    match work.board.rules_state().error {
-        None => well(format!("{} in force", work.rule_set().loaded())),
-        Some(error) => fault(
+async fn rules(work: &Work) -> Found {
+    if let Some(error) = work.board.rules_state().error {
+        return fault(
             format!("the rule folder can not be loaded, so that older rules are in force: {error}"),
             "run stanch check, which names each place",
-        ),
+        );
+    }
+    let set = work.rule_set();
+    if set.is_empty() {
+        return fault("no rule is loaded, so that alerts stay undecided", "put the rule files into rules.dir");
+    }
+    let detail = format!("{} in force", set.loaded());
+    let lost = work.store.lost_protections().await.map_err(|error| Fault::of_the_store(&error))?;
+    match lost.len() {
+        0 => well(detail),
+        lost => Ok(Well {
+            detail: format!("{detail}, but {lost} protections are lost"),
+            mend: Some("put them back, or: stanch rules acknowledge --why TEXT"),
+        }),
     }
 }
 

@@ -18,6 +18,7 @@ pub mod look;
 mod not_found;
 pub mod notify;
 pub mod poll;
+pub mod protections;
 pub mod recall;
 pub mod retention;
 pub mod rules;

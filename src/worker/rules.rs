@@ -1,7 +1,8 @@
 //! Reloading: the rule folder is read by content, and a whole set replaces the one in force.
 //!
 //! Renames, editors and swapped symlinks are all seen, since only what the files say counts. A folder that
-//! can not be loaded leaves the last good set in force, and says so once.
+//! can not be loaded leaves the last good set in force, and says so once. A set that has lost protections is taken, and
+//! told (see [`super::protections`]); one without any rule is refused as a bad file is.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,13 +10,14 @@ use std::time::Duration;
 
 use jiff::civil::Date;
 
-use crate::config::Config;
-use crate::diagnostics::{Diagnostic, Problems};
+use crate::config::{Config, Mode};
+use crate::diagnostics::{Diagnostic, Place, Problems, alike};
 use crate::model::TenantName;
 use crate::rules::{LoadContext, RuleFile, RuleSet};
 use crate::store::StoreError;
 
 use super::board::RulesState;
+use super::protections::Recorder;
 use super::{Work, chain};
 
 /// How often the folder is read.
@@ -32,17 +34,23 @@ const ASKED_READINGS: usize = 20;
 /// Looks for changes until the stop. `in_force` is what the set in force was loaded from.
 pub async fn run(work: &Work, in_force: Vec<RuleFile>) {
     let mut folder = Folder::new(in_force);
+    let mut recorder = Recorder::default();
     loop {
+        // A day that ends may end a protection, and what the store could not be told yet is tried again.
+        recorder.record(work, &work.rule_set()).await;
         let asked = tokio::select! {
             () = work.stop.cancelled() => return,
             () = work.reload.notified() => true,
-            () = tokio::time::sleep(EVERY), if work.config.rules.watch => false,
+            () = tokio::time::sleep(EVERY) => false,
         };
+        if !asked && !work.config.rules.watch {
+            continue;
+        }
         let seen = if asked { read_twice(work).await } else { read(work).await };
         work.board.ran("rules", work.now(), said(&seen));
         let is_news = folder.has_news(&seen);
         if asked || is_news {
-            let loaded = apply(work, &seen).await;
+            let loaded = apply(work, &seen, &mut recorder).await;
             folder.judged(seen, loaded);
         }
     }
@@ -133,19 +141,25 @@ fn paths(files: &[RuleFile]) -> Vec<PathBuf> {
 }
 
 /// Puts what was read in force, if it can be loaded; says whether it could.
-async fn apply(work: &Work, seen: &Reading) -> bool {
+async fn apply(work: &Work, seen: &Reading, recorder: &mut Recorder) -> bool {
     let loaded = seen.as_ref().map_err(Clone::clone).and_then(|files| load(&work.config, work.today(), files));
+    let loaded = loaded.and_then(|(set, warnings)| match emptied(&work.config, &work.rule_set(), &set) {
+        Some(problem) => Err(Problems(vec![problem])),
+        None => Ok((set, warnings)),
+    });
     match loaded {
         Ok((set, warnings)) => {
-            for warning in warnings {
+            for warning in alike(&warnings) {
                 tracing::warn!(warning = %warning, "the rules are loaded, but look at this");
             }
             tracing::info!(rules = set.loaded(), hash = set.hash(), "the rules are loaded");
             work.metrics.rules(set.loaded(), false);
             work.board.rules(RulesState { error: None });
             work.board.rules_loaded(work.now());
-            keep(work.store.rules_loaded(set.hash(), set.loaded(), work.now()).await);
-            work.rules.send_replace(Arc::new(set));
+            let set = Arc::new(set);
+            // Before anything is decided under it.
+            recorder.loaded(work, &set).await;
+            work.rules.send_replace(set);
             work.decide.notify_one();
             work.wake_all_send();
             true
@@ -156,6 +170,7 @@ async fn apply(work: &Work, seen: &Reading) -> bool {
                 tracing::error!(problem = %problem, "the rules can not be loaded; the last good set stays in force");
             }
             work.metrics.rules(work.rule_set().loaded(), true);
+            recorder.refused();
             keep(work.store.rules_refused(&first, work.now()).await);
             work.board.rules(RulesState { error: Some(first) });
             false
@@ -168,6 +183,25 @@ fn keep(kept: Result<(), StoreError>) {
     if let Err(error) = kept {
         tracing::error!(error = chain(&error), "the audit can not say what became of the rules");
     }
+}
+
+/// What is wrong with a set that is to replace the one in force, when it holds no rule and that one does.
+fn emptied(config: &Config, in_force: &RuleSet, next: &RuleSet) -> Option<Diagnostic> {
+    (next.is_empty() && !in_force.is_empty() && !config.rules.allow_empty).then(|| empty(config))
+}
+
+/// What is wrong with a set that the daemon is to start with, when it holds no rule although devices are to be
+/// restricted: what is missing may be what protects.
+#[must_use]
+pub fn refused_at_start(config: &Config, set: &RuleSet) -> Option<Diagnostic> {
+    let enforces = config.guards.mode == Mode::Enforce;
+    (set.is_empty() && enforces && !config.rules.allow_empty).then(|| empty(config))
+}
+
+fn empty(config: &Config) -> Diagnostic {
+    Diagnostic::error(&config.rules.dir, Place::START, "the folder holds no rule").with_hint(
+        "put the rule files back, or name their folder in rules.dir; `rules.allow_empty: true` takes a folder without rules",
+    )
 }
 
 /// Loads a set as the daemon does: for the tenants of the configuration, on this day.

@@ -36,6 +36,7 @@ mod moving;
 mod notify;
 mod order;
 mod poll;
+mod protections;
 mod reconcile;
 mod rehearsal;
 mod release;

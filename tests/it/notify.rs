@@ -21,8 +21,8 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::simulation::daemon::{Daemon, guards, operator, tenant};
 use crate::simulation::{at, machine_id};
-use crate::support::TestApp;
 use crate::support::binary::{Process, output, stanch, wait_for_socket};
+use crate::support::{RANSOMWARE, TestApp};
 
 /// What a receiver does with a request.
 #[derive(Debug, Clone, Copy)]
@@ -458,6 +458,24 @@ async fn a_daemon_tells_two_channels_neither_waits_for_the_other_and_the_log_hol
     let store = Store::open(&app.path("stanch.db")).await.unwrap();
     assert_eq!(store.undelivered(&name).await.unwrap(), 0);
     assert!(store.undelivered(&ChannelName::new("slack").unwrap()).await.unwrap() >= 1, "it is still to be told");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_protection_that_is_lost_is_told_by_its_name_with_what_to_do() {
+    let receiver = Receiver::start().await;
+    let notify = "[{ type: webhook, url_file: url, hmac_file: key }]";
+    let protect = "title: Leave the till alone\nid: leave-the-till\n\
+                   detection: { till: { machine.computerDnsName: till }, condition: till }\nresponse: { action: protect }\n";
+    let mut app = TestApp::builder().rules(&[RANSOMWARE, protect]).set("NOTIFY", notify).prepare(|_| ()).await;
+    std::fs::write(app.path("url"), &receiver.url).unwrap();
+    std::fs::write(app.path("key"), "a key\n").unwrap();
+    app.start_daemon().await;
+    std::fs::remove_file(app.path("rules/1.yml")).unwrap();
+    let shrunk = async || receiver.got().into_iter().find(|message| message["case"] == "rules_shrunk");
+    let told = app.until("somebody is told", shrunk).await.to_string();
+    for word in ["A protection is lost", "Leave the till alone", "contoso", "stanch rules acknowledge --why"] {
+        assert!(told.contains(word), "{word} in {told}");
+    }
 }
 
 /// However many tellers' turns fall into one moment, a message waits for its distance.

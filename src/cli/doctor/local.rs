@@ -9,8 +9,7 @@ use jiff::Timestamp;
 use super::report::{Check, Report};
 use crate::cli::check;
 use crate::config::{Config, Loaded};
-use crate::diagnostics::{Diagnostic, Problems};
-use crate::model::TenantName;
+use crate::diagnostics::{Diagnostic, Problems, alike};
 use crate::store::{self, StoreError};
 
 /// The config, unless it has problems.
@@ -34,8 +33,7 @@ pub(super) fn config(
 
 /// The rules, for the tenants that there are.
 pub(super) fn rules(config: &Config, now: Timestamp, report: &mut Report<'_>) -> io::Result<()> {
-    let tenants: Vec<TenantName> = config.tenants.iter().map(|tenant| tenant.name.clone()).collect();
-    let rules = check::rules(std::slice::from_ref(&config.rules.dir), Some(&tenants), now);
+    let rules = check::of_config(std::slice::from_ref(&config.rules.dir), config, now);
     if rules.set.is_some() {
         report.add(Check::well("rules", format!("{}, from {}", rules.counted(), config.rules.dir.display())))?;
     }
@@ -44,10 +42,9 @@ pub(super) fn rules(config: &Config, now: Timestamp, report: &mut Report<'_>) ->
 }
 
 fn tell(diagnostics: &[Diagnostic], as_check: &dyn Fn(String) -> Check, report: &mut Report<'_>) -> io::Result<()> {
-    for diagnostic in diagnostics {
-        let bare = Diagnostic { hint: None, ..diagnostic.clone() };
-        let check = as_check(bare.to_string());
-        report.add(match &diagnostic.hint {
+    for line in alike(diagnostics) {
+        let check = as_check(line.without_hint());
+        report.add(match &line.first().hint {
             Some(hint) => check.mend(hint),
             None => check,
         })?;

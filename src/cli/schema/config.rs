@@ -31,6 +31,7 @@ pub(super) const WORDS: &[(&str, &[&str])] = &[
             "source",
             "paused",
             "rules_stale",
+            "rules_shrunk",
             "drill",
         ],
     ),

@@ -39,6 +39,8 @@ pub(super) const RULE: &[Key] = &[
         level,
     ),
     key("tags", "Labels, as attack.t1486. For people.", texts),
+    key("regression_tests_path", "Where SigmaHQ keeps tests of the rule. Not looked at.", text),
+    key("simulation", "How SigmaHQ lets the rule be tried. Not looked at.", anything),
     key("scope", "Which devices the rule is meant for, in Sigma's words. Not looked at.", texts),
     key("sigma-version", "The version of Sigma: 3 lets brackets select members of lists, as evidence[any].", version),
     key("response", "What is done with the device when the rule matches.", response),
@@ -102,6 +104,10 @@ pub(super) const TEST_ALERT: &[Key] = &[
 /// The keys of a document that have the given names, in the order of [`RULE`].
 pub(super) fn of_rule(but: &[&str]) -> Vec<&'static Key> {
     RULE.iter().filter(|key| !but.contains(&key.name)).collect()
+}
+
+fn anything() -> Value {
+    json!({})
 }
 
 fn related() -> Value {

@@ -136,12 +136,59 @@ fn a_path_that_leads_nowhere_is_a_problem_and_a_config_that_is_not_there_no_answ
 
 #[test]
 fn warnings_change_no_exit_code() {
-    let scratch = Scratch::new(CONFIG, &[]);
+    let scratch = Scratch::new(&format!("{CONFIG}guards: {{ mode: shadow }}\n"), &[]);
     let warned = "warning: {}/rules:1:1: the folder holds no rule file \
                   (rules are the .yml and .yaml files that are not hidden)";
     let remark = "no problem: the config {}/stanch.yaml, 0 rules in 0 files";
     expect(&scratch.check("--config {}/stanch.yaml", None), 0, &[warned], &[remark]);
     expect(&scratch.check("--json --config {}/stanch.yaml", None), 0, &["[]"], &[warned, remark]);
+}
+
+#[test]
+fn a_folder_without_rules_is_a_problem_where_the_daemon_would_not_start_with_it() {
+    let scratch = Scratch::new(CONFIG, &[]);
+    let ran = scratch.check("--config {}/stanch.yaml", None);
+    expect(
+        &ran,
+        1,
+        &["{}/rules:1:1: the folder holds no rule (put the rule files back, or name their folder in rules.dir; \
+           `rules.allow_empty: true` takes a folder without rules)"],
+        &["1 problem: the config {}/stanch.yaml, 0 rule files"],
+    );
+    scratch.write("stanch.yaml", &CONFIG.replace("{ dir: rules }", "{ dir: rules, allow_empty: true }"));
+    assert_eq!(scratch.check("--config {}/stanch.yaml", None).code(), 0);
+}
+
+/// A public rule: it says what to look for, and not what to do.
+fn public(title: &str) -> String {
+    format!(
+        "title: {title}\nsimulation: [{{ type: atomic }}]\nregression_tests_path: tests/a\nenrichment: [asset]\n\
+         detection: {{ s: {{ CommandLine: whoami }}, condition: s }}\n"
+    )
+}
+
+#[test]
+fn many_warnings_that_say_the_same_are_one_line_and_one_entry_a_place_for_a_ci() {
+    let texts: Vec<(String, String)> = (0..5).map(|n| (format!("{n}.yml"), public(&format!("Rule {n}")))).collect();
+    let rules: Vec<(&str, &str)> = texts.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+    let scratch = Scratch::new(CONFIG, &rules);
+    let ran = scratch.check("{}/rules", None);
+    let field = r#"warning: no alert has a field "CommandLine": 5 places in 5 files, as {}/rules/0.yml:5:"#;
+    assert!(ran.out.lines().any(|line| line.starts_with(field)), "{}", ran.out);
+    let own = r#"warning: unknown key "enrichment": it has no effect: 5 places in 5 files, as {}/rules/0.yml:4:1 and {}/rules/1.yml:4:1"#;
+    assert!(ran.out.lines().any(|line| line == own), "{}", ran.out);
+    assert!(!ran.out.contains("simulation") && !ran.out.contains("regression_tests_path"), "{}", ran.out);
+    assert_eq!((ran.code(), ran.err.as_str()), (0, "no problem: 0 rules in 5 files\n"));
+
+    let github = scratch.check("--annotate github {}/rules", None);
+    assert_eq!(github.out.lines().filter(|line| line.contains("CommandLine")).count(), 5);
+    let both = RULE.replace("restrict", "restrct").replace("category: Ransomware\n  c", &format!("{ODD}\n  c"));
+    scratch.write("rules/5.yml", &both);
+    let refused = scratch.check("{}/rules", None);
+    assert_eq!(refused.code(), 1);
+    for said in ["restrct", "Hgih", field] {
+        assert!(refused.out.contains(said), "warnings are shown too, of the same file as well: {}", refused.out);
+    }
 }
 
 #[test]

@@ -49,7 +49,10 @@ fn status_names_first_what_is_wrong_or_waits() {
                 {"name": "defender", "type": "defender", "tenant": "contoso", "lag_seconds": null, "error": "403: no role"}
             ],
             "rules": {"loaded": 14, "stale": true, "error": "rules/a.yml:3:1: unknown key\nrules/b.yml:1:1: no title",
-                      "hash": "3fa94b1c9d0e8f7a6b5c"},
+                      "hash": "3fa94b1c9d0e8f7a6b5c", "shrunk": true, "lost": [
+                {"rule_id": "leave-tills", "title": "Leave the tills alone", "tenants": ["contoso", "fabrikam"],
+                 "since": "2026-11-24T05:30:00Z", "why": "no rule of this id protects any more"}
+            ]},
             "tenants": [{"name": "contoso", "ready": false, "error": "AADSTS7000215: the secret is wrong"}]
         }))
     ), @r#"
@@ -69,6 +72,10 @@ fn status_names_first_what_is_wrong_or_waits() {
     rules are stale: the set before stays in force, because
       rules/a.yml:3:1: unknown key
       rules/b.yml:1:1: no title
+
+    protections are lost: devices that they kept may be restricted
+      Leave the tills alone (leave-tills), contoso, fabrikam, 30m ago (2026-11-24 05:30:00Z): no rule of this id protects any more
+      put them back, or say that it is meant: stanch rules acknowledge --why TEXT
     tenant contoso: AADSTS7000215: the secret is wrong
 
     Sources

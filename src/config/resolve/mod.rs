@@ -126,7 +126,8 @@ fn rules(report: &mut Report<'_>, around: &Surroundings<'_>, raw: Option<RawRule
     let raw = report.need(&at, raw)?;
     let dir = around.path(report, &at.key("dir"), raw.dir);
     let watch = report.need(&at.key("watch"), raw.watch);
-    Some(RulesConfig { dir: dir?, watch: watch? })
+    let allow_empty = report.need(&at.key("allow_empty"), raw.allow_empty);
+    Some(RulesConfig { dir: dir?, watch: watch?, allow_empty: allow_empty? })
 }
 
 fn inventory(report: &mut Report<'_>, raw: RawInventory) -> Option<Inventory> {

@@ -31,7 +31,7 @@ fn a_channel_is_told_of_all_but_what_goes_as_it_should() {
     assert_eq!((channel.name.as_str(), channel.host.as_str()), ("slack", "hooks.slack.example:8443"));
     assert!(matches!(channel.kind, ChannelKind::Slack));
     assert_eq!(channel.url.expose_secret(), URL);
-    assert_eq!(channel.on.len(), 10);
+    assert_eq!(channel.on.len(), 11);
     assert!(!channel.on.contains(&Word::Acted) && !channel.on.contains(&Word::Released));
     assert!(!format!("{channel:?}").contains("hush"), "the address is a secret");
 }

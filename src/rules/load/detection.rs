@@ -249,11 +249,15 @@ impl Checker<'_, '_> {
                 return self.report.error(path, message);
             }
         };
-        let mut used = vec![false; names.len()];
+        let (mut used, before) = (vec![false; names.len()], self.report.count());
         for (text, path) in texts {
             if let Some(expression) = self.expression(text, &path) {
                 self.references(&expression, &path, names, &mut used);
             }
+        }
+        // What a condition with errors does not use may be what it was to use.
+        if self.report.count() > before {
+            return;
         }
         for (name, _) in names.iter().zip(used).filter(|(_, used)| !used) {
             let mut selection = path.to_vec();

@@ -1,16 +1,19 @@
 //! The top-level keys of a rule, and those that say which rule it is.
+//!
+//! Sigma lets authors add keys of their own at the top, so that a key which is nobody's is only warned of. One that is
+//! nearly ours, or that is ours and stands in the wrong place, is refused: without it the rule means something else.
 
 use rsigma_parser::version::{SPEC_VERSION_SUPPORTED, is_unsupported, major_from_value};
 use serde_yaml::{Mapping, Value};
 
-use crate::diagnostics::{Place, Step};
+use crate::diagnostics::{Place, Step, near_miss};
 use crate::model::{Level, RuleId};
-use crate::rules::report::Report;
-use crate::rules::response::{describe, refuse_unknown_keys};
+use crate::rules::report::{Report, shorten};
+use crate::rules::response::{self, describe};
 use crate::rules::rule::Status;
 
-/// Sigma's keys of every document.
-pub const KEYS: [&str; 18] = [
+/// Keys of every document: Sigma's, and those that SigmaHQ's own repository adds.
+pub const KEYS: [&str; 20] = [
     "title",
     "id",
     "name",
@@ -29,6 +32,8 @@ pub const KEYS: [&str; 18] = [
     "tags",
     "scope",
     "sigma-version",
+    "regression_tests_path",
+    "simulation",
 ];
 
 /// What a document is.
@@ -43,6 +48,8 @@ pub enum Kind {
 }
 
 impl Kind {
+    const ALL: [Self; 3] = [Self::Rule, Self::Correlation, Self::Filter];
+
     /// Its name in messages.
     pub(super) const fn as_str(self) -> &'static str {
         match self {
@@ -89,8 +96,7 @@ pub(super) fn kind(mapping: &Mapping, report: &mut Report<'_>) -> Option<Kind> {
 /// Reads the header; `None` when anything in it is wrong, which the report then says.
 pub(super) fn check(mapping: &Mapping, kind: Kind, report: &mut Report<'_>) -> Option<Header> {
     let before = report.count();
-    let what = if kind == Kind::Rule { "key".to_owned() } else { format!("key of a {}", kind.as_str()) };
-    refuse_unknown_keys(mapping, &[], &what, &[&KEYS, kind.own_keys()].concat(), report);
+    keys(mapping, kind, report);
     let title = title(mapping, kind, report);
     let name = name(mapping, report);
     let id = id(mapping, title.as_deref(), report);
@@ -107,6 +113,33 @@ pub(super) fn check(mapping: &Mapping, kind: Kind, report: &mut Report<'_>) -> O
     let (id, id_place) = id?;
     let status = status.unwrap_or(Status::Stable);
     Some(Header { id, id_place, title: title?, name, level: level.unwrap_or_default(), status })
+}
+
+/// Keys of a response that say less than is meant when they stand at the top, and that are seldom anybody's own.
+const MISPLACED: [&str; 5] = ["approval", "expires_after", "cooldown", "tenants", "match_all"];
+
+/// Refuses keys that are nearly ours or out of place, and warns of those that are nobody's.
+fn keys(mapping: &Mapping, kind: Kind, report: &mut Report<'_>) {
+    let known = [&KEYS, kind.own_keys()].concat();
+    for key in mapping.keys().filter_map(Value::as_str).filter(|key| !known.contains(key)) {
+        let path: [Step; 1] = [key.into()];
+        let what = if kind == Kind::Rule { "key".to_owned() } else { format!("key of a {}", kind.as_str()) };
+        let message = format!("unknown {what} {:?}", shorten(key));
+        let of_another_kind = Kind::ALL.into_iter().any(|other| other.own_keys().contains(&key));
+        let in_response = near_miss(key, MISPLACED).or_else(|| {
+            let same = |ours: &&str| ours.eq_ignore_ascii_case(key);
+            response::KEYS.into_iter().find(same)
+        });
+        if let Some(near) = near_miss(key, known.iter().copied()) {
+            report.error_with_hint(&path, message, format!("did you mean {near:?}?"));
+        } else if of_another_kind {
+            report.error(&path, message);
+        } else if let Some(ours) = in_response {
+            report.error_with_hint(&path, message, format!("{ours:?} belongs into 'response'"));
+        } else {
+            report.warning(&path, format!("{message}: it has no effect"));
+        }
+    }
 }
 
 fn title(mapping: &Mapping, kind: Kind, report: &mut Report<'_>) -> Option<String> {

@@ -57,6 +57,15 @@ pub struct Loaded {
     pub warnings: Vec<Diagnostic>,
 }
 
+/// What comes of files that may not make a set.
+#[derive(Debug)]
+pub struct Judged {
+    /// The set, or every error of every file, in the order of the files.
+    pub set: Result<RuleSet, Problems>,
+    /// What is likely not meant, in the order of the files; of files with errors, as far as they could be read.
+    pub warnings: Vec<Diagnostic>,
+}
+
 /// A rule, ready to be added to an engine.
 pub(super) struct Ready {
     pub(super) rule: Arc<Rule>,
@@ -69,6 +78,13 @@ impl RuleSet {
     /// # Errors
     /// [`Problems`]: every error of every file, in the order of the files. Nothing is loaded then.
     pub fn load(files: &[RuleFile], context: &LoadContext<'_>) -> Result<Loaded, Problems> {
+        let Judged { set, warnings } = Self::judge(files, context);
+        set.map(|set| Loaded { set, warnings })
+    }
+
+    /// Loads a set from its files, and says what is likely not meant in them whether it can be loaded or not.
+    #[must_use]
+    pub fn judge(files: &[RuleFile], context: &LoadContext<'_>) -> Judged {
         let mut loading = Loading::of_all(files, context);
         loading.refuse_duplicates();
         loading.finish(files)
@@ -196,7 +212,12 @@ impl<'c> Loading<'c> {
         }
     }
 
-    fn finish(mut self, files: &[RuleFile]) -> Result<Loaded, Problems> {
+    fn finish(mut self, files: &[RuleFile]) -> Judged {
+        let set = self.set(files);
+        Judged { set, warnings: in_order(self.warnings, files) }
+    }
+
+    fn set(&mut self, files: &[RuleFile]) -> Result<RuleSet, Problems> {
         // What refers to a document that could not be read is not to blame.
         if self.problems.is_empty() {
             let drafts = std::mem::take(&mut self.drafts);
@@ -205,13 +226,13 @@ impl<'c> Loading<'c> {
             if self.problems.is_empty() {
                 self.warnings.extend(advice::twins(resolved.ready.iter()));
                 match build(resolved, documents, content_hash(files)) {
-                    Ok(set) => return Ok(Loaded { set, warnings: in_order(self.warnings, files) }),
+                    Ok(set) => return Ok(set),
                     Err(problem) => self.problems.push(problem),
                 }
             }
         }
         debug_assert!(self.problems.iter().all(|problem| problem.severity == Severity::Error));
-        Err(Problems(in_order(self.problems, files)))
+        Err(Problems(in_order(std::mem::take(&mut self.problems), files)))
     }
 }
 

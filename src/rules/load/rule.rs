@@ -41,9 +41,10 @@ pub(super) fn check(
     if !matches!(response, Ok(None)) {
         unbounded.take().into_iter().for_each(|problem| report.take(problem));
     }
+    // These need no sound rule, so that they are told with its errors.
+    advice::of_rule(mapping, response.as_ref().ok().and_then(Option::as_ref), report);
     let (header, mut sigma, response) = (header?, sigma?, response.ok()?);
     warn_of_status(&header, response.as_ref(), report);
-    advice::of_rule(mapping, response.as_ref(), report);
     // The engine's answers are told apart by id, which a rule may lack.
     sigma.id = Some(header.id.as_str().to_owned());
     let rule = response.map(|response| Rule { tests, ..rule(&header, response, report) });

@@ -19,6 +19,17 @@ fn check(text: &str, expected: &[&str]) {
 }
 
 #[test]
+fn a_key_at_the_top_that_is_nobodys_is_told_and_those_of_sigmahq_are_known() {
+    for own in ["enrichment: [asset]", "ticket: 7", "custom_attributes: {}", "x-owner: ana"] {
+        let key = own.split(':').next().unwrap();
+        let text = format!("{own}\n{}", rule("  s: { severity: High }"));
+        check(&text, &[&format!("1:1: unknown key {key:?}: it has no effect")]);
+    }
+    let sigmahq = "regression_tests_path: tests/a\nsimulation: [{ type: atomic-red-team }]\n";
+    check(&format!("{sigmahq}{}", rule("  s: { severity: High }")), &[]);
+}
+
+#[test]
 fn a_field_that_nothing_has_is_told_with_the_nearest_one() {
     let cases = [
         ("  s: { Severity: High }", r#"4:8: no alert has a field "Severity" (did you mean "severity"?)"#),

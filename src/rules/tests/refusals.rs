@@ -27,7 +27,11 @@ fn with_header(header: &str) -> String {
 #[test]
 fn top_level_keys_are_known_or_refused() {
     check(&with_header("respnse: {}"), r#"2:1: unknown key "respnse" (did you mean "response"?)"#);
-    check(&with_header("custom_attributes: {}"), r#"2:1: unknown key "custom_attributes""#);
+    check(&with_header("Response: {}"), r#"2:1: unknown key "Response" (did you mean "response"?)"#);
+    check(&with_header("state: test"), r#"2:1: unknown key "state" (did you mean "status"?)"#);
+    check(&with_header("mode: shadow"), r#"2:1: unknown key "mode" ("mode" belongs into 'response')"#);
+    check(&with_header("aproval: required"), r#"2:1: unknown key "aproval" ("approval" belongs into 'response')"#);
+    check(&with_header("generate: true"), r#"2:1: unknown key "generate""#);
     check(&with_header("level: hihg"), r#"2:1: unknown level "hihg" (did you mean "high"?)"#);
     check(&with_header("level: 5"), r#"2:1: unknown level "5" (known: informational, low, medium, high, critical)"#);
     check(&with_header("status: stabel"), r#"2:1: unknown status "stabel" (did you mean "stable"?)"#);

@@ -15,6 +15,7 @@ use crate::model::{ActionId, AlertId, By, Happening, MachineId, RuleId, State, T
 pub(super) use follows::mark;
 pub use read::AuditFilter;
 pub use standing::Subject;
+pub(super) use standing::rules_loaded;
 
 /// Something that happened.
 #[derive(Debug, Clone)]

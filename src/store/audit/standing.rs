@@ -70,26 +70,6 @@ impl Store {
         tx.commit().await
     }
 
-    /// Keeps in the audit that a rule set is in force, unless the audit says so already. `hash` is the set's.
-    ///
-    /// # Errors
-    /// [`crate::store::StoreError`].
-    pub async fn rules_loaded(&self, hash: &str, rules: usize, now: Timestamp) -> Result<()> {
-        let mut tx = self.begin().await?;
-        let loaded = newest(&mut tx, Happening::RulesLoaded, None, None).await?;
-        let refused = newest(&mut tx, Happening::RulesStale, None, None).await?;
-        let before = loaded.as_ref().and_then(|row| row.after.as_deref());
-        if before == Some(hash) && place(loaded.as_ref()) > place(refused.as_ref()) {
-            tx.rollback().await;
-            return Ok(());
-        }
-        let detail = format!("{rules} rules are in force");
-        let entry =
-            Entry { before, after: Some(hash), ..Entry::new(Happening::RulesLoaded, &By::Stanch, &detail, now) };
-        append(&mut tx, &entry).await?;
-        tx.commit().await
-    }
-
     /// Keeps in the audit that what is in the rule folder can not be loaded, and why, unless that is what it said
     /// last.
     ///
@@ -108,6 +88,26 @@ impl Store {
         append(&mut tx, &Entry::new(Happening::RulesStale, &By::Stanch, &error, now)).await?;
         tx.commit().await
     }
+}
+
+/// Keeps in the audit that a rule set is in force, unless the audit says so already; whether it did not. `hash` is the
+/// set's.
+pub(in crate::store) async fn rules_loaded(
+    tx: &mut SqliteConnection,
+    hash: &str,
+    rules: usize,
+    now: Timestamp,
+) -> Result<bool> {
+    let loaded = newest(tx, Happening::RulesLoaded, None, None).await?;
+    let refused = newest(tx, Happening::RulesStale, None, None).await?;
+    let before = loaded.as_ref().and_then(|row| row.after.as_deref());
+    if before == Some(hash) && place(loaded.as_ref()) > place(refused.as_ref()) {
+        return Ok(false);
+    }
+    let detail = format!("{rules} rules are in force");
+    let entry = Entry { before, after: Some(hash), ..Entry::new(Happening::RulesLoaded, &By::Stanch, &detail, now) };
+    append(tx, &entry).await?;
+    Ok(true)
 }
 
 /// Whether the audit does not say so already.

@@ -13,6 +13,7 @@ mod drill;
 pub(super) mod extend;
 mod idempotent;
 mod replay;
+mod rules;
 #[cfg(test)]
 mod tests;
 mod tokens;
@@ -53,6 +54,7 @@ pub(super) fn routes() -> Routes {
         .and(audit::routes())
         .and(drill::routes())
         .and(replay::routes())
+        .and(rules::routes())
         .and(tokens::routes())
         .get("/openapi.json", description, description_doc)
 }

@@ -238,6 +238,7 @@ pub(super) enum Done {
     Extended,
     Paused,
     Resumed,
+    Acknowledged,
 }
 
 impl Done {
@@ -252,6 +253,7 @@ impl Done {
         Self::Extended,
         Self::Paused,
         Self::Resumed,
+        Self::Acknowledged,
     ];
 
     const fn as_str(self) -> &'static str {
@@ -266,6 +268,7 @@ impl Done {
             Self::Extended => "extended",
             Self::Paused => "paused",
             Self::Resumed => "resumed",
+            Self::Acknowledged => "acknowledged",
         }
     }
 
@@ -284,6 +287,7 @@ impl Done {
             Self::Extended => "The new expiry is in force.",
             Self::Paused => "Paused: nothing is sent until somebody resumes.",
             Self::Resumed => "Resumed: what is queued is sent.",
+            Self::Acknowledged => "Acknowledged: the protections that were lost are no longer missed.",
         }
     }
 

@@ -13,6 +13,7 @@ use super::charts::{Overview, Reach, overview};
 use super::form::{Asked, Done, Posted, see};
 use super::layout::{Frame, Page, action_link, alert_link, badge, device_link, span, state_badge};
 use super::{Problem, Web};
+use crate::model::protection::LostProtection;
 use crate::model::view::{ActionView, AlertState, AlertView, QuotaView, StatusView};
 use crate::model::{Kind, Lane, State as Stage, TenantName};
 use crate::store::{ActionFilter, AlertFilter};
@@ -37,6 +38,7 @@ struct Now {
     restricted: u64,
     quota: Vec<Quota>,
     troubles: Vec<String>,
+    lost: Vec<LostProtection>,
     charts: Overview,
 }
 
@@ -85,6 +87,7 @@ async fn now(State(web): State<Arc<Web>>, frame: Frame, asked: Asked) -> Result<
         restricted: store.restricted_devices().await?,
         quota: quota(&web, status.quota.clone()).await?,
         troubles: troubles(&status),
+        lost: status.rules.lost.clone(),
         charts: overview(&web, reach).await?,
         frame,
         status,
@@ -105,7 +108,8 @@ fn troubles(status: &StatusView) -> Vec<String> {
     });
     let stale = status.rules.error.as_deref();
     let stale = stale.map(|error| format!("Rules are stale, the last good ones go on: {error}"));
-    tenants.chain(failing).chain(stale).collect()
+    let shrunk = status.rules.shrunk.then(|| "Protections that were in force are lost".to_owned());
+    tenants.chain(failing).chain(stale).chain(shrunk).collect()
 }
 
 async fn quota(web: &Web, views: Vec<QuotaView>) -> Result<Vec<Quota>, Problem> {

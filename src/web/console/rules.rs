@@ -1,6 +1,6 @@
 //! The rules in force: what each may do, what it came to lately, and whether its own tests pass.
 //!
-//! Absent: changing them. Rules are files.
+//! Absent: changing them. Rules are files; that protections are lost is acknowledged.
 
 mod ends;
 
@@ -10,16 +10,19 @@ use std::sync::Arc;
 use askama::Template;
 use axum::Router;
 use axum::extract::State;
-use axum::routing::get;
+use axum::response::Redirect;
+use axum::routing::{get, post};
 use jiff::Timestamp;
 
-use super::form::Asked;
+use super::form::{Asked, Done, Posted, see};
 use super::layout::{Frame, Page, badge};
 use super::{Problem, Web};
 use crate::config::Mode;
+use crate::model::protection::LostProtection;
 use crate::model::{Outcome, RuleId, TenantName};
 use crate::rules::{Rule, RuleSet, Status};
 use crate::store::{ProtectedFor, RuleHits};
+use crate::web::caller::Operator;
 pub(in crate::web) use ends::TestEnds;
 use ends::{Ends, TestEnd};
 
@@ -32,7 +35,7 @@ const QUIET_DAYS: i64 = 30;
 const SECONDS_A_DAY: i64 = 86_400;
 
 pub(super) fn routes() -> Router<Arc<Web>> {
-    Router::new().route("/rules", get(list))
+    Router::new().route("/rules", get(list)).route("/rules/acknowledge", post(acknowledge))
 }
 
 /// Which rules are listed.
@@ -82,6 +85,7 @@ struct Rules {
     loaded: usize,
     loaded_at: Timestamp,
     stale: Option<String>,
+    lost: Vec<LostProtection>,
     in_shadow: bool,
     /// How many there are of each sort, the filter aside.
     counts: Vec<(Which, usize)>,
@@ -150,6 +154,7 @@ async fn list(State(web): State<Arc<Web>>, frame: Frame, asked: Asked) -> Result
         loaded: set.loaded(),
         loaded_at: work.board.rules_loaded_at().unwrap_or(web.started_at),
         stale: work.board.rules_state().error,
+        lost: work.store.lost_protections().await?,
         in_shadow: facts.in_shadow,
         counts: counts.into(),
         rows,
@@ -159,6 +164,18 @@ async fn list(State(web): State<Arc<Web>>, frame: Frame, asked: Asked) -> Result
         asked,
     };
     Ok(Page(page))
+}
+
+/// What was lost after the page was made was seen by nobody.
+async fn acknowledge(
+    State(web): State<Arc<Web>>,
+    Operator(by): Operator,
+    Posted(form): Posted,
+) -> Result<Redirect, Problem> {
+    let (why, seen) = (form.why()?, form.parsed::<Timestamp>("seen")?);
+    web.work.store.acknowledge_lost(seen, &by, &why, web.work.now()).await?;
+    tracing::warn!(%by, why, "the loss of protections is acknowledged");
+    Ok(see(&form.then("/rules"), Done::Acknowledged))
 }
 
 impl Rules {

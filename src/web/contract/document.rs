@@ -33,11 +33,12 @@ A list is `{\"items\": [...], \"next_cursor\": ...}`: ask for the next page with
 changes something takes a reason, which is kept in the history with the caller's name, and an `Idempotency-Key`, which \
 makes it safe to send again. A refusal is a problem document (RFC 9457).";
 
-const TAGS: [(&str, &str); 10] = [
+const TAGS: [(&str, &str); 11] = [
     ("status", "The daemon on one screen, and the brake."),
     ("alerts", "What came in, and what was decided on which values."),
     ("actions", "What stanch does, and a human's word on it."),
     ("devices", "What is restricted, and doing or undoing it by hand."),
+    ("rules", "Protections that are lost, and a human's word on it."),
     ("audit", "Everything that happened, chained."),
     ("tokens", "Who reaches the API over the network, and as what."),
     ("replay", "What other rules are tried with."),

@@ -183,8 +183,13 @@ impl TestApp {
     }
 
     pub async fn start_daemon(&mut self) {
+        self.start_daemon_by(Arc::new(SystemClock)).await;
+    }
+
+    /// A daemon that goes by another clock.
+    pub async fn start_daemon_by(&mut self, clock: Arc<dyn Clock>) {
         let loaded = config::load(&self.config_path(), &self.overrides).unwrap();
-        let daemon = Daemon::start(loaded.config, Arc::new(SystemClock)).await.unwrap();
+        let daemon = Daemon::start(loaded.config, clock).await.unwrap();
         let work = Arc::clone(daemon.work());
         let hooks = format!("http://{}/hooks/hook", daemon.listens_on().unwrap());
         let stop = CancellationToken::new();

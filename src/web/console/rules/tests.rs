@@ -103,6 +103,26 @@ async fn a_stale_set_is_told_with_what_is_wrong() {
 }
 
 #[tokio::test]
+async fn protections_that_are_lost_are_shown_until_an_operator_acknowledges_what_was_on_the_page() {
+    let daemon = daemon(RULES).await;
+    assert!(!daemon.get("/rules").await.text.contains("Protections are lost"));
+    daemon.loses_a_protection().await;
+    for path in ["/", "/rules"] {
+        let page = daemon.get(path).await.text;
+        assert!(page.contains("Protections are lost") && page.contains("Leave the &#60;i&#62;tills"), "{page}");
+        assert!(page.contains("action=\"/rules/acknowledge\""), "{page}");
+    }
+    let post = async |form: &str| daemon.post_text("/rules/acknowledge", form).await;
+    assert_eq!(post("why=+").await.status, 400);
+    assert_eq!(post("why=sold&seen=2026-01-01T00:00:00Z").await.status, 409, "it was lost after that page was made");
+    let done = post(&format!("why=sold&seen={}", daemon.work.now())).await;
+    assert_eq!((done.status, done.header("location")), (303, "/rules?done=acknowledged"));
+    assert!(!daemon.get("/rules").await.text.contains("Protections are lost"));
+    let rows = daemon.get("/api/v1/audit?what=rules_acknowledged").await.ok();
+    assert_eq!(rows["items"][0]["detail"], "sold (leave-tills)");
+}
+
+#[tokio::test]
 async fn the_tests_of_a_set_are_run_once() {
     let daemon = daemon(RULES).await;
     let (set, guards) = (daemon.work.rule_set(), daemon.work.config.guards.clone());

@@ -123,6 +123,10 @@ async fn changes(held: &mut Held, action: &str, other: &str) {
     held.daemon.restricted("contoso", &restricted).await;
     let never = json!({"why": "an exercise", "never": true});
     held.post("devices_extend", &format!("/api/v1/devices/{restricted}/extend"), &never, 200).await;
+    held.daemon.loses_a_protection().await;
+    held.get("status", "/api/v1/status", 200).await;
+    held.post("rules_acknowledge", "/api/v1/rules/acknowledge", &why(), 200).await;
+    held.post("rules_acknowledge", "/api/v1/rules/acknowledge", &why(), 409).await;
     held.post("drill", "/api/v1/drill?within=51s", &json!({}), 400).await;
     held.post("resume", "/api/v1/resume", &why(), 200).await;
     let token = json!({"name": "night-shift", "role": "viewer", "expires_in": "30d", "why": "an exercise"});
