@@ -30,8 +30,7 @@ use crate::worker::poll::Poll;
 use crate::worker::recall::Current;
 use crate::worker::{
     TenantWork, Work, audit, checkpoint, decide, fetch, inventory, look, notify, protections, retention, rules, send,
-    sign_in,
-    timers,
+    sign_in, timers,
 };
 
 /// How long what is on the wire may take to end once the stop is asked for; what is left then stays

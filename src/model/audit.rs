@@ -87,7 +87,7 @@ pub enum Happening {
 
 impl Happening {
     /// Everything that can happen.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::Transition,
         Self::Decision,
         Self::CancelAsked,

@@ -13,10 +13,12 @@ use crate::web::caller::Operator;
 use crate::web::contract::{Doc, Routes};
 
 pub(super) fn routes() -> Routes {
-    let doc = Doc::change("rules_acknowledge", "rules", "Acknowledge that protections are lost", Role::Operator)
-        .about("They are no longer missed: `stanch_rules_shrunk` is 0 until another one is lost.")
-        .reads::<WhyBody>("Why.")
-        .gives::<Acknowledged>("The protections that were lost until now.");
+    let doc = || {
+        Doc::change("rules_acknowledge", "rules", "Acknowledge that protections are lost", Role::Operator)
+            .about("They are no longer missed: `stanch_rules_shrunk` is 0 until another one is lost.")
+            .reads::<WhyBody>("Why.")
+            .gives::<Acknowledged>("The protections that were lost until now.")
+    };
     Routes::default().post("/rules/acknowledge", acknowledge, doc)
 }
 

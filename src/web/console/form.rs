@@ -242,7 +242,7 @@ pub(super) enum Done {
 }
 
 impl Done {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Approved,
         Self::ApprovedSome,
         Self::Rejected,
