@@ -102,6 +102,24 @@ mod tests {
     }
 
     #[test]
+    fn people_are_told_that_microsoft_would_not_cancel() {
+        let item = Item {
+            at: jiff::Timestamp::UNIX_EPOCH,
+            machine_id: None,
+            device_name: None,
+            action_id: None,
+            kind: Some(Kind::Restrict),
+            alert_id: None,
+            alert_title: None,
+            by: "microsoft".to_owned(),
+            reason: "Microsoft would not cancel it: no".to_owned(),
+        };
+        let (what, rule_id) = (Happening::CancelRefused, "a-rule".parse().ok());
+        let notice = notice_of(Happened { what, before: None, after: None, tenant: None, rule_id, item }).unwrap();
+        assert_eq!((notice.case, notice.item.reason.as_str()), (Case::Failed, "Microsoft would not cancel it: no"));
+    }
+
+    #[test]
     fn of_what_happens_to_an_action_people_are_told_where_they_are_needed_and_what_came_of_it() {
         let restrict = |before, after| transition(before, after, Kind::Restrict);
         assert_eq!(restrict(None, "held"), Some(Case::Held));

@@ -311,7 +311,7 @@ fn say(work: &Work, claimed: &ClaimedAction, settlement: &Settlement, state: Sta
                 work.metrics.submitted(tenant, waited as f64 / 1_000.0);
             }
         }
-        Settlement::Refused { code, message } => {
+        Settlement::Refused { code, message } | Settlement::NotFound { code, message } if state == State::Rejected => {
             tracing::error!(%tenant, action_id = %id, %machine_id, device_name, %kind, code, error = message, "refused for good");
         }
         Settlement::Merged { target, message } => {

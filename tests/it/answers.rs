@@ -1,5 +1,6 @@
 //! `docs/reference/answers.md` says what each outcome of a POST does; here each is brought about in a running daemon.
 
+use serde_json::json;
 use stanch::model::view::ActionView;
 use stanch::model::{Lane, State};
 use stanch::simulator::{Api, Fault, Tokens};
@@ -23,9 +24,15 @@ async fn bring_about(app: &mut TestApp, outcome: &str) {
     let fault = match outcome {
         "accepted" | "forbidden to the application" => return,
         "refused" => {
+            assert!(app.simulator.set_machine(&machine_id(1), &json!({"osPlatform": "Ubuntu"})));
+            return;
+        }
+        "not found" => {
             assert!(app.simulator.remove_machine(&machine_id(1)));
             return;
         }
+        "not found, and the machine is there" => Fault::NotFound,
+        "disallowed" => Fault::Disallowed,
         "not sent" => {
             app.stop_simulator().await;
             // Connections that were open before are found closed by a look, and not by the POST.

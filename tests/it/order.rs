@@ -504,3 +504,61 @@ async fn whose_a_cancellation_was_is_told_by_its_comment() {
         assert_eq!(outcome, if is_ours { Outcome::Acted } else { Outcome::Held }, "{comment:?}");
     }
 }
+
+#[tokio::test]
+async fn a_machine_that_is_there_and_never_found_is_rejected_after_five_waits() {
+    let mut night = Night::begin().await;
+    night.alert("a", "rule").await;
+    let not_found = || Settlement::NotFound { code: "ResourceNotFound".to_owned(), message: "no".to_owned() };
+    for _ in 0..5 {
+        night.after(MINUTE * 6);
+        let claimed = night.claim().await.expect("it is due again");
+        assert_eq!(night.settle(&claimed, not_found()).await, State::Queued);
+        assert!(night.claim().await.is_none(), "it waits");
+    }
+    night.after(MINUTE * 6);
+    let claimed = night.claim().await.expect("it is due a last time");
+    assert_eq!(night.settle(&claimed, not_found()).await, State::Rejected);
+    let action = night.action(claimed.id).await;
+    assert_eq!((action.attempts, action.error.unwrap().code.as_str()), (6, "ResourceNotFound"));
+}
+
+#[tokio::test]
+async fn a_machine_action_that_changes_its_device_or_kind_ends_nothing() {
+    let mut night = Night::begin().await;
+    night.alert("a", "rule").await;
+    let claimed = night.submit("m-1").await;
+    let row = night.row("m-1", Kind::Restrict, &claimed.comment, "Succeeded");
+    let elsewhere = MachineAction { machine_id: Some(machine_id(2)), ..row.clone() };
+    let nowhere = MachineAction { machine_id: None, ..row.clone() };
+    let opposite = night.row("m-1", Kind::Release, &claimed.comment, "Succeeded");
+    night.look(&[elsewhere, nowhere, opposite]).await;
+    assert_eq!(night.action(claimed.id).await.state, State::Submitted);
+    assert_eq!(night.restriction().await, Restriction::Pending);
+    night.look(&[row]).await;
+    assert_eq!(night.action(claimed.id).await.state, State::Succeeded);
+}
+
+#[tokio::test]
+async fn a_release_in_the_portal_under_the_copied_tag_of_our_restrict_is_a_humans() {
+    let (mut night, restrict) = Night::restricted("rule").await;
+    night.after(MINUTE);
+    let theirs = night.row("theirs", Kind::Release, &restrict.comment, "Succeeded");
+    night.look(&[theirs]).await;
+    assert_eq!(night.restriction().await, Restriction::None);
+    assert_eq!(night.action(restrict.id).await.state, State::Succeeded);
+}
+
+#[tokio::test]
+async fn an_answer_with_the_machine_action_of_another_device_proves_nothing() {
+    let mut night = Night::begin().await;
+    night.alert("a", "rule").await;
+    let mut theirs = night.row("m-2", Kind::Restrict, "somebody's", "Pending");
+    theirs.machine_id = Some(machine_id(2));
+    night.look(&[theirs]).await;
+    let claimed = night.claim().await.unwrap();
+    let answer = night.row("m-2", Kind::Restrict, &claimed.comment, "Pending");
+    assert_eq!(night.settle(&claimed, Settlement::Accepted(answer)).await, State::Uncertain);
+    let action = night.action(claimed.id).await;
+    assert_eq!((action.machine_action, action.error.unwrap().code.as_str()), (None, "misfit"));
+}

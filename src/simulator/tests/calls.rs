@@ -285,6 +285,24 @@ async fn people_can_look_in_and_add_without_a_token() {
         assert!(status == 400 && body["error"].as_str().unwrap().contains("record 0"), "{body}");
         assert_eq!(answer(stand.client.post(url("machines")).json(&json!({}))).await.0, 201);
 
+        let row = json!({"id": "foreign", "type": "RestrictCodeExecution", "status": "Succeeded"});
+        assert_eq!(answer(stand.client.post(url("machine_actions")).json(&row)).await.0, 201);
+        assert_eq!(stand.get("/api/machineactions/foreign").await.1["status"], "Succeeded");
+        let closed = json!({"fault": "disallowed", "on": DEVICE, "standing": true});
+        assert_eq!(answer(stand.client.post(url("faults")).json(&closed)).await.0, 201);
+        for _ in 0..2 {
+            assert_eq!(code(&stand.restrict().await.1), "DisallowedOperation");
+        }
+        let open = json!({"fault": null, "on": DEVICE, "standing": true});
+        assert_eq!(answer(stand.client.post(url("faults")).json(&open)).await.0, 201);
+        let once = json!({"fault": "missing_role", "on": "restrict"});
+        assert_eq!(answer(stand.client.post(url("faults")).json(&once)).await.0, 201);
+        let (status, body) = stand.restrict().await;
+        assert!(status == 403 && body.to_string().contains("(Machine.RestrictExecution)"), "{body}");
+        for order in [json!({"on": DEVICE}), json!({"fault": "none", "on": DEVICE}), json!({"fault": "slow"})] {
+            assert_eq!(answer(stand.client.post(url("faults")).json(&order)).await.0, 400, "{order}");
+        }
+
         let (_, world) = answer(stand.client.get(url("world"))).await;
         assert_eq!(
             (&world["machines"], &world["alerts_shown"], &world["restricted"]),

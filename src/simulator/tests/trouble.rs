@@ -62,6 +62,10 @@ async fn each_fault_before_the_effect_leaves_nothing_behind() {
             (Fault::ErrorBefore, 503, None),
             (Fault::HtmlError, 502, None),
             (Fault::Forbidden, 403, None),
+            (Fault::Disallowed, 403, None),
+            (Fault::Disabled, 403, None),
+            (Fault::MissingRole, 403, None),
+            (Fault::NotFound, 404, None),
             (Fault::InProgress, 400, None),
             (Fault::ExpiredToken, 401, None),
         ];

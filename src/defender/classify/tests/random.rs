@@ -78,12 +78,13 @@ proptest! {
                 prop_assert_eq!(status, Some(429));
                 prop_assert!(*retry_after <= Some(Duration::from_secs(86_400)));
             }
-            Outcome::Forbidden { .. } => prop_assert_eq!(status, Some(403)),
+            Outcome::Forbidden { .. } | Outcome::Disallowed { .. } => prop_assert_eq!(status, Some(403)),
             Outcome::NotSent { .. } => {
                 let unsent = matches!(exchange, Exchange::NotSent { .. });
                 prop_assert!(unsent);
             }
-            Outcome::Refused { .. } => prop_assert!(matches!(status, Some(400 | 404))),
+            Outcome::Refused { .. } => prop_assert_eq!(status, Some(400)),
+            Outcome::NotFound { .. } => prop_assert_eq!(status, Some(404)),
             Outcome::Busy { .. } => prop_assert!(matches!(status, Some(200 | 201 | 400))),
             Outcome::Unanswered { .. } => prop_assert!(!matches!(status, Some(401 | 429))),
             Outcome::NotSignedIn(_) => prop_assert!(false, "there was a call"),

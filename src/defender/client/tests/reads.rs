@@ -27,6 +27,70 @@ async fn alerts_are_read_page_by_page_with_their_evidence() {
 }
 
 #[tokio::test]
+async fn rows_of_another_time_than_was_asked_for_are_left_out_and_named() {
+    let server = Server::api(|seen, _| {
+        let (time, created) = match seen.uri.starts_with("/v1.0") {
+            true => ("lastUpdateDateTime", "createdDateTime"),
+            false => ("lastUpdateTime", "alertCreationTime"),
+        };
+        let rows = json!([
+            {"id": "older", time: "2026-11-24T04:59:59.9999999Z"},
+            {"id": "first", time: "2026-11-24T05:00:00Z"},
+            {"id": "last", time: "2026-11-24T05:59:59.9999999Z"},
+            {"id": "newer", time: "2026-11-24T06:00:00Z"},
+            {"id": "old and undated", created: "2026-11-24T01:00:00Z"},
+            {"id": "unreadable", time: "soon"},
+        ]);
+        reply(200, &json!({"value": rows}).to_string())
+    })
+    .await;
+    let at = |text| Some(AlertTime::parse(text).unwrap());
+    let ask = Ask { until: at("2026-11-24T06:00:00Z"), ..Ask::first(at("2026-11-24T05:00:00Z"), 100) };
+    for wire in [Wire::Defender, Wire::Graph] {
+        let page = client(&server).alerts(wire, ask).await.unwrap();
+        let ids: Vec<&str> = page.rows.iter().map(|row| row["id"].as_str().unwrap()).collect();
+        assert_eq!(ids, ["first", "last", "unreadable"], "{wire:?}");
+        let misfits: Vec<&str> = page.misfits.iter().map(|misfit| misfit.id.as_str()).collect();
+        assert_eq!(misfits, ["older", "newer", "old and undated"], "{wire:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_403_that_does_not_say_why_is_explained_by_the_roles_of_a_fresh_token() {
+    // {"roles":["Machine.Read.All"]} and {"roles":["Machine.RestrictExecution"]}
+    let (reader, actor) =
+        ("eyJyb2xlcyI6WyJNYWNoaW5lLlJlYWQuQWxsIl19", "eyJyb2xlcyI6WyJNYWNoaW5lLlJlc3RyaWN0RXhlY3V0aW9uIl19");
+    for (payload, lacks) in [(Some(reader), true), (Some(actor), false), (None, false)] {
+        let server = Server::start(move |seen, _| {
+            let response = match seen.uri.ends_with("/token") {
+                true => token(&payload.map_or_else(|| "opaque".to_owned(), |payload| format!("e30.{payload}.c2ln"))),
+                false => reply(403, r#"{"error":{"code":"Forbidden","message":"no"}}"#),
+            };
+            async { response }
+        })
+        .await;
+        let client = client(&server);
+        let posted = restrict(&client).await;
+        let Outcome::Forbidden { missing_roles, .. } = posted.outcome else { panic!("{posted:?}") };
+        assert_eq!(missing_roles, lacks, "{payload:?}");
+        let error = client.machine(&machine()).await.unwrap_err();
+        let lacks_reading = payload == Some(actor);
+        assert!(
+            matches!(error, ReadError::Forbidden { missing_roles, .. } if missing_roles == lacks_reading),
+            "{error:?}"
+        );
+        assert_eq!(server.sign_ins().len(), 1, "a token of the same minute is fresh enough");
+    }
+}
+
+#[tokio::test]
+async fn a_device_that_may_not_be_read_says_nothing_of_the_lane() {
+    let server = Server::api(|_, _| reply(403, r#"{"error":{"code":"DisallowedOperation","message":"no"}}"#)).await;
+    let error = client(&server).machine(&machine()).await.unwrap_err();
+    assert!(matches!(error, ReadError::Refused { status: 403, .. }), "{error:?}");
+}
+
+#[tokio::test]
 async fn machine_actions_are_those_of_our_kinds_since_then() {
     let server = Server::api(|_, _| {
         let rows = json!([
@@ -47,6 +111,8 @@ async fn machine_actions_are_those_of_our_kinds_since_then() {
 
     let ids: Vec<&str> = page.rows.iter().map(|action| action.id.as_str()).collect();
     assert_eq!((ids, page.unreadable), (vec!["1", "2"], 2));
+    let misfits: Vec<&str> = page.misfits.iter().map(|misfit| misfit.id.as_str()).collect();
+    assert_eq!(misfits, ["3", "4"]);
     let types = "(type%20eq%20%27RestrictCodeExecution%27%20or%20type%20eq%20%27UnrestrictCodeExecution%27)";
     let expected = format!(
         "/api/machineactions?$filter={types}%20and%20creationDateTimeUtc%20ge%202026-11-24T05:00:00Z&$top=5000"
