@@ -16,6 +16,7 @@ mod browser;
 mod caps;
 mod clocks;
 mod commands;
+mod configuration;
 mod corners;
 mod correlations;
 mod crash;
