@@ -15,6 +15,7 @@ mod browser;
 mod caps;
 mod clocks;
 mod commands;
+mod configuration;
 mod corners;
 mod correlations;
 mod crash;

@@ -2,8 +2,8 @@
 //!
 //! What is on this machine (`local`), then each tenant, one after the other (`tenant`); every line is
 //! printed when it is known (`report`). It only looks: nothing is written to the store, and the few calls
-//! that it makes of each tenant, one for each list and one at its other endpoint, take no slot of the quota kept there, so that it runs
-//! with or without a daemon beside it. Absent: any repair.
+//! that it makes of each tenant, one for each list and one at the other endpoint (`endpoint`), take no slot of
+//! the quota kept there, so that it runs with or without a daemon beside it. Absent: any repair.
 
 mod clock;
 mod endpoint;

@@ -293,3 +293,47 @@ fn the_words_of_the_configuration_are_those_that_the_loader_knows() {
     }
     assert_eq!(asked, config::WORDS.len());
 }
+
+/// The pointers to every value below `value`.
+fn pointers(value: &Value, at: &str, found: &mut Vec<String>) {
+    let members: Vec<(String, &Value)> = match value {
+        Value::Object(members) => members.iter().map(|(key, member)| (key.clone(), member)).collect(),
+        Value::Array(list) => list.iter().enumerate().map(|(index, member)| (index.to_string(), member)).collect(),
+        _ => Vec::new(),
+    };
+    for (key, member) in members {
+        let at = format!("{at}/{key}");
+        pointers(member, &at, found);
+        found.push(at);
+    }
+}
+
+#[test]
+fn what_is_empty_in_a_configuration_is_not_valid_anywhere() {
+    let schema = Schema::printed("config");
+    let text = std::fs::read_to_string("config/stanch.example.yaml").unwrap();
+    let example: Value = serde_yaml::from_str(&text).unwrap();
+    let mut found = Vec::new();
+    pointers(&example, "", &mut found);
+    assert!(found.len() > 60 && found.contains(&"/limits/restrict/0/calls".to_owned()), "{found:?}");
+    for at in &found {
+        let with = |empty: Value| {
+            let mut changed = example.clone();
+            *changed.pointer_mut(at).unwrap() = empty;
+            schema.refusal(&changed)
+        };
+        assert!(with(Value::Null).is_some(), "{at}: null");
+        assert!(with(json!("")).is_some(), "{at}: an empty text");
+        assert!(with(json!([])).is_some(), "{at}: an empty list");
+    }
+    let with = |key: &str, value: Value| {
+        let mut changed = example.clone();
+        changed[key] = value;
+        schema.refusal(&changed)
+    };
+    assert_eq!(with("notify", json!([])), None, "no channel is a choice");
+    assert_eq!(with("guards", json!({})), None);
+    let channel = |on: Value| with("notify", json!([{ "type": "slack", "url_file": "url", "on": on }]));
+    assert_eq!(channel(json!(["held"])), None);
+    assert!(channel(json!([])).is_some());
+}
