@@ -9,15 +9,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::civil::Date;
-use rsigma_eval::{
-    CompiledRule, Engine, EvaluationResult, EventValue, MatchDetailLevel, ResultBody, compile_rule, evaluate_rule,
-};
+use rsigma_eval::{CompiledRule, Engine, EvaluationResult, EventValue, MatchDetailLevel, ResultBody, evaluate_rule};
 use rsigma_parser::Detections;
 use serde_json::{Map, Value};
 
 use super::correlation::{Correlations, Held, Memory};
 use super::event::{Event, MACHINE, STANCH};
 use super::load::Ready;
+use super::matching::compile_rule;
 use super::path::Found;
 use super::rule::Rule;
 use crate::model::{MatchedField, RuleId, TenantName};
@@ -99,10 +98,7 @@ pub(super) fn build(
     // One after the other and nothing between, so that they lie together in memory.
     let mut compiled = Vec::with_capacity(ready.len());
     for Ready { rule, sigma } in &ready {
-        let mut sigma = compile_rule(sigma).map_err(|error| (Arc::clone(rule), error.to_string()))?;
-        // The engine would copy these into each answer, and nobody reads them there.
-        sigma.tags.clear();
-        compiled.push(sigma);
+        compiled.push(compile_rule(sigma).map_err(|refused| (Arc::clone(rule), refused.to_string()))?);
     }
     let mut rules = Vec::with_capacity(ready.len());
     let mut written = Vec::with_capacity(ready.len());
@@ -323,17 +319,29 @@ pub(super) fn bounded(value: Value) -> Value {
     Value::String(format!("{}…", text.get(..end).unwrap_or("")))
 }
 
+/// A value as the library takes it. Whole numbers beyond its own it would read in floating point; as texts
+/// they keep their digits.
+fn event_value(value: &Value) -> EventValue<'_> {
+    match value {
+        Value::Number(number) if number.is_u64() && !number.is_i64() => EventValue::Str(number.to_string().into()),
+        Value::Array(list) => EventValue::Array(list.iter().map(event_value).collect()),
+        Value::Object(map) => event_map(map),
+        other => EventValue::from(other),
+    }
+}
+
+fn event_map(map: &Map<String, Value>) -> EventValue<'_> {
+    EventValue::Map(map.iter().map(|(key, value)| (Cow::Borrowed(key.as_str()), event_value(value))).collect())
+}
+
 /// How the Sigma library reads an event.
 impl rsigma_eval::Event for Event<'_> {
     fn get_field(&self, path: &str) -> Option<EventValue<'_>> {
         match self.find(path) {
             Found::Nothing => None,
-            Found::One(value) => Some(EventValue::from(value)),
-            Found::Many(values) => Some(EventValue::Array(values.into_iter().map(EventValue::from).collect())),
-            Found::Map(map) => {
-                let members = map.iter().map(|(key, value)| (Cow::Borrowed(key.as_str()), EventValue::from(value)));
-                Some(EventValue::Map(members.collect()))
-            }
+            Found::One(value) => Some(event_value(value)),
+            Found::Many(values) => Some(EventValue::Array(values.into_iter().map(event_value).collect())),
+            Found::Map(map) => Some(event_map(map)),
         }
     }
 
@@ -344,14 +352,14 @@ impl rsigma_eval::Event for Event<'_> {
     fn all_string_values(&self) -> Vec<Cow<'_, str>> {
         let mut texts = Vec::new();
         for (value, depth) in self.all_values() {
-            visit_texts(value, depth, &mut |text| texts.push(Cow::Borrowed(text)));
+            visit_texts(value, depth, &mut |text| texts.push(text));
         }
         texts
     }
 
     fn visit_string_values(&self, visit: &mut dyn FnMut(&str)) {
         for (value, depth) in self.all_values() {
-            visit_texts(value, depth, &mut |text| visit(text));
+            visit_texts(value, depth, &mut |text| visit(&text));
         }
     }
 
@@ -395,16 +403,18 @@ fn any_text(value: &Value, predicate: &dyn Fn(&str) -> bool, depth: usize) -> bo
     let Some(depth) = depth.checked_sub(1) else { return false };
     match value {
         Value::String(text) => predicate(text),
+        Value::Number(number) => predicate(&number.to_string()),
         Value::Array(list) => list.iter().any(|member| any_text(member, predicate, depth)),
         Value::Object(map) => map.values().any(|member| any_text(member, predicate, depth)),
         _ => false,
     }
 }
 
-fn visit_texts<'v>(value: &'v Value, depth: usize, visit: &mut dyn FnMut(&'v str)) {
+fn visit_texts<'v>(value: &'v Value, depth: usize, visit: &mut dyn FnMut(Cow<'v, str>)) {
     let Some(depth) = depth.checked_sub(1) else { return };
     match value {
-        Value::String(text) => visit(text),
+        Value::String(text) => visit(Cow::Borrowed(text)),
+        Value::Number(number) => visit(Cow::Owned(number.to_string())),
         Value::Array(list) => list.iter().for_each(|member| visit_texts(member, depth, visit)),
         Value::Object(map) => map.values().for_each(|member| visit_texts(member, depth, visit)),
         _ => {}

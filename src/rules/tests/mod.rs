@@ -1,6 +1,7 @@
 //! Rules as people write them, from their text to what they say.
 
 mod advice;
+mod conformance;
 mod correlation_refusals;
 mod correlations;
 mod evaluation;

@@ -2,7 +2,6 @@
 //!
 //! Below a `not` the walk asks for the opposite: what matches there is what the selection missed by.
 
-use rsigma_eval::compiler::compile_detection;
 use rsigma_eval::{
     ArrayMemberTrace, CompiledDetection, CompiledMatcher, ConditionTrace, DetectionTrace, Event as _, ItemTrace,
     JsonEvent, MatchReason,
@@ -15,6 +14,7 @@ use crate::model::MatchedField;
 use crate::model::explanation::Missed;
 use crate::rules::evaluate::{MAX_MATCHED, bounded};
 use crate::rules::event::Event;
+use crate::rules::matching::{asks_for_absence, compile_detection};
 
 /// The name under which words are found that may stand anywhere.
 pub(super) const KEYWORD: &str = "keyword";
@@ -153,7 +153,7 @@ impl<'e> Findings<'e> {
         if item.reason == MatchReason::CaseMismatch {
             words.push_str(", in just that case");
         }
-        if !wanted {
+        if !wanted && !asked.is_some_and(asks_for_absence) {
             words = format!("not: {words}");
         }
         self.miss(&field, words, item.actual.is_none(), value);
