@@ -53,6 +53,7 @@ pub(super) fn compile(item: &DetectionItem, scope: Scope) -> Result<CompiledDete
         } else {
             any_of(each.into_iter().flatten().collect(), item)?
         };
+        let matcher = if has(Modifier::FieldRef) { with_value(matcher) } else { matcher };
         if is_negated { CompiledMatcher::Not(Box::new(matcher)) } else { matcher }
     };
     Ok(CompiledDetectionItem { field: item.field.name.clone(), matcher, exists: None, bloom_eligible: false })
@@ -67,6 +68,11 @@ pub(super) fn words(values: &[SigmaValue]) -> Result<CompiledMatcher, Refused> {
 /// True of every field that is there, whatever it holds.
 fn present() -> CompiledMatcher {
     CompiledMatcher::Not(Box::new(CompiledMatcher::AnyOf(Vec::new())))
+}
+
+/// True where the matcher is and the field is not null: two nulls are no equal values.
+fn with_value(matcher: CompiledMatcher) -> CompiledMatcher {
+    CompiledMatcher::AllOf(vec![CompiledMatcher::Not(Box::new(CompiledMatcher::Null)), matcher])
 }
 
 /// True of a field that holds null; of an absent one it is not, since only a bare null stands for those.

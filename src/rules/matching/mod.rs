@@ -6,11 +6,12 @@
 //!
 //! The library compiles whatever it matches as specified, which is nearly all that people write. What it
 //! would match otherwise is compiled here from the library's own parts: [`shape`] for what concerns a whole
-//! selection, [`item`] for one field. What cannot be matched as specified is refused with its remedy. This is
+//! selection, [`item`] for one field, and [`event`] for what is read. What cannot be matched as specified is refused with its remedy. This is
 //! the only room that asks the library to compile. `tests/conformance` holds it to the specification, sentence
-//! by sentence. Absent: places in a file (see [`super::load`]) and events (see [`super::evaluate`]).
+//! by sentence. Absent: places in a file (see [`super::load`]), and sets of rules (see [`super::evaluate`]).
 
 mod encoding;
+mod event;
 mod item;
 mod number;
 mod refuse;
@@ -22,7 +23,7 @@ use std::sync::Arc;
 use rsigma_eval::{CompiledDetection, CompiledRule};
 use rsigma_parser::{Detection, SigmaRule};
 
-pub(super) use shape::{asks_for_absence, detections, is_null_guard, matches_name};
+pub(super) use shape::{asks_for_absence, detections, is_null_guard, is_one_equality, matches_name};
 
 /// Why something cannot be matched as the specification says.
 #[derive(Debug, thiserror::Error)]

@@ -3,13 +3,16 @@
 //! The items stay as they were written, so that explanations keep the author's words.
 
 use rsigma_parser::{
-    ConditionExpr, Detection, DetectionItem, Detections, FieldSpec, Modifier, Quantifier, SelectorPattern, SigmaValue,
+    ArrayQuantifier, ConditionExpr, Detection, DetectionItem, Detections, FieldSpec, Modifier, Quantifier,
+    SelectorPattern, SigmaValue,
 };
 
 use super::{Refused, Scope, refuse};
 
 /// The one selection of a [null guard](is_null_guard).
 const NULL: &str = "is null";
+/// The one selection that asks for fields to be equal that must not be.
+const EQUAL: &str = "is equal";
 /// More ways than this to choose so many of the selections are not written out.
 const MAX_CHOICES: usize = 128;
 
@@ -60,6 +63,14 @@ fn more_parts(items: &mut Vec<DetectionItem>, scope: Scope) -> Vec<Detection> {
         if item.field.has_modifier(Modifier::Exists) && refuse::is_no(item.values.first()) {
             parts.push(null_guard(&item.field.name));
         }
+        if let Some(field) = item.field.name.clone().filter(|_| is_equality_of_fields(&item)) {
+            parts.push(any_member(&item, &field, scope));
+            // An absent field is not there to differ.
+            let is_there = FieldSpec::new(Some(field), vec![Modifier::Exists]);
+            let differs = item.field.has_modifier(Modifier::Neq);
+            items.extend(differs.then(|| DetectionItem { field: is_there, values: vec![SigmaValue::Bool(true)] }));
+            continue;
+        }
         items.push(item);
     }
     parts
@@ -97,6 +108,50 @@ pub(crate) fn is_null_guard(detection: &Detection) -> bool {
 /// Whether the item is the part of a null guard that asks for a field to be there, as null.
 pub(crate) fn asks_for_absence(item: &DetectionItem) -> bool {
     item.field.modifiers == [Modifier::Exists] && item.values == [SigmaValue::Null]
+}
+
+/// Whether the item asks that a field equals, or does not equal, another one.
+fn is_equality_of_fields(item: &DetectionItem) -> bool {
+    let known = |modifier: &Modifier| matches!(modifier, Modifier::FieldRef | Modifier::Cased | Modifier::Neq);
+    item.field.has_modifier(Modifier::FieldRef) && item.field.modifiers.iter().all(known)
+}
+
+/// The library compares a list as a whole; this asks its members too, on either side.
+fn any_member(item: &DetectionItem, field: &str, scope: Scope) -> Detection {
+    let mut equal = item.clone();
+    equal.field.modifiers.retain(|modifier| *modifier != Modifier::Neq);
+    let of_member = |list: &str, values: Vec<SigmaValue>| Detection::ArrayMatch {
+        field: list.to_owned(),
+        quantifier: ArrayQuantifier::Any,
+        body: Box::new(Detection::AllOf(vec![DetectionItem {
+            field: FieldSpec::new(None, equal.field.modifiers.clone()),
+            values,
+        }])),
+    };
+    let mut ways = vec![Detection::AllOf(vec![equal.clone()]), of_member(field, item.values.clone())];
+    if scope == Scope::Event {
+        let others = item.values.iter().filter_map(|value| match value {
+            SigmaValue::String(other) => other.as_plain(),
+            _ => None,
+        });
+        ways.extend(others.map(|other| of_member(&other, vec![SigmaValue::from_raw_string(field)])));
+    }
+    let any = Detection::AnyOf(ways);
+    if !item.field.has_modifier(Modifier::Neq) {
+        return any;
+    }
+    Detection::Conditional {
+        named: [(EQUAL.to_owned(), any)].into(),
+        condition: ConditionExpr::Not(Box::new(ConditionExpr::Identifier(EQUAL.to_owned()))),
+    }
+}
+
+/// Whether the alternatives are ways to ask for one equality of fields, the first of which is as written.
+pub(crate) fn is_one_equality(alternatives: &[Detection]) -> bool {
+    matches!(alternatives, [Detection::AllOf(asked), Detection::ArrayMatch { body, .. }, ..]
+        if matches!(asked.as_slice(), [asked] if is_equality_of_fields(asked))
+            && matches!(&**body, Detection::AllOf(members)
+                if matches!(members.as_slice(), [member] if member.field.name.is_none() && is_equality_of_fields(member))))
 }
 
 /// Whether a pattern of names means that name: stars stand for any letters, wherever they are.

@@ -9,6 +9,7 @@ mod files;
 mod filters;
 mod language;
 mod loading;
+mod meaning;
 mod oracle;
 mod refusals;
 mod traces;

@@ -120,6 +120,17 @@ pub(super) const SENTENCES: &[Sentence] = &[
             ("f|fieldref|endswith: g", &[r#""dABC""#], &[r#""abcd""#]),
             ("f|fieldref|contains: g", &[r#""xabcx""#], &[r#""abxc""#, ABSENT]),
             ("f|fieldref: [x, g]", &[r#""abc""#], &[r#""x""#]),
+            ("f|fieldref: h", &[], &["null", r#""a""#, ABSENT]),
+            ("f|fieldref: g", &[r#"["x", "ABC"]"#], &[r#"["x"]"#, "[]"]),
+            (
+                "f.k|fieldref: g",
+                &[r#"[{"k": "x"}, {"k": "abc"}]"#, r#"{"k": "abc"}"#],
+                &[r#"[{"k": "x"}, {"l": "abc"}]"#],
+            ),
+            ("g|fieldref: f", &[r#"["x", "abc"]"#, r#""abc""#], &[r#"["x"]"#, ABSENT]),
+            ("g|fieldref: f.k", &[r#"[{"k": "x"}, {"k": "abc"}]"#], &[r#"[{"k": "x"}]"#]),
+            ("f|fieldref|neq: g", &[r#"["x"]"#, r#""x""#, "null"], &[r#"["x", "abc"]"#, r#""abc""#, ABSENT]),
+            ("'f[any]': { k|fieldref: g }", &[r#"[{"k": ["x", "abc"]}]"#, r#"[{"k": "abc"}]"#], &[r#"[{"k": "x"}]"#]),
         ],
     },
 ];
