@@ -37,12 +37,17 @@ const SAMPLES: usize = 200;
 enum Kind {
     Equalities,
     Substrings,
+    Wildcards,
     Mixed,
 }
 
 impl Kind {
-    const ALL: [(Self, &str); 3] =
-        [(Self::Equalities, "equalities"), (Self::Substrings, "substrings"), (Self::Mixed, "mixed")];
+    const ALL: [(Self, &str); 4] = [
+        (Self::Equalities, "equalities"),
+        (Self::Substrings, "substrings"),
+        (Self::Wildcards, "wildcards"),
+        (Self::Mixed, "mixed"),
+    ];
 
     /// What one rule looks for. Each looks for something of its own.
     fn selection(self, index: usize) -> String {
@@ -51,6 +56,8 @@ impl Kind {
             Self::Substrings => {
                 format!("title|contains: 'tool {index:05}'\n    machine.osPlatform|startswith: Windows")
             }
+            // Within a value: what is compiled here and not by the library.
+            Self::Wildcards => format!("title: '*tool {index:05}*run*'\n    machine.computerDnsName: 'desk*.example'"),
             Self::Mixed => match index % 3 {
                 0 => Self::Equalities.selection(index),
                 1 => Self::Substrings.selection(index),
@@ -65,7 +72,9 @@ impl Kind {
         let Some(index) = chosen else { return alert };
         match (self, index % 3) {
             (Self::Equalities, _) | (Self::Mixed, 0) => alert["threatFamilyName"] = json!(format!("Family{index}")),
-            (Self::Substrings, _) | (Self::Mixed, 1) => alert["title"] = json!(format!("Saw the tool {index:05} run")),
+            (Self::Substrings | Self::Wildcards, _) | (Self::Mixed, 1) => {
+                alert["title"] = json!(format!("Saw the tool {index:05} run"))
+            }
             _ => alert["evidence"][2]["fileName"] = json!(format!("drop{index:05}.exe")),
         }
         alert

@@ -2,23 +2,20 @@
 //!
 //! Absent: guards, and whether a rule that chose acts. Next: `guards`.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::civil::Date;
-use rsigma_eval::{
-    CompiledRule, Engine, EvaluationResult, EventValue, MatchDetailLevel, ResultBody, compile_rule, evaluate_rule,
-};
+use rsigma_eval::{CompiledRule, Engine, EvaluationResult, MatchDetailLevel, ResultBody, evaluate_rule};
 use rsigma_parser::Detections;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::correlation::{Correlations, Held, Memory};
-use super::event::{Event, MACHINE, STANCH};
+use super::event::Event;
 use super::load::Ready;
-use super::path::Found;
+use super::matching::compile_rule;
 use super::rule::Rule;
 use crate::model::{MatchedField, RuleId, TenantName};
 
@@ -26,8 +23,6 @@ use crate::model::{MatchedField, RuleId, TenantName};
 pub(super) const MAX_MATCHED: usize = 32;
 /// The most bytes that are kept of one value.
 const MAX_VALUE_BYTES: usize = 2048;
-/// Values within each other that a search for words goes into, the event itself being the first.
-const MAX_DEPTH: usize = 64;
 
 /// The rules of one folder. It never changes: a reload makes a new one.
 pub struct RuleSet {
@@ -99,10 +94,7 @@ pub(super) fn build(
     // One after the other and nothing between, so that they lie together in memory.
     let mut compiled = Vec::with_capacity(ready.len());
     for Ready { rule, sigma } in &ready {
-        let mut sigma = compile_rule(sigma).map_err(|error| (Arc::clone(rule), error.to_string()))?;
-        // The engine would copy these into each answer, and nobody reads them there.
-        sigma.tags.clear();
-        compiled.push(sigma);
+        compiled.push(compile_rule(sigma).map_err(|refused| (Arc::clone(rule), refused.to_string()))?);
     }
     let mut rules = Vec::with_capacity(ready.len());
     let mut written = Vec::with_capacity(ready.len());
@@ -321,92 +313,4 @@ pub(super) fn bounded(value: Value) -> Value {
     };
     let end = text.floor_char_boundary(MAX_VALUE_BYTES);
     Value::String(format!("{}…", text.get(..end).unwrap_or("")))
-}
-
-/// How the Sigma library reads an event.
-impl rsigma_eval::Event for Event<'_> {
-    fn get_field(&self, path: &str) -> Option<EventValue<'_>> {
-        match self.find(path) {
-            Found::Nothing => None,
-            Found::One(value) => Some(EventValue::from(value)),
-            Found::Many(values) => Some(EventValue::Array(values.into_iter().map(EventValue::from).collect())),
-            Found::Map(map) => {
-                let members = map.iter().map(|(key, value)| (Cow::Borrowed(key.as_str()), EventValue::from(value)));
-                Some(EventValue::Map(members.collect()))
-            }
-        }
-    }
-
-    fn any_string_value(&self, predicate: &dyn Fn(&str) -> bool) -> bool {
-        self.all_values().any(|(value, depth)| any_text(value, predicate, depth))
-    }
-
-    fn all_string_values(&self) -> Vec<Cow<'_, str>> {
-        let mut texts = Vec::new();
-        for (value, depth) in self.all_values() {
-            visit_texts(value, depth, &mut |text| texts.push(Cow::Borrowed(text)));
-        }
-        texts
-    }
-
-    fn visit_string_values(&self, visit: &mut dyn FnMut(&str)) {
-        for (value, depth) in self.all_values() {
-            visit_texts(value, depth, &mut |text| visit(text));
-        }
-    }
-
-    fn to_json(&self) -> Value {
-        let mut whole: Map<String, Value> =
-            self.alert_entries().map(|(key, value)| (key.clone(), value.clone())).collect();
-        if let Some(machine) = self.machine() {
-            whole.insert(MACHINE.to_owned(), Value::Object(machine.clone()));
-        }
-        whole.insert(STANCH.to_owned(), Value::Object(self.stanch().clone()));
-        Value::Object(whole)
-    }
-
-    fn top_level_keys(&self) -> Option<Vec<Cow<'_, str>>> {
-        let ours = self.machine().map(|_| MACHINE).into_iter().chain([STANCH]).map(Cow::Borrowed);
-        Some(self.alert_entries().map(|(key, _)| Cow::Borrowed(key.as_str())).chain(ours).collect())
-    }
-
-    fn visit_top_level_keys(&self, visit: &mut dyn FnMut(&str)) -> bool {
-        for (key, _) in self.alert_entries() {
-            visit(key);
-        }
-        if self.machine().is_some() {
-            visit(MACHINE);
-        }
-        visit(STANCH);
-        true
-    }
-}
-
-impl Event<'_> {
-    /// Every value at the top of the alert and of each record, and how deep a search goes into it.
-    fn all_values(&self) -> impl Iterator<Item = (&Value, usize)> {
-        let records = self.machine().into_iter().flat_map(Map::values).chain(self.stanch().values());
-        let in_alert = self.alert_entries().map(|(_, value)| (value, MAX_DEPTH - 1));
-        in_alert.chain(records.map(|value| (value, MAX_DEPTH - 2)))
-    }
-}
-
-fn any_text(value: &Value, predicate: &dyn Fn(&str) -> bool, depth: usize) -> bool {
-    let Some(depth) = depth.checked_sub(1) else { return false };
-    match value {
-        Value::String(text) => predicate(text),
-        Value::Array(list) => list.iter().any(|member| any_text(member, predicate, depth)),
-        Value::Object(map) => map.values().any(|member| any_text(member, predicate, depth)),
-        _ => false,
-    }
-}
-
-fn visit_texts<'v>(value: &'v Value, depth: usize, visit: &mut dyn FnMut(&'v str)) {
-    let Some(depth) = depth.checked_sub(1) else { return };
-    match value {
-        Value::String(text) => visit(text),
-        Value::Array(list) => list.iter().for_each(|member| visit_texts(member, depth, visit)),
-        Value::Object(map) => map.values().for_each(|member| visit_texts(member, depth, visit)),
-        _ => {}
-    }
 }

@@ -2,13 +2,13 @@
 //!
 //! ```text
 //! read ──▶ document ──▶ load (header, detection, always, response) ──▶ RuleSet ──▶ evaluate
-//!                                                                       Memory ──┘
+//!                         └── matching ────────────────────────────────┘  Memory ──┘
 //! ```
 //!
 //! Reading is the only I/O; all else is a pure function of the bytes, the event and the day, so that
 //! `check` and the daemon can never disagree. Loading is all or nothing, since half a set could lack its
-//! protections. Absent: guards, modes of the daemon, the time now. Only [`load`], [`evaluate`],
-//! [`correlation`] and [`trace`] name the Sigma library. Next: `guards`, which judges what
+//! protections. Absent: guards, modes of the daemon, the time now. Only [`load`], [`matching`],
+//! [`evaluate`], [`correlation`] and [`trace`] name the Sigma library. Next: `guards`, which judges what
 //! [`RuleSet::evaluate`] says.
 
 mod correlation;
@@ -18,6 +18,7 @@ mod evaluate;
 mod event;
 mod inline_test;
 mod load;
+mod matching;
 mod path;
 mod protections;
 mod read;

@@ -21,7 +21,8 @@ what stanch adds under `stanch`. This page is made from the list that `stanch ch
   means any member. Where several fields must be those of one member, open a block, which needs
   `sigma-version: 3`: `evidence[any]:` with the fields below it; `[all]`, `[all_or_empty]`, `[none]` and a place
   as `[0]` or `[-1]` work likewise.
-- Any field may be null or absent. `field|exists: true` asks for it.
+- Any field may be null or absent. `field: null` asks for either, `field|exists: true` that it is there, be it null:
+  [how values are matched](matching.md).
 - Values are Microsoft's, as its pages list them or as records have them. A list that is called *closed* has no
   others; `stanch check` warns of any other value there, and of what looks like a slip in the other lists.
 ";

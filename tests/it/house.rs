@@ -46,8 +46,8 @@ const STRANGERS: [(&str, &[&str]); 4] = [
 /// Crates that only these may name: whoever else did would do the job of that room.
 const CRATES: [(&str, &[&str]); 15] = [
     ("sqlx", &["store/"]),
-    ("rsigma_eval", &["rules/load/", "rules/evaluate.rs", "rules/correlation/", "rules/trace/"]),
-    ("rsigma_parser", &["rules/load/", "rules/evaluate.rs", "rules/correlation/", "rules/trace/"]),
+    ("rsigma_eval", &["rules/load/", "rules/matching/", "rules/evaluate.rs", "rules/correlation/", "rules/trace/"]),
+    ("rsigma_parser", &["rules/load/", "rules/matching/", "rules/evaluate.rs", "rules/correlation/", "rules/trace/"]),
     ("minijinja", &["rules/template.rs"]),
     ("serde_yaml", &["config/", "rules/", "diagnostics/", "cli/socket.rs"]),
     ("reqwest", &["defender/", "notify/post.rs", "cli/client.rs"]),

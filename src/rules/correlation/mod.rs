@@ -21,6 +21,7 @@ use serde_json::Value;
 
 use super::digest::sha256_hex;
 use super::event::Event;
+use super::matching::compile_rule;
 use super::rule::Rule;
 use crate::model::{AlertTime, MatchedField};
 pub(super) use memory::MAX_AROUND;
@@ -107,14 +108,16 @@ impl Correlations {
     /// The correlations over these rules, whose ids differ.
     ///
     /// # Errors
-    /// Which base the Sigma library refuses, and why.
+    /// Which base cannot be matched, and why.
     pub(super) fn new(bases: &[SigmaRule], list: Vec<Correlation>) -> Result<Self, String> {
         let mut engine = Engine::new();
         let mut by_id = HashMap::new();
+        let mut compiled = Vec::with_capacity(bases.len());
         for (place, base) in bases.iter().enumerate() {
-            engine.add_rule(base).map_err(|error| format!("the rule {:?}: {error}", base.title))?;
+            compiled.push(compile_rule(base).map_err(|refused| format!("the rule {:?}: {refused}", base.title))?);
             by_id.insert(base.id.clone().unwrap_or_default(), place);
         }
+        engine.extend_compiled_rules(compiled);
         engine.set_match_detail(MatchDetailLevel::Summary);
         let longest = list.iter().map(|correlation| correlation.timespan).max().unwrap_or_default();
         let referred = |index| {

@@ -10,12 +10,13 @@ use std::collections::HashMap;
 
 use jiff::Timestamp;
 use rsigma_eval::CompiledDetection;
-use rsigma_eval::compiler::{compile_detection, eval_condition};
+use rsigma_eval::compiler::eval_condition;
 use rsigma_parser::{ConditionExpr, Detection, DetectionItem, FieldSpec, Modifier, Quantifier, SigmaRule, SigmaValue};
 use serde_json::{Map, Value, json};
 
 use crate::model::{SourceName, TenantName};
 use crate::rules::event::{Event, MACHINE};
+use crate::rules::matching::{self, compile_detection};
 
 /// More variables than this are not searched one by one.
 const MAX_VARIABLES: usize = 200;
@@ -166,6 +167,8 @@ impl Variables {
             Detection::AnyOf(parts) => Formula::Any(parts.iter().map(|part| self.detection(part)).collect()),
             Detection::And(parts) => Formula::All(parts.iter().map(|part| self.detection(part)).collect()),
             Detection::Keywords(_) => self.variable(detection.clone(), true),
+            // The item beside it is taken for just that.
+            guard if matching::is_null_guard(guard) => Formula::All(Vec::new()),
             // A list may be empty, so what is asked of its members is always a question.
             Detection::ArrayMatch { .. } | Detection::Conditional { .. } => self.variable(detection.clone(), false),
         }

@@ -1,46 +1,51 @@
-//! A rule through the Sigma library, and the place of what the library refuses.
+//! A rule through the Sigma library, in the shape in which it is matched, and the place of what is refused.
 
-use rsigma_eval::compile_rule;
-use rsigma_eval::compiler::compile_detection;
 use rsigma_parser::{
-    CorrelationRule, Detection, DetectionItem, FilterRule, Modifier, SigmaCollection, SigmaRule, SigmaValue,
-    parse_sigma_yaml,
+    CorrelationRule, Detection, DetectionItem, Detections, FilterRule, Modifier, SigmaCollection, SigmaRule,
+    SigmaValue, parse_sigma_yaml,
 };
 use serde_yaml::{Mapping, Value};
 
+use super::condition;
 use crate::diagnostics::Step;
 use crate::rules::event::MACHINE;
+use crate::rules::matching::{self, Refused};
 use crate::rules::report::{Report, below};
 
-/// The Sigma rule of a document that passed all checks of ours; `None` when the library refuses it, which
-/// the report then says.
+/// The Sigma rule of a document that passed all checks of ours, in the shape in which it is matched; `None`
+/// when it is refused, which the report then says.
 pub(super) fn rule(mapping: &Mapping, report: &mut Report<'_>) -> Option<SigmaRule> {
-    match parse_and_compile(report.document().text) {
+    match parse_and_compile(mapping, Some(report.document().text)) {
         Ok(rule) => Some(rule),
         Err(whole) => {
-            // The library names no place, so each field is tried by itself.
-            let blamed = blame(mapping, "detection", &["condition"]);
-            match blamed {
-                Some((path, why)) => report.error(&path, why),
-                None if whole.contains("related") => report.error(&["related".into()], whole),
-                None => report.error(&["detection".into()], whole),
-            }
+            refuse(mapping, "detection", &["condition"], whole, report);
             None
         }
     }
 }
 
-/// The Sigma filter of a document that passed all checks of ours; `None` when the library refuses it, which
-/// the report then says.
+/// The Sigma filter of a document that passed all checks of ours, in the shape in which it is matched; `None`
+/// when it is refused, which the report then says.
 pub(super) fn filter(mapping: &Mapping, report: &mut Report<'_>) -> Option<FilterRule> {
-    match parse_and_compile_filter(report.document().text) {
+    match parse_and_compile_filter(mapping, report.document().text) {
         Ok(filter) => Some(filter),
         Err(whole) => {
-            let (path, why) = blame(mapping, "filter", &["condition", "rules"])
-                .unwrap_or_else(|| (vec![if whole.contains("related") { "related" } else { "filter" }.into()], whole));
-            report.error(&path, why);
+            refuse(mapping, "filter", &["condition", "rules"], whole, report);
             None
         }
+    }
+}
+
+/// Says why a document is refused. The library names no place, so each field is tried by itself.
+fn refuse(mapping: &Mapping, root: &str, others: &[&str], whole: Refused, report: &mut Report<'_>) {
+    let blamed = blame(mapping, root, others);
+    let (path, Refused { why, hint }) = blamed.unwrap_or_else(|| {
+        let root = if whole.why.contains("related") { "related" } else { root };
+        (vec![root.into()], whole)
+    });
+    match hint {
+        Some(hint) => report.error_with_hint(&path, why, hint),
+        None => report.error(&path, why),
     }
 }
 
@@ -49,43 +54,64 @@ pub(super) fn filter(mapping: &Mapping, report: &mut Report<'_>) -> Option<Filte
 pub(super) fn correlation(report: &mut Report<'_>) -> Option<CorrelationRule> {
     let parsed = parse(report.document().text).and_then(|collection| only(collection.correlations));
     parsed
+        .map_err(|refused| refused.why)
         .map_err(|why| report.error(&[if why.contains("related") { "related" } else { "correlation" }.into()], why))
         .ok()
 }
 
-fn parse_and_compile(text: &str) -> Result<SigmaRule, String> {
-    let mut rule = only(parse(text)?.rules)?;
+/// `text` is that of the whole document, when it has one.
+fn parse_and_compile(mapping: &Mapping, text: Option<&str>) -> Result<SigmaRule, Refused> {
+    let mut rule = only(parse_hidden(mapping, "detection", text)?.rules)?;
     // `response` and `tests` are ours to read.
     rule.custom_attributes.clear();
-    compile_rule(&rule).map_err(|error| one_line(&error.to_string()))?;
+    prepare(&mut rule.detection)?;
+    matching::compile_rule(&rule).map_err(in_one_line)?;
     Ok(rule)
 }
 
-fn parse_and_compile_filter(text: &str) -> Result<FilterRule, String> {
-    let filter = only(parse(text)?.filters)?;
+fn parse_and_compile_filter(mapping: &Mapping, text: &str) -> Result<FilterRule, Refused> {
+    let mut filter = only(parse_hidden(mapping, "filter", Some(text))?.filters)?;
+    prepare(&mut filter.detection)?;
     for detection in filter.detection.named.values() {
-        compile_detection(detection).map_err(|error| one_line(&error.to_string()))?;
+        matching::compile_detection(detection).map_err(in_one_line)?;
     }
     Ok(filter)
 }
 
-fn parse(text: &str) -> Result<SigmaCollection, String> {
-    let collection = parse_sigma_yaml(text).map_err(|error| one_line(&error.to_string()))?;
+fn prepare(detections: &mut Detections) -> Result<(), Refused> {
+    condition::show_in(detections);
+    matching::detections(detections)
+}
+
+/// Reads a document after its names are hidden that the library would take for words of a condition.
+fn parse_hidden(mapping: &Mapping, root: &str, text: Option<&str>) -> Result<SigmaCollection, Refused> {
+    let hidden = condition::hidden_in(mapping, root);
+    match (text, &hidden) {
+        (Some(text), None) => parse(text),
+        _ => {
+            let written = serde_yaml::to_string(hidden.as_ref().unwrap_or(mapping));
+            parse(&written.map_err(|error| library(&error.to_string()))?)
+        }
+    }
+}
+
+fn parse(text: &str) -> Result<SigmaCollection, Refused> {
+    let collection = parse_sigma_yaml(text).map_err(|error| library(&error.to_string()))?;
     // These were told already, each at its place.
     let told = ["invalid level", "invalid status", "invalid sigma-version"];
     match collection.errors.iter().find(|error| !told.iter().any(|told| error.starts_with(told))) {
-        Some(error) => Err(one_line(error)),
+        Some(error) => Err(library(error)),
         None => Ok(collection),
     }
 }
 
-fn only<T>(mut documents: Vec<T>) -> Result<T, String> {
+fn only<T>(mut documents: Vec<T>) -> Result<T, Refused> {
     let last = documents.pop();
-    last.filter(|_| documents.is_empty()).ok_or_else(|| "the document is not one of its kind".to_owned())
+    last.filter(|_| documents.is_empty()).ok_or_else(|| library("the document is not one of its kind"))
 }
 
 /// The first field or selection that the library refuses by itself.
-fn blame(mapping: &Mapping, root: &str, others: &[&str]) -> Option<(Vec<Step>, String)> {
+fn blame(mapping: &Mapping, root: &str, others: &[&str]) -> Option<(Vec<Step>, Refused)> {
     let version = mapping.get("sigma-version");
     let detection = mapping.get(root)?.as_mapping()?;
     let selections = detection.iter().filter_map(|(key, value)| Some((key.as_str()?, value)));
@@ -123,7 +149,7 @@ fn each_field(value: &Value, path: &[Step], visit: &mut dyn FnMut(&[Step], &str,
 }
 
 /// A rule of nothing but one selection.
-fn alone(selection: &Value, version: Option<&Value>) -> Result<SigmaRule, String> {
+fn alone(selection: &Value, version: Option<&Value>) -> Result<SigmaRule, Refused> {
     let detection = Mapping::from_iter([
         (Value::from("selection"), selection.clone()),
         (Value::from("condition"), Value::from("selection")),
@@ -135,7 +161,16 @@ fn alone(selection: &Value, version: Option<&Value>) -> Result<SigmaRule, String
     if let Some(version) = version {
         rule.insert(Value::from("sigma-version"), version.clone());
     }
-    parse_and_compile(&serde_yaml::to_string(&rule).map_err(|error| error.to_string())?)
+    parse_and_compile(&rule, None)
+}
+
+/// What the library says of it.
+fn library(message: &str) -> Refused {
+    Refused { why: one_line(message), hint: None }
+}
+
+fn in_one_line(refused: Refused) -> Refused {
+    Refused { why: one_line(&refused.why), ..refused }
 }
 
 /// The library's messages may draw a picture over several lines; its last one says what is wrong.

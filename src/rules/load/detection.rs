@@ -1,10 +1,12 @@
 //! The shape of a detection: what the Sigma library would take in silence, or refuse without a place.
 
 use rsigma_parser::version::{array_matching_enabled, major_from_value};
-use rsigma_parser::{ConditionExpr, Modifier, Quantifier, SelectorPattern, parse_condition};
+use rsigma_parser::{ConditionExpr, Modifier, Quantifier, SelectorPattern};
 use serde_yaml::{Mapping, Value};
 
+use super::condition;
 use crate::diagnostics::Step;
+use crate::rules::matching;
 use crate::rules::report::{Report, below, hint_for, shorten};
 use crate::rules::response::describe;
 
@@ -17,8 +19,8 @@ const MAX_VALUE_BYTES: usize = 16 * 1024;
 /// Selectors of list members within each other. The library recurses by them.
 const MAX_SELECTORS: usize = 8;
 
-/// What may stand behind a field's name.
-pub const MODIFIERS: [&str; 34] = [
+/// What may stand behind a field's name. `expand` is Sigma too, but nothing here gives placeholders a value.
+pub const MODIFIERS: [&str; 33] = [
     "contains",
     "startswith",
     "endswith",
@@ -34,7 +36,6 @@ pub const MODIFIERS: [&str; 34] = [
     "cidr",
     "cased",
     "exists",
-    "expand",
     "fieldref",
     "gt",
     "gte",
@@ -146,7 +147,7 @@ impl Checker<'_, '_> {
                     self.selection(member, &below(path, index));
                 }
             }
-            Value::String(_) | Value::Number(_) => self.scalar(value, path),
+            Value::String(_) | Value::Number(_) | Value::Bool(_) => self.scalar(value, path),
             other => {
                 let message = format!("a selection must be a mapping, a list or a word, not {}", describe(other));
                 self.report.error(path, message);
@@ -169,6 +170,13 @@ impl Checker<'_, '_> {
         let (field, modifiers) = key.split_once('|').map_or((key, None), |(field, rest)| (field, Some(rest)));
         for modifier in modifiers.into_iter().flat_map(|modifiers| modifiers.split('|')) {
             self.modifier(modifier, path);
+        }
+        if modifiers == Some("exists") && holds_null(value) {
+            return self.report.error_with_hint(
+                path,
+                "'exists' asks for true or false",
+                "write true or false, without quotes",
+            );
         }
         let selectors = selectors(field);
         if !self.arrays && selectors > 0 {
@@ -274,7 +282,7 @@ impl Checker<'_, '_> {
             self.report.error(path, why);
             return None;
         }
-        match parse_condition(text) {
+        match condition::parse(text) {
             Ok(expression) => Some(expression),
             Err(error) => {
                 let hint = text.contains('|').then(|| "counting after '|' is for correlations".to_owned());
@@ -317,7 +325,7 @@ impl Checker<'_, '_> {
             },
             ConditionExpr::Selector { quantifier, pattern } => {
                 let matching: Vec<usize> = (0..names.len())
-                    .filter(|&index| names.get(index).is_some_and(|name| pattern.matches_detection_name(name)))
+                    .filter(|&index| names.get(index).is_some_and(|name| matching::matches_name(pattern, name)))
                     .collect();
                 self.selector(quantifier, pattern, matching.len(), path, names);
                 for index in matching {
@@ -355,6 +363,10 @@ impl Checker<'_, '_> {
         let message = format!("the condition names the unknown selection {:?}", shorten(name));
         self.report.error_at(place, message, hint_for(name, names));
     }
+}
+
+fn holds_null(value: &Value) -> bool {
+    value.is_null() || value.as_sequence().is_some_and(|list| list.iter().any(Value::is_null))
 }
 
 fn mark(used: &mut [bool], index: usize) {

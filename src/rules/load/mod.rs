@@ -1,13 +1,14 @@
 //! Rule files become a [`RuleSet`], or every problem of every file at once.
 //!
 //! Each document is checked in turn: its bounds as YAML ([`super::document`]), its top-level keys
-//! ([`header`]), its selections and condition ([`detection`]), then by the Sigma library ([`compile`]), and
-//! last whether its condition leaves any alert out ([`always`]). Then it is followed what refers to what
+//! ([`header`]), its selections and condition ([`detection`], [`condition`]), then by the Sigma library and by
+//! whether it can be matched as specified ([`compile`]), and last whether its condition leaves any alert out ([`always`]). Then it is followed what refers to what
 //! ([`references`]). What passes may still be likely not meant ([`advice`]). Absent: evaluation, and I/O.
 
 mod advice;
 mod always;
 mod compile;
+mod condition;
 pub(super) mod correlation;
 pub(super) mod detection;
 mod filter;

@@ -1,6 +1,7 @@
 //! Rules as people write them, from their text to what they say.
 
 mod advice;
+mod conformance;
 mod correlation_refusals;
 mod correlations;
 mod empty_response;
@@ -9,6 +10,7 @@ mod files;
 mod filters;
 mod language;
 mod loading;
+mod meaning;
 mod oracle;
 mod refusals;
 mod traces;

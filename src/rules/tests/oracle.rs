@@ -1,5 +1,6 @@
 //! Our evaluation beside the Sigma library by itself: the same rules, and the JSON of the same event. The
-//! library answers twice, once for each rule alone and once as a set, with its own event of JSON.
+//! library answers twice, once for each rule alone and once as a set, with its own event of JSON. Only what it
+//! matches as specified is drawn; the rest is in [`super::conformance`].
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -36,13 +37,12 @@ const FIELDS: [&str; 24] = [
     "stanch[0]",
     "stanched",
 ];
-const TESTS: [&str; 16] = [
+const TESTS: [&str; 15] = [
     "",
     "|contains",
     "|startswith",
     "|endswith",
     "|re",
-    "|exists",
     "|cased",
     "|gt",
     "|lte",
@@ -86,6 +86,11 @@ fn scalar() -> impl Strategy<Value = Value> {
     ]
 }
 
+/// A value of a rule. The library takes booleans for other words too.
+fn asked() -> impl Strategy<Value = Value> {
+    scalar().prop_filter("no boolean", |value| !value.is_boolean())
+}
+
 fn value() -> impl Strategy<Value = Value> {
     scalar().prop_recursive(4, 24, 4, |inner| {
         prop_oneof![vec(inner.clone(), 0..4).prop_map(Value::from), record(inner).prop_map(Value::from)]
@@ -116,10 +121,9 @@ fn record(inner: impl Strategy<Value = Value>) -> impl Strategy<Value = Map<Stri
 /// One field and what it is asked.
 fn test() -> impl Strategy<Value = (String, Value)> {
     let plain =
-        (select(&FIELDS[..]), select(&TESTS[..]), prop_oneof![scalar(), vec(scalar(), 1..3).prop_map(Value::from)])
+        (select(&FIELDS[..]), select(&TESTS[..]), prop_oneof![asked(), vec(asked(), 1..3).prop_map(Value::from)])
             .prop_map(|(field, test, value)| {
                 let value = match test {
-                    "|exists" => json!(value == json!(true)),
                     "|gt" | "|lte" | "|hour" => json!(1),
                     "|cidr" => json!("10.0.0.0/8"),
                     "|re" => json!("^[aH]"),
@@ -130,7 +134,7 @@ fn test() -> impl Strategy<Value = (String, Value)> {
                 (format!("{field}{test}"), value)
             });
     let block = (select(vec!["a[any]", "a[all]", "b[none]", "machine.a[all_or_empty]", "a.b[any]"]), text())
-        .prop_map(|(field, text)| (field.to_owned(), json!({"b": text, "c|exists": false})));
+        .prop_map(|(field, text)| (field.to_owned(), json!({"b": text, "c": null})));
     prop_oneof![5 => plain, 1 => block]
 }
 

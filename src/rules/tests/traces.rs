@@ -74,7 +74,7 @@ fn each_way_of_comparing_has_its_words() {
         ("title|endswith: .exe", r#"ends with ".exe""#),
         ("title|re: '^T[0-9]+$'", r#"matches the expression "^T[0-9]+$""#),
         ("title|cidr: 10.0.0.0/8", r#"is in the network "10.0.0.0/8""#),
-        ("title|exists: false", "is absent or null"),
+        ("title|exists: false", "is absent"),
         ("title|gte: 5", "is at least 5"),
         ("title|neq: other", r#"is not one that is "other""#),
         ("title|fieldref: category", r#"is the value of "category""#),

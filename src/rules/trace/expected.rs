@@ -5,6 +5,8 @@ use rsigma_parser::{Detection, DetectionItem, Modifier, SigmaValue};
 
 /// The most values that are told of one field.
 const MAX_VALUES: usize = 8;
+/// How a value is compared where no modifier says otherwise.
+const IS: &str = "is";
 /// The most characters of one value.
 const MAX_CHARS: usize = 120;
 
@@ -12,8 +14,8 @@ const MAX_CHARS: usize = 120;
 pub(super) fn of(item: &DetectionItem) -> String {
     let has = |modifier| item.field.has_modifier(modifier);
     if has(Modifier::Exists) {
-        let wanted = !matches!(item.values.first(), Some(SigmaValue::Bool(false)));
-        return if wanted { "is there" } else { "is absent or null" }.to_owned();
+        let wanted = matches!(item.values.first(), Some(SigmaValue::Bool(true)));
+        return if wanted { "is there" } else { "is absent" }.to_owned();
     }
     let values = values(&item.values, if has(Modifier::All) { "and" } else { "or" });
     let values = if has(Modifier::FieldRef) { format!("the value of {values}") } else { values };
@@ -28,7 +30,10 @@ pub(super) fn of(item: &DetectionItem) -> String {
 pub(super) fn words(written: Option<&Detection>) -> Option<String> {
     match written? {
         Detection::Keywords(list) => Some(format!("a text anywhere with {}", values(list, "or"))),
-        Detection::AllOf(items) => items.first().map(|item| format!("a text anywhere that {}", of(item))),
+        Detection::AllOf(items) => items.first().map(|item| match verb(item) {
+            IS => format!("a text anywhere with {}{}", values(&item.values, "or"), manner(item)),
+            _ => format!("a text anywhere that {}", of(item)),
+        }),
         _ => None,
     }
 }
@@ -51,7 +56,7 @@ fn verb(item: &DetectionItem) -> &'static str {
         (Modifier::Lt, "is less than"),
         (Modifier::Lte, "is at most"),
     ];
-    verbs.into_iter().find(|(modifier, _)| item.field.has_modifier(*modifier)).map_or("is", |(_, verb)| verb)
+    verbs.into_iter().find(|(modifier, _)| item.field.has_modifier(*modifier)).map_or(IS, |(_, verb)| verb)
 }
 
 const fn time_part(modifier: Modifier) -> Option<&'static str> {

@@ -2,7 +2,6 @@
 //!
 //! Below a `not` the walk asks for the opposite: what matches there is what the selection missed by.
 
-use rsigma_eval::compiler::compile_detection;
 use rsigma_eval::{
     ArrayMemberTrace, CompiledDetection, CompiledMatcher, ConditionTrace, DetectionTrace, Event as _, ItemTrace,
     JsonEvent, MatchReason,
@@ -15,6 +14,7 @@ use crate::model::MatchedField;
 use crate::model::explanation::Missed;
 use crate::rules::evaluate::{MAX_MATCHED, bounded};
 use crate::rules::event::Event;
+use crate::rules::matching::{asks_for_absence, compile_detection, is_one_equality};
 
 /// The name under which words are found that may stand anywhere.
 pub(super) const KEYWORD: &str = "keyword";
@@ -57,7 +57,12 @@ impl<'e> Findings<'e> {
                 }
             }
             DetectionTrace::AnyOf { matched, branches } => {
-                for (branch, written) in branches.iter().zip(parts(written, branches.len())) {
+                // What was written once is missed once.
+                let is_one = matches!(written, Some(Detection::AnyOf(parts)) if is_one_equality(parts));
+                let told = if is_one && !matched { 1 } else { branches.len() };
+                let all = branches.len();
+                let branches = branches.get(..told).unwrap_or(branches);
+                for (branch, written) in branches.iter().zip(parts(written, all)) {
                     if branch.matched() == *matched {
                         self.detection(branch, written, path, wanted);
                     }
@@ -153,7 +158,7 @@ impl<'e> Findings<'e> {
         if item.reason == MatchReason::CaseMismatch {
             words.push_str(", in just that case");
         }
-        if !wanted {
+        if !wanted && !asked.is_some_and(asks_for_absence) {
             words = format!("not: {words}");
         }
         self.miss(&field, words, item.actual.is_none(), value);
