@@ -387,7 +387,7 @@ async fn all_resolved(tx: &mut SqliteConnection, tenant: &TenantName, id: Action
              SELECT 1 FROM action_alerts g JOIN alerts a ON a.seq = (
                  SELECT seq FROM alerts WHERE tenant = ?2 AND alert_id = g.alert_id AND malformed IS NULL
                  ORDER BY last_update_ticks DESC LIMIT 1)
-             WHERE g.action_id = ?1 AND a.body ->> 'status' IS NOT 'Resolved')",
+             WHERE g.action_id = ?1 AND lower(trim(a.body ->> 'status')) IS NOT 'resolved')",
     )
     .bind(id.to_string())
     .bind(tenant.as_str())

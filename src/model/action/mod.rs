@@ -130,6 +130,8 @@ pub enum HoldKind {
     Cooldown,
     /// No machine record can be had.
     MachineUnknown,
+    /// The device's `osPlatform` is a Windows that nobody knows yet.
+    PlatformUnknown,
 }
 
 impl HoldKind {
@@ -144,6 +146,7 @@ impl HoldKind {
             Self::HumanOverride => "human_override",
             Self::Cooldown => "cooldown",
             Self::MachineUnknown => "machine_unknown",
+            Self::PlatformUnknown => "platform_unknown",
         }
     }
 }
