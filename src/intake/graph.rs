@@ -8,11 +8,8 @@ use std::collections::HashSet;
 use serde_json::{Map, Value};
 
 use super::mde::{described, parse_mde};
-use crate::model::alert::Malformed;
+use crate::model::alert::{MOST_DEVICES, Malformed};
 use crate::model::{Alert, MachineId};
-
-/// The most devices of one alert: each is decided by itself, and asked for by itself if it is not known.
-pub(super) const MOST_DEVICES: usize = 1_000;
 
 /// An alert that names more devices than one may.
 pub(super) fn too_many(alert: Alert, devices: usize) -> Malformed {

@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, HashSet};
 
 use serde_json::{Map, Value};
 
-use super::graph::{MOST_DEVICES, ORIGINAL, too_many};
+use super::graph::{ORIGINAL, too_many};
 use super::mde::{described, parse_mde};
-use crate::model::alert::Malformed;
+use crate::model::alert::{MOST_DEVICES, Malformed};
 use crate::model::{Alert, MachineId};
 
 /// Where each field of an alert stands in a sender's JSON: a field of MDE's alert, and a JSON pointer (RFC 6901).

@@ -31,6 +31,7 @@ mod measure;
 mod notices;
 mod operate;
 mod owed;
+mod parts;
 mod read;
 mod recall;
 mod release;

@@ -246,6 +246,9 @@ impl TestDaemon {
         };
         let deciding = Deciding {
             seq: alert.seq,
+            part: alert.part,
+            parts: alert.parts,
+            pending: alert.pending.clone(),
             tenant,
             alert_id: alert.alert_id,
             last_update: alert.last_update,

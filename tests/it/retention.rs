@@ -62,6 +62,9 @@ impl Stored {
             .into_iter()
             .map(|alert| Deciding {
                 seq: alert.seq,
+                part: alert.part,
+                parts: alert.parts,
+                pending: alert.pending.clone(),
                 tenant: alert.tenant,
                 alert_id: alert.alert_id,
                 last_update: alert.last_update,

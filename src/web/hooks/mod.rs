@@ -259,7 +259,7 @@ async fn store(web: &Web, source: &WebhookSource, rows: &[&RawValue]) -> Result<
     let accepted = commit(work, source, &judged).await?;
     crash_point("hook.stored");
     count(work, source, &judged, &accepted);
-    if accepted.new > 0 {
+    if accepted.has_work() {
         work.decide.notify_one();
     }
     Ok(judged)
