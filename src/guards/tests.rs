@@ -242,7 +242,11 @@ fn a_windows_that_nobody_knows_yet_is_held_and_not_dropped() {
     let protected = Case { ask: |ask| ask.protected = Some("protected by rule X".into()), ..unknown() };
     check(&protected.judge(|_| ()), Outcome::Protected, "protected by rule X");
     // It joins what is held already, and asks nobody about what would not be done anyway.
-    check(&unknown().judge(|facts| facts.open_restrict = restrict(State::Held)), Outcome::Coalesced, "a restrict of this");
+    check(
+        &unknown().judge(|facts| facts.open_restrict = restrict(State::Held)),
+        Outcome::Coalesced,
+        "a restrict of this",
+    );
     check(&unknown().judge(|facts| facts.open_restrict = restrict(State::Queued)), Outcome::Coalesced, "open: ");
     check(&unknown().judge(|facts| facts.alert_status = Some("Resolved")), Outcome::Suppressed, "stale: ");
     check(&unknown().judge(|facts| facts.spent_at = Some(ago(0))), Outcome::Suppressed, "spent: ");

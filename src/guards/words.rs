@@ -4,7 +4,9 @@
 
 use jiff::Timestamp;
 
-use super::{Ask, DEFAULT_COOLDOWN_SECONDS, Effect, Facts, GUARDS, OpenRestrict, Verdict, act, fleet_share, why_platform_unknown};
+use super::{
+    Ask, DEFAULT_COOLDOWN_SECONDS, Effect, Facts, GUARDS, OpenRestrict, Verdict, act, fleet_share, why_platform_unknown,
+};
 use crate::config::GuardsConfig;
 use crate::model::{ActionId, State};
 

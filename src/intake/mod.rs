@@ -4,12 +4,16 @@
 //! [`signature`].
 
 mod graph;
+mod hunting;
 mod map;
 mod mde;
+mod note;
 pub mod signature;
 mod unknown;
 
 pub use graph::parse_graph;
-pub use map::{FieldMap, parse_map};
+pub use hunting::{is_hunting, parse_hunting};
+pub use map::{near, parse_map};
 pub use mde::parse_mde;
+pub use note::{Form, note};
 pub use unknown::unknown_values;

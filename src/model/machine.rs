@@ -125,8 +125,7 @@ fn is_supported_server(version: &str) -> bool {
 
 /// Whether what follows `windows` in a platform's name is a release before Windows 10, or a server before 2019.
 fn is_too_old(version: &str) -> bool {
-    const OLD: [&str; 9] =
-        ["7", "8", "xp", "vista", "2000", "server2003", "server2008", "server2012", "server2016"];
+    const OLD: [&str; 9] = ["7", "8", "xp", "vista", "2000", "server2003", "server2008", "server2012", "server2016"];
     let is = |old: &&str| {
         version.strip_prefix(*old).is_some_and(|rest| !rest.starts_with(|next: char| next.is_ascii_digit()))
     };
@@ -190,7 +189,8 @@ mod tests {
         for record in unsupported {
             assert!(matches!(machine(record.clone()).platform(), Platform::Unsupported(_)), "{record}");
         }
-        for name in ["Windows12", "WindowsServer", "WindowsServer02022", "Windows10Mobile", "Windows 11 SE", "Windows"] {
+        for name in ["Windows12", "WindowsServer", "WindowsServer02022", "Windows10Mobile", "Windows 11 SE", "Windows"]
+        {
             let platform = machine(json!({"osPlatform": name})).platform();
             assert_eq!(platform, Platform::Unrecognised(name.to_owned()), "no reason to drop it");
         }

@@ -30,8 +30,7 @@ impl RemoteStatus {
     /// The status that Microsoft writes as `text`.
     #[must_use]
     pub fn from_text(text: &str) -> Self {
-        let known =
-            [Self::Pending, Self::InProgress, Self::Succeeded, Self::Failed, Self::TimeOut, Self::Cancelled];
+        let known = [Self::Pending, Self::InProgress, Self::Succeeded, Self::Failed, Self::TimeOut, Self::Cancelled];
         let named = known.into_iter().find(|status| status.as_str().eq_ignore_ascii_case(text));
         named.unwrap_or_else(|| Self::Unknown(text.chars().take(64).collect()))
     }

@@ -54,11 +54,7 @@ pub struct NewestVersion {
 impl NewestVersion {
     /// Takes in a row, and gives those of its devices that the daemon would decide for: all of a newer version, and of
     /// the newest those that it did not name before.
-    pub fn news<'a>(
-        &mut self,
-        last_update: AlertTime,
-        devices: impl Iterator<Item = &'a MachineId>,
-    ) -> Vec<MachineId> {
+    pub fn news<'a>(&mut self, last_update: AlertTime, devices: impl Iterator<Item = &'a MachineId>) -> Vec<MachineId> {
         match self.last_update {
             Some(known) if known > last_update => return Vec::new(),
             Some(known) if known == last_update => {}

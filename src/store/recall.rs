@@ -96,8 +96,8 @@ impl Store {
                 decided,
             };
             for Part { source, received_at, machine_ids, body, .. } in parts {
-                let body =
-                    serde_json::from_str(&body).map_err(|error| StoreError::Corrupt(format!("a column body: {error}")))?;
+                let body = serde_json::from_str(&body)
+                    .map_err(|error| StoreError::Corrupt(format!("a column body: {error}")))?;
                 recalled.push(Recalled { source, received_at, body, decided: machine_ids, ..first.clone() });
             }
             recalled.push(first);

@@ -10,8 +10,8 @@ use serde_json::value::RawValue;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
-use super::read::Cursor;
 use super::parts::{Part, split};
+use super::read::Cursor;
 use super::row::{json, millis, outcome, parsed, time, to_json};
 use super::{Result, Store, StoreError};
 use crate::model::alert::MOST_DEVICES;

@@ -138,7 +138,8 @@ async fn row_by_row(
     let parts = split(reader, first.seq, &mut first.pending, most).await?;
     let mut rows = Vec::with_capacity(parts.len() + 1);
     for Part { part, source, received_at, machine_ids, body } in parts {
-        let body = serde_json::from_str(&body).map_err(|error| StoreError::Corrupt(format!("a column body: {error}")))?;
+        let body =
+            serde_json::from_str(&body).map_err(|error| StoreError::Corrupt(format!("a column body: {error}")))?;
         let since = received_at.max(again_at);
         rows.push(Undecided { part, source, received_at, since, body, pending: machine_ids, ..first.clone() });
     }

@@ -353,6 +353,9 @@ fn config_in(folder: &TempDir, setup: &Setup) -> Config {
   - {{ type: webhook, name: graph, tenant: {first}, auth: {{ bearer_file: bearer }}, format: graph }}
   - {{ type: webhook, name: any, tenant: {first}, auth: {{ bearer_file: bearer }}, format: map,
       map: {{ id: /alert/no, machineId: /hosts, title: /alert/name }} }}
+  - {{ type: webhook, name: stream, tenant: {first}, auth: {{ bearer_file: bearer }}, format: map,
+      map: {{ items: /records, where: {{ /category: Evidence }}, required: [machineId], id: /alert/id,
+      machineId: /devices/*/id }} }}
   - {{ type: webhook, name: signed, tenant: {first}, auth: {{ hmac_file: hmac }} }}
 store: {{ url: \"sqlite://stanch.db\" }}
 rules: {{ dir: rules }}

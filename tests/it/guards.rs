@@ -5,7 +5,7 @@ use serde_json::json;
 use stanch::model::view::ActionView;
 use stanch::model::{ActionId, By, Kind, Level, Outcome, State};
 use stanch::simulator::{Api, Status};
-use stanch::store::OperateError;
+use stanch::store::{Incoming, OperateError};
 
 use crate::support::{RANSOMWARE, TestApp, alert, machine, machine_id, ransomware};
 
@@ -275,6 +275,29 @@ async fn the_gate_holds_what_has_no_record_any_more_and_stops_what_became_inelig
     app.work().wake_all_send();
     let cancelled = app.action_in(State::Cancelled).await;
     assert!(last_words(&cancelled).starts_with("ineligible: "), "guard 2 binds a human's approval too");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_gate_reads_a_device_of_an_alert_in_several_rows_by_the_row_that_named_it() {
+    let app = braked(&[RANSOMWARE]).await;
+    let at = TestApp::now().to_string();
+    let rows = [(2, "Exploit"), (1, "Ransomware")].map(|(device, category)| {
+        let mut row = alert("alert", device, category);
+        row["lastUpdateTime"] = at.clone().into();
+        Incoming::Alert(stanch::intake::parse_mde(row).unwrap())
+    });
+    let source = "stream".parse().unwrap();
+    app.store().accept(&TestApp::tenant(), &source, &rows, None, TestApp::now()).await.unwrap();
+    app.work().decide.notify_one();
+    let queued = app.action_in(State::Queued).await;
+    assert_eq!(queued.machine_id, machine_id(1), "the first row is no ransomware");
+    // Another text of the rules, so that the gate asks them again.
+    let before = app.work().rule_set().hash().to_owned();
+    std::fs::write(app.path("rules/0.yml"), format!("# the same\n{RANSOMWARE}description: said in other words\n"))
+        .unwrap();
+    app.until("the change is live", async || (app.work().rule_set().hash() != before).then_some(())).await;
+    go_on(&app).await;
+    assert_eq!(app.action_in(State::Succeeded).await.machine_id, machine_id(1));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -109,6 +109,20 @@ async fn an_alert_goes_when_every_version_of_it_is_decided_and_old() {
 }
 
 #[tokio::test]
+async fn an_alert_that_came_in_several_rows_goes_with_all_of_them() {
+    let stored = Stored::new().await;
+    let at = days_ago(100);
+    stored.accept(["rows".to_owned()], at).await;
+    let mut other = alert("rows", 2, "Malware");
+    other["lastUpdateTime"] = at.to_string().into();
+    let other = Incoming::Alert(stanch::intake::parse_mde(other).unwrap());
+    let united = stored.store.accept(&TestApp::tenant(), &stored.source, &[other], None, at).await.unwrap();
+    assert_eq!(united.united, 1);
+    stored.decide().await;
+    assert_eq!(stored.removed(&keep()).await, 1);
+}
+
+#[tokio::test]
 async fn an_alert_that_a_source_asks_for_again_stays() {
     let stored = Stored::new().await;
     stored.accept(["asked".to_owned()], days_ago(120)).await;

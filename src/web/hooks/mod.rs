@@ -6,6 +6,7 @@
 
 mod auth;
 mod batch;
+mod envelope;
 #[cfg(test)]
 mod tests;
 
@@ -35,7 +36,7 @@ use crate::crash_point::crash_point;
 use crate::model::AlertId;
 use crate::store::Accepted;
 use crate::worker::Work;
-use batch::{Judged, RowError};
+use batch::{Judged, RowError, RowNote};
 
 /// The largest body, in bytes.
 const MOST_BODY_BYTES: usize = 4 << 20;
@@ -129,6 +130,9 @@ impl Default for Door {
 pub(super) struct Kept {
     /// Microsoft's alert ids, in the order of the request, known ones included.
     ids: Vec<AlertId>,
+    /// What was kept but names no device or looks like another form, and what the map leaves out; absent when empty.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    notes: Vec<RowNote>,
 }
 
 /// What is kept and what is not.
@@ -138,6 +142,9 @@ pub(super) struct KeptInPart {
     ids: Vec<AlertId>,
     /// The rows that are no alerts.
     errors: Vec<RowError>,
+    /// What was kept but names no device or looks like another form, and what the map leaves out; absent when empty.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    notes: Vec<RowNote>,
 }
 
 /// Takes in one alert or an array of them.
@@ -161,13 +168,14 @@ pub(super) async fn receive(
 }
 
 fn answer(judged: Judged) -> Response {
-    let Judged { ids, errors, rows, .. } = judged;
+    let rows = judged.rows;
+    let (ids, errors, notes) = judged.into_answer();
     if errors.is_empty() {
-        return (StatusCode::ACCEPTED, Json(Kept { ids })).into_response();
+        return (StatusCode::ACCEPTED, Json(Kept { ids, notes })).into_response();
     }
     let detail =
         format!("{} of {rows} rows are no alerts, for the reasons in errors; the others are kept", errors.len());
-    Problem::bad_request(detail).with_more(&KeptInPart { ids, errors })
+    Problem::bad_request(detail).with_more(&KeptInPart { ids, errors, notes })
 }
 
 async fn take(
@@ -190,7 +198,7 @@ async fn take(
     if body.len() > MOST_BODY_BYTES {
         return Err(too_long());
     }
-    let rows = batch::rows(&body)?;
+    let rows = envelope::rows(&body, &source.format)?;
     match tokio::time::timeout(STORE_TIMEOUT, store(web, source, &rows)).await {
         Ok(judged) => judged,
         Err(_) => {
@@ -255,8 +263,9 @@ fn unread(why: Unread) -> Problem {
 async fn store(web: &Web, source: &WebhookSource, rows: &[&RawValue]) -> Result<Judged, Problem> {
     let work = &web.work;
     let _place = place(web, rows.len() as u64).await?;
-    let judged = batch::judge(rows, &source.format);
+    let mut judged = batch::judge(rows, &source.format);
     let accepted = commit(work, source, &judged).await?;
+    judged.take_back(&accepted.too_many);
     crash_point("hook.stored");
     count(work, source, &judged, &accepted);
     if accepted.has_work() {
