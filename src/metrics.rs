@@ -130,6 +130,8 @@ impl Metrics {
         let labels = labels([("tenant", tenant.to_string()), ("source", source.to_string())]);
         self.alerts_received.get_or_create(&labels).inc_by(new);
         self.alerts_malformed.get_or_create(&labels).inc_by(malformed);
+        // There from the first alert on, so that its growth can be seen.
+        drop(self.alerts_without_device.get_or_create(&labels));
     }
 
     /// Alerts of a source that name no device.

@@ -139,7 +139,7 @@ fn word(value: &Value, words: &[(&str, &str)]) -> Value {
     let Some(text) = value.as_str() else {
         return value.clone();
     };
-    if let Some((_, mde)) = words.iter().find(|(graph, _)| *graph == text) {
+    if let Some((_, mde)) = words.iter().find(|(graph, _)| graph.eq_ignore_ascii_case(text)) {
         return Value::from(*mde);
     }
     let mut letters = text.chars();
@@ -305,6 +305,8 @@ mod tests {
     fn words_that_are_named_otherwise_in_mde_are_translated_and_new_ones_noticed() {
         let cases = [
             ("severity", "unknown", "UnSpecified", true),
+            ("severity", "Unknown", "UnSpecified", true),
+            ("detectionSource", "AntiVirus", "WindowsDefenderAv", true),
             ("severity", "unknownFutureValue", "UnknownFutureValue", false),
             ("status", "new", "New", true),
             ("determination", "compromisedAccount", "CompromisedUser", true),

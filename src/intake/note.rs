@@ -66,7 +66,8 @@ fn miswritten(row: &Map<String, Value>) -> String {
 fn looks_like_graph(row: &Map<String, Value>) -> bool {
     ["createdDateTime", "lastUpdateDateTime", "providerAlertId"].iter().any(|key| row.contains_key(*key))
         || row.get("evidence").and_then(Value::as_array).is_some_and(|evidence| {
-            evidence.iter().any(|one| one["@odata.type"].as_str().is_some_and(|kind| kind.contains("microsoft.graph")))
+            let mut kinds = evidence.iter().filter_map(|one| one.get("@odata.type")?.as_str());
+            kinds.any(|kind| kind.contains("microsoft.graph"))
         })
 }
 

@@ -212,7 +212,7 @@ impl Condition {
         (0..self.at.steps.len()).any(|at| self.at.shares_list(pointer, at))
     }
 
-    /// Whether one of the words stands at the place in `row`.
+    /// Whether one of the words is among what stands at the place.
     fn holds(&self, values: &[&Value]) -> bool {
         values.iter().any(|value| {
             let text = match value {
@@ -230,16 +230,16 @@ impl FieldMap {
     /// Whether a row is one that counts: every condition of rows holds.
     #[must_use]
     pub fn takes(&self, row: &Value) -> bool {
-        let of_rows = self.conditions.iter().filter(|condition| !condition.at.is_of_each());
-        of_rows.into_iter().all(|condition| condition.holds(&condition.at.values(row, &|_, _| true)))
+        let mut of_rows = self.conditions.iter().filter(|condition| !condition.at.is_of_each());
+        of_rows.all(|condition| condition.holds(&condition.at.values(row, &|_, _| true)))
     }
 
     /// What a pointer gives in a row, without the members of lists that do not count.
     #[must_use]
     pub fn values<'v>(&self, pointer: &Pointer, row: &'v Value) -> Vec<&'v Value> {
         pointer.values(row, &|at, member| {
-            let of_the_list = self.conditions.iter().filter(|condition| condition.at.shares_list(pointer, at));
-            of_the_list.into_iter().all(|condition| condition.holds(&condition.at.behind(at, member)))
+            let mut of_the_list = self.conditions.iter().filter(|condition| condition.at.shares_list(pointer, at));
+            of_the_list.all(|condition| condition.holds(&condition.at.behind(at, member)))
         })
     }
 }

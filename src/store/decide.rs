@@ -207,8 +207,9 @@ async fn mark(tx: &mut SqliteConnection, alert: &Deciding, first: bool, now: Tim
          FROM (SELECT json_group_array(value) AS pending FROM (
              SELECT value FROM json_each(?3)
              UNION ALL
-             SELECT p.value FROM alerts o, json_each(o.pending) p WHERE o.seq = ?1
-             AND p.value NOT IN (SELECT value FROM json_each(?2)) AND p.value NOT IN (SELECT value FROM json_each(?3))
+             SELECT named.value FROM alerts o, json_each(o.pending) named WHERE o.seq = ?1
+             AND named.value NOT IN (SELECT value FROM json_each(?2))
+             AND named.value NOT IN (SELECT value FROM json_each(?3))
          )) left_over
          WHERE seq = ?1 AND state <> 'decided' AND (again_at IS NULL OR again_at < ?5)
          AND tenant = ?6 AND alert_id = ?7 AND last_update_ticks = ?8

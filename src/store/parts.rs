@@ -44,10 +44,10 @@ pub(super) async fn with_other_devices(
     rows: &Value,
 ) -> Result<Vec<usize>> {
     let places: Vec<i64> = sqlx::query_scalar(
-        "SELECT g.value ->> 0 FROM json_each(?2) g CROSS JOIN alerts a
-         ON a.tenant = ?1 AND a.alert_id = g.value ->> 1 AND a.last_update_ticks = g.value ->> 2
-         WHERE a.malformed IS NULL AND EXISTS (SELECT 1 FROM json_each(g.value -> 3) d
-             WHERE d.value NOT IN (SELECT value FROM json_each(a.machine_ids)))",
+        "SELECT given.value ->> 0 FROM json_each(?2) given CROSS JOIN alerts a
+         ON a.tenant = ?1 AND a.alert_id = given.value ->> 1 AND a.last_update_ticks = given.value ->> 2
+         WHERE a.malformed IS NULL AND EXISTS (SELECT 1 FROM json_each(given.value -> 3) named
+             WHERE named.value NOT IN (SELECT value FROM json_each(a.machine_ids)))",
     )
     .bind(tenant.as_str())
     .bind(to_json(rows)?)
@@ -133,7 +133,7 @@ async fn not_in_newer(
     devices: &[MachineId],
 ) -> Result<Vec<MachineId>> {
     let newer: Vec<String> = sqlx::query_scalar(
-        "SELECT d.value FROM alerts n, json_each(n.machine_ids) d WHERE n.tenant = ?1 AND n.alert_id = ?2
+        "SELECT named.value FROM alerts n, json_each(n.machine_ids) named WHERE n.tenant = ?1 AND n.alert_id = ?2
          AND n.last_update_ticks > ?3 AND n.malformed IS NULL",
     )
     .bind(tenant.as_str())
