@@ -152,6 +152,9 @@ async fn fill(path: &Path, alerts: usize) {
             .enumerate()
             .map(|(n, alert)| Deciding {
                 seq: alert.seq,
+                part: alert.part,
+                parts: alert.parts,
+                pending: alert.pending.clone(),
                 tenant: tenant.clone(),
                 alert_id: alert.alert_id,
                 last_update: alert.last_update,

@@ -36,6 +36,7 @@ pub struct Metrics {
     registry: Registry,
     alerts_received: Family<Vec<(&'static str, String)>, Counter>,
     alerts_malformed: Family<Vec<(&'static str, String)>, Counter>,
+    alerts_without_device: Family<Vec<(&'static str, String)>, Counter>,
     decisions: Family<Vec<(&'static str, String)>, Counter>,
     api_calls: Family<Vec<(&'static str, String)>, Counter>,
     api_misfits: Family<Vec<(&'static str, String)>, Counter>,
@@ -67,6 +68,7 @@ impl Default for Metrics {
             registry: Registry::with_prefix("stanch"),
             alerts_received: Family::default(),
             alerts_malformed: Family::default(),
+            alerts_without_device: Family::default(),
             decisions: Family::default(),
             api_calls: Family::default(),
             api_misfits: Family::default(),
@@ -94,6 +96,11 @@ impl Metrics {
         let r = &mut self.registry;
         r.register("alerts_received", "Versions of alerts stored for the first time", self.alerts_received.clone());
         r.register("alerts_malformed", "Rows of a source that are no alert", self.alerts_malformed.clone());
+        r.register(
+            "alerts_without_device",
+            "Alerts that name no device, so that nothing is decided for them",
+            self.alerts_without_device.clone(),
+        );
         r.register("decisions", "Decisions, one per rule that chose an alert's device", self.decisions.clone());
         r.register("api_calls", "Calls of Microsoft's API by HTTP status", self.api_calls.clone());
         r.register("api_misfits", "Records that do not fit what was asked or is known", self.api_misfits.clone());
@@ -133,6 +140,14 @@ impl Metrics {
         let labels = labels([("tenant", tenant.to_string()), ("source", source.to_string())]);
         self.alerts_received.get_or_create(&labels).inc_by(new);
         self.alerts_malformed.get_or_create(&labels).inc_by(malformed);
+        // There from the first alert on, so that its growth can be seen.
+        drop(self.alerts_without_device.get_or_create(&labels));
+    }
+
+    /// Alerts of a source that name no device.
+    pub fn without_device(&self, tenant: &TenantName, source: &SourceName, count: u64) {
+        let labels = labels([("tenant", tenant.to_string()), ("source", source.to_string())]);
+        self.alerts_without_device.get_or_create(&labels).inc_by(count);
     }
 
     /// A value of an alert that no document of Microsoft's names.

@@ -102,6 +102,9 @@ fn deciding(alert: &Undecided) -> Deciding {
     };
     Deciding {
         seq: alert.seq,
+        part: alert.part,
+        parts: alert.parts,
+        pending: alert.pending.clone(),
         tenant: alert.tenant.clone(),
         alert_id: alert.alert_id.clone(),
         last_update: alert.last_update,

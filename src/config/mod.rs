@@ -21,7 +21,8 @@ mod tenant;
 mod tests;
 mod variables;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -36,6 +37,7 @@ pub use secret::{SecretError, read_secret};
 pub use server_tls::{Fingerprint, ServerTls, TlsFile, TlsIdentity};
 pub use tenant::{Credential, OtherEndpoint, Proof, Tenant};
 
+use crate::model::field_map::FieldMap;
 use crate::model::notice::Word;
 use crate::model::{ChannelName, SourceName, Span, TenantName, Window};
 
@@ -185,8 +187,8 @@ pub enum WebhookFormat {
     Mde,
     /// As Microsoft Graph gives them (`alerts_v2`).
     Graph,
-    /// Any JSON: for fields of MDE's alert, the JSON pointer to where they stand.
-    Map(BTreeMap<String, String>),
+    /// Any JSON, by a map.
+    Map(FieldMap),
 }
 
 /// How a sender proves who it is.

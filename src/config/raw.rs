@@ -198,8 +198,8 @@ pub struct RawSource {
     pub auth: Option<RawAuth>,
     /// `webhook`: the form of the alerts.
     pub format: Option<Format>,
-    /// `webhook`: where the fields of an alert stand, as JSON pointers.
-    pub map: Option<BTreeMap<String, String>>,
+    /// `webhook`: where the fields of an alert stand: pointers, lists of them, and what is beside the fields.
+    pub map: Option<BTreeMap<String, serde_yaml::Value>>,
 }
 
 /// The types of sources.

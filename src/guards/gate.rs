@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{DRILL, why_ineligible};
+use super::{DRILL, why_ineligible, why_platform_unknown};
 use crate::config::{GuardsConfig, Mode};
 use crate::model::{HoldKind, Machine};
 
@@ -73,8 +73,14 @@ pub fn gate(facts: &GateFacts<'_>, config: &GuardsConfig) -> GateVerdict {
             return GateVerdict::Cancel("every alert that asked for it is Resolved".to_owned());
         }
     }
-    if facts.machine.is_none() {
+    let Some(machine) = facts.machine else {
         return GateVerdict::Hold(HoldKind::MachineUnknown, "there is no machine record".to_owned());
+    };
+    // A human who asked for it or approved it has answered the question.
+    if facts.want.is_some()
+        && let Some(words) = why_platform_unknown(machine)
+    {
+        return GateVerdict::Hold(HoldKind::PlatformUnknown, words);
     }
     match &facts.override_at {
         Some((at, what)) if *at > facts.decided_at => {

@@ -146,7 +146,7 @@ type Guard = fn(&Ask<'_>, &Facts<'_>, &GuardsConfig, Timestamp) -> Option<Verdic
 /// The guards by name, in their order.
 const GUARDS: [(&str, Guard); 10] = [
     ("protected", |ask, facts, _, _| protected(ask, facts)),
-    ("ineligible", |_, facts, _, _| ineligible(facts)),
+    ("ineligible", ineligible),
     ("stale", |_, facts, config, now| stale(facts, config, now)),
     ("shadow", |ask, _, config, _| shadow(ask, config)),
     ("open", |_, facts, _, _| open(facts)),
@@ -180,12 +180,39 @@ pub fn why_ineligible(machine: &Machine) -> Option<String> {
     (!machine.is_onboarded()).then(|| "ineligible: the device is not onboarded to Defender for Endpoint".to_owned())
 }
 
-fn ineligible(facts: &Facts<'_>) -> Option<Verdict> {
-    facts.machine.and_then(why_ineligible).map(Verdict::suppressed)
+fn ineligible(ask: &Ask<'_>, facts: &Facts<'_>, config: &GuardsConfig, now: Timestamp) -> Option<Verdict> {
+    let machine = facts.machine?;
+    if let Some(reason) = why_ineligible(machine) {
+        return Some(Verdict::suppressed(reason));
+    }
+    let words = why_platform_unknown(machine)?;
+    // A hold asks a human for a word, which is not worth it where nothing would be done anyway.
+    let is_idle = stale(facts, config, now)
+        .or_else(|| shadow(ask, config))
+        .or_else(|| open(facts))
+        .or_else(|| spent(facts))
+        .is_some();
+    (!is_idle).then(|| hold(facts, HoldKind::PlatformUnknown, words))
+}
+
+/// Why nobody can say whether the API restricts this machine, if nobody can.
+pub(crate) fn why_platform_unknown(machine: &Machine) -> Option<String> {
+    match machine.platform() {
+        Platform::Unrecognised(name) => Some(format!(
+            "osPlatform {name:?} is neither known to be supported by the restrict API nor known to be too old"
+        )),
+        _ => None,
+    }
+}
+
+/// Whether people are done with an alert of this `status`. Microsoft's word is `Resolved`; senders differ in case.
+#[must_use]
+pub fn is_resolved(status: &str) -> bool {
+    status.trim().eq_ignore_ascii_case("Resolved")
 }
 
 fn stale(facts: &Facts<'_>, config: &GuardsConfig, now: Timestamp) -> Option<Verdict> {
-    if facts.alert_status == Some("Resolved") {
+    if facts.alert_status.is_some_and(is_resolved) {
         return Some(Verdict::suppressed("stale: the alert is Resolved"));
     }
     let oldest = AlertTime::from_timestamp(now).saturating_sub(config.max_alert_age.duration());

@@ -195,7 +195,7 @@ fn an_expiry_release_that_was_sent_counts_for_a_cooldown_that_the_rule_gives() {
 #[test]
 fn the_first_guard_in_the_order_of_the_contract_decides() {
     type Spoil = fn(&mut Case, &mut Ask<'_>, &mut Facts<'_>);
-    let order: [(&str, Spoil); 13] = [
+    let order: [(&str, Spoil); 14] = [
         ("protected by", |_, ask, _| ask.protected = Some("protected by the rule X".to_owned())),
         ("ineligible: ", |case, _, _| case.machine = Some(machine(json!({"osPlatform": "Ubuntu"})))),
         ("stale: ", |_, _, facts| facts.alert_status = Some("Resolved")),
@@ -207,6 +207,8 @@ fn the_first_guard_in_the_order_of_the_contract_decides() {
             facts.expired_at = Some(ago(1));
         }),
         ("spent: ", |_, _, facts| facts.spent_at = Some(ago(0))),
+        // A part of the second guard, which holds only what would otherwise be done.
+        ("platform_unknown: ", |case, _, _| case.machine = Some(machine(json!({"osPlatform": "Windows12"})))),
         ("machine_unknown: ", |case, _, _| case.machine = None),
         ("rule_limit: ", |_, ask, facts| {
             ask.limit = Some((1, span("1h")));
@@ -228,6 +230,44 @@ fn the_first_guard_in_the_order_of_the_contract_decides() {
         let verdict = judge(&ask, &facts, &case.config, now());
         assert!(verdict.reason.starts_with(begins), "{begins}: {verdict:?}");
     }
+}
+
+#[test]
+fn a_windows_that_nobody_knows_yet_is_held_and_not_dropped() {
+    let unknown = || Case { machine: Some(machine(json!({"osPlatform": "Windows12"}))), ..Case::default() };
+    let verdict = unknown().judge(|_| ());
+    check(&verdict, Outcome::Held, "platform_unknown: ");
+    assert_eq!(verdict.effect, Effect::Hold(HoldKind::PlatformUnknown));
+    assert!(verdict.reason.contains("Windows12"), "{}", verdict.reason);
+    let protected = Case { ask: |ask| ask.protected = Some("protected by rule X".into()), ..unknown() };
+    check(&protected.judge(|_| ()), Outcome::Protected, "protected by rule X");
+    // It joins what is held already, and asks nobody about what would not be done anyway.
+    check(
+        &unknown().judge(|facts| facts.open_restrict = restrict(State::Held)),
+        Outcome::Coalesced,
+        "a restrict of this",
+    );
+    check(&unknown().judge(|facts| facts.open_restrict = restrict(State::Queued)), Outcome::Coalesced, "open: ");
+    check(&unknown().judge(|facts| facts.alert_status = Some("Resolved")), Outcome::Suppressed, "stale: ");
+    check(&unknown().judge(|facts| facts.spent_at = Some(ago(0))), Outcome::Suppressed, "spent: ");
+    let shadow = Case { ask: |ask| ask.shadow = true, ..unknown() };
+    check(&shadow.judge(|_| ()), Outcome::Shadowed, "shadow: ");
+}
+
+#[test]
+fn a_multi_session_desktop_is_acted_on() {
+    for name in ["Windows10WVD", "Windows11WVD", "windows 11"] {
+        let case = Case { machine: Some(machine(json!({"osPlatform": name}))), ..Case::default() };
+        check(&case.judge(|_| ()), Outcome::Acted, "");
+    }
+}
+
+#[test]
+fn a_resolved_alert_is_stale_in_any_case() {
+    for status in ["Resolved", "resolved", "RESOLVED", " resolved "] {
+        check(&Case::default().judge(|facts| facts.alert_status = Some(status)), Outcome::Suppressed, "stale:");
+    }
+    check(&Case::default().judge(|facts| facts.alert_status = Some("InProgress")), Outcome::Acted, "");
 }
 
 #[test]
@@ -312,8 +352,10 @@ fn the_gate_fails_closed() {
     for facts in cancelled {
         assert!(matches!(gate(&facts, &config()), GateVerdict::Cancel(_)), "{facts:?}");
     }
+    let new_windows = machine(json!({"osPlatform": "Windows12"}));
     let held = [
         (GateFacts { machine: None, ..pass.clone() }, HoldKind::MachineUnknown),
+        (GateFacts { machine: Some(&new_windows), ..pass.clone() }, HoldKind::PlatformUnknown),
         (
             GateFacts { override_at: Some((ago(0), "a human released it".into())), ..pass.clone() },
             HoldKind::HumanOverride,
@@ -324,6 +366,8 @@ fn the_gate_fails_closed() {
     }
     let shadow = GuardsConfig { mode: Mode::Shadow, ..config() };
     assert!(matches!(gate(&pass, &shadow), GateVerdict::Cancel(_)));
+    let on_a_new_windows = GateFacts { machine: Some(&new_windows), want: None, ..pass.clone() };
+    assert_eq!(gate(&on_a_new_windows, &config()), GateVerdict::Pass, "a human has approved it");
     let asked_by_a_human = GateFacts { want: None, all_resolved: true, ..pass };
     assert_eq!(gate(&asked_by_a_human, &shadow), GateVerdict::Pass, "mode and alerts do not bind a human");
 }
@@ -334,11 +378,11 @@ proptest! {
     #[test]
     fn nothing_passes_the_gate_that_must_not(
         [protected, all_resolved, restricted, shadow] in any::<[bool; 4]>(),
-        record in prop::option::of(prop_oneof!["Windows11", "Ubuntu"]),
+        record in prop::option::of(prop_oneof!["Windows11", "Ubuntu", "Windows12"]),
         want in prop::option::of(any::<bool>()),
         overridden in prop::option::of(0..3i64),
     ) {
-        let known = record.map(|platform| machine(json!({"osPlatform": platform})));
+        let known = record.as_deref().map(|platform| machine(json!({"osPlatform": platform})));
         let facts = GateFacts {
             drill: false,
             machine: known.as_ref(),
@@ -356,6 +400,7 @@ proptest! {
         }
         if verdict == GateVerdict::Pass {
             prop_assert!(known.as_ref().is_some_and(|machine| why_ineligible(machine).is_none()));
+            prop_assert!(record.as_deref() != Some("Windows12") || want.is_none());
             prop_assert!(!restricted && overridden != Some(0));
             prop_assert!(want.is_none() || (want == Some(true) && !shadow && !all_resolved));
         }

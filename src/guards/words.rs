@@ -4,7 +4,9 @@
 
 use jiff::Timestamp;
 
-use super::{Ask, DEFAULT_COOLDOWN_SECONDS, Effect, Facts, GUARDS, OpenRestrict, Verdict, act, fleet_share};
+use super::{
+    Ask, DEFAULT_COOLDOWN_SECONDS, Effect, Facts, GUARDS, OpenRestrict, Verdict, act, fleet_share, why_platform_unknown,
+};
 use crate::config::GuardsConfig;
 use crate::model::{ActionId, State};
 
@@ -68,10 +70,7 @@ pub fn carry_over(facts: &mut Facts<'_>, verdict: &Verdict) {
 fn why_it_passes(guard: &str, ask: &Ask<'_>, facts: &Facts<'_>, config: &GuardsConfig) -> String {
     match guard {
         "protected" => "no protect rule matches the device".to_owned(),
-        "ineligible" => match facts.machine.and_then(|machine| machine.os_platform()) {
-            Some(platform) => format!("the restrict API supports {platform}"),
-            None => "there is no machine record that would tell".to_owned(),
-        },
+        "ineligible" => why_eligible(facts),
         "stale" => {
             format!("last updated {}, within {} (guards.max_alert_age)", facts.alert_last_update, config.max_alert_age)
         }
@@ -83,6 +82,17 @@ fn why_it_passes(guard: &str, ask: &Ask<'_>, facts: &Facts<'_>, config: &GuardsC
         "limits" => counted(ask, facts, config),
         "approval" => "the rule asks for none".to_owned(),
         _ => "it lets it pass".to_owned(),
+    }
+}
+
+fn why_eligible(facts: &Facts<'_>) -> String {
+    let Some(machine) = facts.machine else {
+        return "there is no machine record that would tell".to_owned();
+    };
+    match (why_platform_unknown(machine), machine.os_platform()) {
+        (Some(words), _) => format!("{words}, and a later guard keeps it from acting"),
+        (None, Some(platform)) => format!("the restrict API supports {platform}"),
+        (None, None) => "there is no machine record that would tell".to_owned(),
     }
 }
 
@@ -229,7 +239,7 @@ mod tests {
         #[test]
         fn the_first_that_does_not_pass_is_what_the_judge_says(
             flags in proptest::array::uniform8(any::<bool>()),
-            platform in proptest::option::of(prop_oneof!["Windows11", "Ubuntu"]),
+            platform in proptest::option::of(prop_oneof!["Windows11", "Ubuntu", "Windows12"]),
             state in proptest::option::of(0..5usize),
             release in proptest::option::of((any::<bool>(), any::<bool>())),
             hours in proptest::array::uniform4(proptest::option::of(0..30i64)),

@@ -8,11 +8,8 @@ use std::collections::HashSet;
 use serde_json::{Map, Value};
 
 use super::mde::{described, parse_mde};
-use crate::model::alert::Malformed;
+use crate::model::alert::{MOST_DEVICES, Malformed};
 use crate::model::{Alert, MachineId};
-
-/// The most devices of one alert: each is decided by itself, and asked for by itself if it is not known.
-pub(super) const MOST_DEVICES: usize = 1_000;
 
 /// An alert that names more devices than one may.
 pub(super) fn too_many(alert: Alert, devices: usize) -> Malformed {
@@ -143,7 +140,7 @@ fn word(value: &Value, words: &[(&str, &str)]) -> Value {
     let Some(text) = value.as_str() else {
         return value.clone();
     };
-    if let Some((_, mde)) = words.iter().find(|(graph, _)| *graph == text) {
+    if let Some((_, mde)) = words.iter().find(|(graph, _)| graph.eq_ignore_ascii_case(text)) {
         return Value::from(*mde);
     }
     let mut letters = text.chars();
@@ -309,6 +306,8 @@ mod tests {
     fn words_that_are_named_otherwise_in_mde_are_translated_and_new_ones_noticed() {
         let cases = [
             ("severity", "unknown", "UnSpecified", true),
+            ("severity", "Unknown", "UnSpecified", true),
+            ("detectionSource", "AntiVirus", "WindowsDefenderAv", true),
             ("severity", "unknownFutureValue", "UnknownFutureValue", false),
             ("status", "new", "New", true),
             ("determination", "compromisedAccount", "CompromisedUser", true),

@@ -4,14 +4,18 @@
 //! [`signature`].
 
 mod graph;
+mod hunting;
 mod map;
 mod mde;
 mod notification;
+mod note;
 pub mod signature;
 mod unknown;
 
 pub use graph::parse_graph;
-pub use map::{FieldMap, parse_map};
+pub use hunting::{is_hunting, parse_hunting};
+pub use map::{near, parse_map};
 pub use mde::parse_mde;
+pub use note::{Form, note};
 pub use notification::{Notification, Says, parse_notifications};
 pub use unknown::unknown_values;

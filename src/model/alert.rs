@@ -5,6 +5,9 @@ use serde_json::{Map, Value};
 use super::ids::{AlertId, MachineId};
 use super::time::AlertTime;
 
+/// The most devices of one version of an alert: each is decided by itself, and asked for by itself if it is not known.
+pub const MOST_DEVICES: usize = 1_000;
+
 /// One version of one MDE alert, as a source yields it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Alert {

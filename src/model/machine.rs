@@ -20,6 +20,8 @@ pub enum Platform {
     Supported,
     /// It does not, and why in words.
     Unsupported(String),
+    /// A Windows that is neither known to be supported nor known to be too old: its name.
+    Unrecognised(String),
     /// The record has no `osPlatform` yet, as new devices have for a while.
     Unknown,
 }
@@ -79,25 +81,25 @@ impl Machine {
         let Some(platform) = self.os_platform() else {
             return Platform::Unknown;
         };
-        match platform {
-            "Windows11" => Platform::Supported,
-            "Windows10" => self.windows_10(),
-            _ => match platform.strip_prefix("WindowsServer") {
-                // Years of four digits compare as text.
-                Some(year) if year.len() == 4 && year.bytes().all(|b| b.is_ascii_digit()) && year >= "2019" => {
-                    Platform::Supported
-                }
-                _ => Platform::Unsupported(format!(
-                    "{platform} is not supported by the restrict API (Windows 10 from 1709, Windows 11, Windows Server from 2019)"
-                )),
-            },
+        let name: String = platform.chars().filter(|char| !char.is_whitespace()).collect::<String>().to_lowercase();
+        match name.as_str() {
+            "windows11" | "windows11wvd" => return Platform::Supported,
+            "windows10" | "windows10wvd" => return self.windows_10(),
+            _ => {}
+        }
+        match name.strip_prefix("windows") {
+            Some(version) if is_supported_server(version) => Platform::Supported,
+            Some(version) if !is_too_old(version) => Platform::Unrecognised(platform.to_owned()),
+            _ => Platform::Unsupported(format!(
+                "{platform} is not supported by the restrict API (Windows 10 from 1709, Windows 11, Windows Server from 2019)"
+            )),
         }
     }
 
     fn windows_10(&self) -> Platform {
         /// The build of Windows 10 version 1709.
         const FIRST_BUILD: i64 = 16_299;
-        let build = self.record.get("osBuild").and_then(Value::as_i64);
+        let build = self.record.get("osBuild").and_then(Value::as_i64).filter(|build| *build != 0);
         if let Some(build) = build {
             return if build < FIRST_BUILD {
                 Platform::Unsupported(format!("Windows 10 build {build} is older than 1709 (build {FIRST_BUILD})"))
@@ -106,12 +108,32 @@ impl Machine {
             };
         }
         match self.text("version") {
-            Some(version) if version.len() == 4 && version.parse::<u32>().is_ok_and(|number| number < 1709) => {
+            // Releases of four digits compare as text.
+            Some(version) if is_four_digits(version) && version < "1709" => {
                 Platform::Unsupported(format!("Windows 10 version {version} is older than 1709"))
             }
             _ => Platform::Supported,
         }
     }
+}
+
+/// Whether what follows `windows` in a platform's name is a server of 2019 or later.
+fn is_supported_server(version: &str) -> bool {
+    // Years of four digits compare as text.
+    version.strip_prefix("server").is_some_and(|year| is_four_digits(year) && year >= "2019")
+}
+
+/// Whether what follows `windows` in a platform's name is a release before Windows 10, or a server before 2019.
+fn is_too_old(version: &str) -> bool {
+    const OLD: [&str; 9] = ["7", "8", "xp", "vista", "2000", "server2003", "server2008", "server2012", "server2016"];
+    let is = |old: &&str| {
+        version.strip_prefix(*old).is_some_and(|rest| !rest.starts_with(|next: char| next.is_ascii_digit()))
+    };
+    OLD.iter().any(is)
+}
+
+fn is_four_digits(text: &str) -> bool {
+    text.len() == 4 && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 #[cfg(test)]
@@ -135,6 +157,14 @@ mod tests {
             json!({"osPlatform": "Windows10", "version": "22H2"}),
             json!({"osPlatform": "WindowsServer2019"}),
             json!({"osPlatform": "WindowsServer2025"}),
+            json!({"osPlatform": "Windows10WVD"}),
+            json!({"osPlatform": "Windows11WVD"}),
+            json!({"osPlatform": " windows 11 "}),
+            json!({"osPlatform": "Windows Server 2022"}),
+            json!({"osPlatform": "WINDOWSSERVER2019"}),
+            json!({"osPlatform": "Windows10", "osBuild": 0}),
+            json!({"osPlatform": "Windows10", "osBuild": 0, "version": "Other"}),
+            json!({"osPlatform": "Windows10", "version": "+170"}),
         ];
         for record in supported {
             assert_eq!(machine(record.clone()).platform(), Platform::Supported, "{record}");
@@ -146,12 +176,23 @@ mod tests {
             json!({"osPlatform": "Windows8.1"}),
             json!({"osPlatform": "Ubuntu"}),
             json!({"osPlatform": "macOS"}),
-            json!({"osPlatform": "WindowsServer"}),
-            json!({"osPlatform": "WindowsServer02022"}),
-            json!({"osPlatform": "Windows10WVD"}),
+            json!({"osPlatform": "Windows7"}),
+            json!({"osPlatform": "Windows 7 SP1"}),
+            json!({"osPlatform": "WindowsXP"}),
+            json!({"osPlatform": "WindowsServer2012R2"}),
+            json!({"osPlatform": "windows server 2016"}),
+            json!({"osPlatform": "Windows10WVD", "osBuild": 14393}),
+            json!({"osPlatform": "windows 10", "osBuild": 0, "version": "1607"}),
+            json!({"osPlatform": "Linux"}),
+            json!({"osPlatform": "Other"}),
         ];
         for record in unsupported {
             assert!(matches!(machine(record.clone()).platform(), Platform::Unsupported(_)), "{record}");
+        }
+        for name in ["Windows12", "WindowsServer", "WindowsServer02022", "Windows10Mobile", "Windows 11 SE", "Windows"]
+        {
+            let platform = machine(json!({"osPlatform": name})).platform();
+            assert_eq!(platform, Platform::Unrecognised(name.to_owned()), "no reason to drop it");
         }
         assert_eq!(machine(json!({"osPlatform": null})).platform(), Platform::Unknown);
         assert_eq!(machine(json!({"osPlatform": ""})).platform(), Platform::Unknown);

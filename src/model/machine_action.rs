@@ -30,15 +30,9 @@ impl RemoteStatus {
     /// The status that Microsoft writes as `text`.
     #[must_use]
     pub fn from_text(text: &str) -> Self {
-        match text {
-            "Pending" => Self::Pending,
-            "InProgress" => Self::InProgress,
-            "Succeeded" => Self::Succeeded,
-            "Failed" => Self::Failed,
-            "TimeOut" => Self::TimeOut,
-            "Cancelled" => Self::Cancelled,
-            other => Self::Unknown(other.chars().take(64).collect()),
-        }
+        let known = [Self::Pending, Self::InProgress, Self::Succeeded, Self::Failed, Self::TimeOut, Self::Cancelled];
+        let named = known.into_iter().find(|status| status.as_str().eq_ignore_ascii_case(text));
+        named.unwrap_or_else(|| Self::Unknown(text.chars().take(64).collect()))
     }
 
     /// The status as Microsoft writes it.
@@ -101,4 +95,22 @@ pub struct MachineAction {
     pub last_update: Option<AlertTime>,
     /// What Microsoft says of a failure (`errorHResult`), 0 or absent where there was none.
     pub error_hresult: Option<i64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_is_known_in_any_case_and_a_new_one_is_kept_as_it_came() {
+        for (text, status) in [
+            ("Succeeded", RemoteStatus::Succeeded),
+            ("succeeded", RemoteStatus::Succeeded),
+            ("timeout", RemoteStatus::TimeOut),
+            ("INPROGRESS", RemoteStatus::InProgress),
+            ("Canceling", RemoteStatus::Unknown("Canceling".to_owned())),
+        ] {
+            assert_eq!(RemoteStatus::from_text(text), status);
+        }
+    }
 }

@@ -11,6 +11,7 @@ pub mod chain;
 pub mod decision;
 pub mod drill;
 pub mod explanation;
+pub mod field_map;
 pub mod ids;
 pub mod lane;
 pub mod machine;

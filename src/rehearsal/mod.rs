@@ -44,6 +44,34 @@ pub struct RehearsedAlert<'a> {
     pub received_at: Timestamp,
 }
 
+/// The newest version of an alert that came so far, and the devices that it names.
+#[derive(Debug, Default)]
+pub struct NewestVersion {
+    last_update: Option<AlertTime>,
+    devices: Vec<MachineId>,
+}
+
+impl NewestVersion {
+    /// Takes in a row, and gives those of its devices that the daemon would decide for: all of a newer version, and of
+    /// the newest those that it did not name before.
+    pub fn news<'a>(&mut self, last_update: AlertTime, devices: impl Iterator<Item = &'a MachineId>) -> Vec<MachineId> {
+        match self.last_update {
+            Some(known) if known > last_update => return Vec::new(),
+            Some(known) if known == last_update => {}
+            _ => *self = Self { last_update: Some(last_update), devices: Vec::new() },
+        }
+        let news: Vec<MachineId> = devices.filter(|device| !self.devices.contains(device)).cloned().collect();
+        self.devices.extend(news.iter().cloned());
+        news
+    }
+
+    /// Whether a version is newer than what came so far.
+    #[must_use]
+    pub fn is_older_than(&self, last_update: AlertTime) -> bool {
+        self.last_update.is_none_or(|known| known < last_update)
+    }
+}
+
 /// What one rule would have come to on one device.
 #[derive(Debug, Clone)]
 pub struct Rehearsed {
@@ -94,7 +122,7 @@ struct Tenant {
     /// What became queued lately: by all rules, and by each.
     all: Counted,
     by_rule: HashMap<RuleId, Counted>,
-    newest: HashMap<AlertId, AlertTime>,
+    newest: HashMap<AlertId, NewestVersion>,
     /// When something of a device is due.
     due: BTreeSet<(Timestamp, MachineId)>,
 }
@@ -182,15 +210,16 @@ impl Rehearsal {
     }
 
     /// What the rules and guards would do with an alert that arrives now, on each device for which there are
-    /// facts. Time passes until then first. A version that is not newer than the newest known is left alone.
+    /// facts. Time passes until then first. Of a version that is not newer than the newest known, what is known is left
+    /// alone.
     pub fn alert(&mut self, alert: &RehearsedAlert<'_>, devices: &[(MachineId, Option<&Machine>)]) -> Vec<Rehearsed> {
         self.advance(alert.received_at);
-        if !self.is_news(alert) {
-            return Vec::new();
-        }
+        let newest = self.tenant(alert.tenant).newest.entry(alert.alert_id.clone()).or_default();
+        let news = newest.news(alert.last_update, devices.iter().map(|(id, _)| id));
+        let devices: Vec<_> = devices.iter().filter(|(id, _)| news.contains(id)).collect();
         let today = TimeZone::UTC.to_datetime(alert.received_at).date();
         let mut rehearsed = Vec::new();
-        for (machine_id, machine) in devices {
+        for (machine_id, machine) in &devices {
             let record = machine.map(Machine::record);
             let event = Event::new(alert.body, record, alert.tenant, alert.source, alert.received_at);
             self.rules.clone().remember(&mut self.memory, &event);
@@ -204,18 +233,6 @@ impl Rehearsal {
             self.tenant(alert.tenant).device(machine_id).send();
         }
         rehearsed
-    }
-
-    /// Whether the version is newer than every one before it.
-    fn is_news(&mut self, alert: &RehearsedAlert<'_>) -> bool {
-        let newest = &mut self.tenant(alert.tenant).newest;
-        match newest.get(alert.alert_id) {
-            Some(known) if *known >= alert.last_update => false,
-            _ => {
-                newest.insert(alert.alert_id.clone(), alert.last_update);
-                true
-            }
-        }
     }
 
     fn tenant(&mut self, name: &TenantName) -> &mut Tenant {

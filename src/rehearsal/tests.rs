@@ -129,6 +129,8 @@ fn a_machine_record_is_told_by_the_keys_that_matter() {
     for (machine, expect) in [
         ("machine: { machineTags: [a] }", "acted"),
         ("machine: { onboardingStatus: CanBeOnboarded }", "suppressed, reason: ineligible"),
+        ("machine: { osPlatform: Windows11WVD }", "acted"),
+        ("machine: { osPlatform: Windows12 }", "held, reason: platform_unknown"),
         ("machine: { osPlatform: null }", "held, reason: machine_unknown"),
         ("machine: {}", "held, reason: machine_unknown"),
         ("machine: null", "held, reason: machine_unknown"),

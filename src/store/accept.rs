@@ -4,10 +4,11 @@ use std::collections::{HashMap, HashSet};
 
 use aws_lc_rs::digest;
 use jiff::Timestamp;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use sqlx::{Row, SqliteConnection};
 
 use super::aliases::under_stored_ids;
+use super::parts::{United, unite, with_other_devices};
 use super::row::{millis, to_json};
 use super::{Result, Store};
 use crate::model::alert::Malformed;
@@ -31,6 +32,28 @@ pub struct Accepted {
     pub new_rows: Vec<usize>,
     /// Malformed rows that were stored for the first time.
     pub new_malformed: u64,
+    /// Rows that added devices to a version that was known.
+    pub united: u64,
+    /// The places of rows that would have given a version more than [`MOST_DEVICES`]: nothing of them is stored.
+    ///
+    /// [`MOST_DEVICES`]: crate::model::alert::MOST_DEVICES
+    pub too_many: Vec<usize>,
+}
+
+impl Accepted {
+    /// Whether there may be something to decide.
+    #[must_use]
+    pub const fn has_work(&self) -> bool {
+        self.new > 0 || self.united > 0
+    }
+
+    fn count(&mut self, place: usize, united: United) {
+        match united {
+            United::Known => {}
+            United::Added => self.united += 1,
+            United::TooMany => self.too_many.push(place),
+        }
+    }
 }
 
 /// How far a source has got.
@@ -43,7 +66,8 @@ pub struct Reached {
 }
 
 impl Store {
-    /// Stores what a source yields; what is known is left alone. `reached` is where the source has got to,
+    /// Stores what a source yields; what is known is left alone, but for devices that a known version did not name:
+    /// they are added to it, and are to be decided. `reached` is where the source has got to,
     /// given with the last page of what was read completely; it never moves back.
     ///
     /// # Errors
@@ -60,19 +84,30 @@ impl Store {
         let sorted = sort(rows)?;
         let mut tx = self.begin().await?;
         let renamed = under_stored_ids(&mut tx, tenant, rows, now).await?;
-        let Sorted { together, single } = match &renamed {
-            Some(rows) => sort(rows)?,
-            None => sorted,
+        let (rows, Sorted { together, single }) = match &renamed {
+            Some(renamed) => (renamed.as_slice(), sort(renamed)?),
+            None => (rows, sorted),
         };
         let mut accepted = Accepted::default();
+        let mut known = Vec::new();
         for group in together {
-            accepted.new_rows.extend(insert_together(&mut tx, tenant, source, group, now).await?);
+            let places: Vec<usize> = group.iter().map(|row| row.place).collect();
+            let new = insert_together(&mut tx, tenant, source, group, now).await?;
+            known.extend(places.into_iter().filter(|place| !new.contains(place)));
+            accepted.new_rows.extend(new);
+        }
+        for place in known_with_others(&mut tx, tenant, rows, known).await? {
+            let Some(Incoming::Alert(alert)) = rows.get(place) else { continue };
+            let Some(last_update) = alert.last_update else { continue };
+            accepted.count(place, unite(&mut tx, tenant, source, alert, last_update, now).await?);
         }
         for (place, row) in single {
             match row {
                 Incoming::Alert(alert) => {
                     if insert_alert(&mut tx, tenant, source, alert, now).await? {
                         accepted.new_rows.push(place);
+                    } else if let Some(last_update) = alert.last_update {
+                        accepted.count(place, unite(&mut tx, tenant, source, alert, last_update, now).await?);
                     }
                 }
                 Incoming::Malformed(id, malformed) => {
@@ -148,6 +183,26 @@ impl Store {
             sqlx::query_scalar("SELECT COUNT(*) FROM alerts WHERE state <> 'decided'").fetch_one(&self.reader).await?;
         Ok(count.try_into().unwrap_or(0))
     }
+}
+
+/// Of the places of rows whose version was known, those that name other devices than it does.
+async fn known_with_others(
+    tx: &mut SqliteConnection,
+    tenant: &TenantName,
+    rows: &[Incoming],
+    places: Vec<usize>,
+) -> Result<Vec<usize>> {
+    let asked = places.into_iter().filter_map(|place| match rows.get(place) {
+        Some(Incoming::Alert(Alert { id, last_update: Some(at), machine_ids, .. })) if !machine_ids.is_empty() => {
+            Some(json!([place, id, at.ticks(), machine_ids]))
+        }
+        _ => None,
+    });
+    let asked: Vec<Value> = asked.collect();
+    if asked.is_empty() {
+        return Ok(Vec::new());
+    }
+    with_other_devices(tx, tenant, &Value::from(asked)).await
 }
 
 /// What names a version that has no time of its own: its body.

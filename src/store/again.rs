@@ -10,6 +10,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
 use super::Result;
+use super::parts::also_of;
 use super::row::millis;
 use crate::model::{ActionId, MachineId, TenantName};
 
@@ -24,7 +25,7 @@ pub(super) async fn after_nothing(
     now: Timestamp,
 ) -> Result<u64> {
     let rows = sqlx::query(
-        "SELECT d.alert_id, d.alert_seq, a.last_update_ticks FROM decisions d JOIN alerts a ON a.seq = d.alert_seq
+        "SELECT d.alert_id, d.alert_seq, d.part, a.last_update_ticks FROM decisions d JOIN alerts a ON a.seq = d.alert_seq
          WHERE d.tenant = ?1 AND d.joined = ?2 AND d.superseded_at = 0",
     )
     .bind(tenant.as_str())
@@ -58,7 +59,7 @@ pub(super) async fn of_action(
     now: Timestamp,
 ) -> Result<u64> {
     let rows = sqlx::query(
-        "SELECT d.alert_id, d.alert_seq, a.last_update_ticks FROM action_alerts g
+        "SELECT d.alert_id, d.alert_seq, d.part, a.last_update_ticks FROM action_alerts g
          JOIN decisions d ON d.tenant = ?2 AND d.alert_id = g.alert_id AND d.action_id = ?1
          JOIN alerts a ON a.seq = d.alert_seq
          WHERE g.action_id = ?1 AND d.superseded_at = 0",
@@ -116,7 +117,7 @@ pub(super) async fn joined_since(
     now: Timestamp,
 ) -> Result<u64> {
     let rows = sqlx::query(
-        "SELECT d.id, d.alert_id, d.alert_seq, a.last_update_ticks FROM action_alerts g
+        "SELECT d.id, d.alert_id, d.alert_seq, d.part, a.last_update_ticks FROM action_alerts g
          JOIN decisions d ON d.tenant = ?2 AND d.alert_id = g.alert_id AND d.rule_id = g.rule_id AND d.action_id = ?1
          JOIN alerts a ON a.seq = d.alert_seq
          WHERE g.action_id = ?1 AND g.at >= ?3 AND d.at >= ?3 AND d.superseded_at = 0",
@@ -147,13 +148,14 @@ pub(super) async fn joined_since(
 /// Puts the device back among those to be decided, of each alert in the newest version that is among `rows`: an
 /// older one has nothing to add, and a newer one that asked for nothing undoes nothing.
 async fn put_back(tx: &mut SqliteConnection, rows: &[SqliteRow], machine: &MachineId, now: Timestamp) -> Result<u64> {
-    let mut newest: BTreeMap<&str, (i64, i64)> = BTreeMap::new();
+    let mut newest: BTreeMap<&str, (i64, i64, i64)> = BTreeMap::new();
     for row in rows {
-        let version = (row.try_get("last_update_ticks")?, row.try_get("alert_seq")?);
+        let version = (row.try_get("last_update_ticks")?, row.try_get("alert_seq")?, row.try_get("part")?);
         let known = newest.entry(row.try_get("alert_id")?).or_insert(version);
         *known = (*known).max(version);
     }
-    for (_, seq) in newest.values() {
+    for (_, seq, part) in newest.values() {
+        also_of(tx, *seq, *part, std::slice::from_ref(machine)).await?;
         sqlx::query(
             "UPDATE alerts SET due_at = ?3, again_at = ?3, tries = 0,
                  state = CASE state WHEN 'decided' THEN 'received' ELSE state END,

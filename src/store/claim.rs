@@ -56,7 +56,7 @@ pub struct GateContext {
     pub releasing: bool,
 }
 
-/// The newest version of an alert that asked for an action.
+/// The newest version of an alert that asked for an action, as the row of it says that named the device.
 #[derive(Debug)]
 pub struct GateAlert {
     /// The rules that let the action go for it.
@@ -387,7 +387,7 @@ async fn all_resolved(tx: &mut SqliteConnection, tenant: &TenantName, id: Action
              SELECT 1 FROM action_alerts g JOIN alerts a ON a.seq = (
                  SELECT seq FROM alerts WHERE tenant = ?2 AND alert_id = g.alert_id AND malformed IS NULL
                  ORDER BY last_update_ticks DESC LIMIT 1)
-             WHERE g.action_id = ?1 AND a.body ->> 'status' IS NOT 'Resolved')",
+             WHERE g.action_id = ?1 AND lower(trim(a.body ->> 'status')) IS NOT 'resolved')",
     )
     .bind(id.to_string())
     .bind(tenant.as_str())
@@ -397,13 +397,19 @@ async fn all_resolved(tx: &mut SqliteConnection, tenant: &TenantName, id: Action
 
 async fn gate_alerts(tx: &mut SqliteConnection, tenant: &TenantName, id: ActionId) -> Result<Vec<GateAlert>> {
     let rows = sqlx::query(
-        "SELECT g.alert_id, json_group_array(g.rule_id) FILTER (WHERE g.held = 0) AS rules, a.source, a.received_at, a.body,
-             (SELECT v.body FROM decisions d JOIN alerts v ON v.seq = d.alert_seq
+        "SELECT g.alert_id, json_group_array(g.rule_id) FILTER (WHERE g.held = 0) AS rules,
+             COALESCE(p.source, a.source) AS source, COALESCE(p.received_at, a.received_at) AS received_at,
+             COALESCE(p.body, a.body) AS body,
+             (SELECT COALESCE(w.body, v.body) FROM decisions d JOIN alerts v ON v.seq = d.alert_seq
+              LEFT JOIN alert_parts w ON w.alert_seq = d.alert_seq AND w.part = d.part
               WHERE d.tenant = ?2 AND d.alert_id = g.alert_id AND d.action_id = ?1 AND v.seq <> a.seq
               ORDER BY d.id DESC LIMIT 1) AS decided_body
          FROM action_alerts g JOIN alerts a ON a.seq = (
              SELECT seq FROM alerts WHERE tenant = ?2 AND alert_id = g.alert_id AND malformed IS NULL
              ORDER BY last_update_ticks DESC LIMIT 1)
+         LEFT JOIN alert_parts p ON p.alert_seq = a.seq AND p.part = (
+             SELECT d.part FROM decisions d WHERE d.tenant = ?2 AND d.alert_id = g.alert_id AND d.action_id = ?1
+             AND d.alert_seq = a.seq ORDER BY d.id DESC LIMIT 1)
          WHERE g.action_id = ?1 GROUP BY g.alert_id ORDER BY MAX(g.at) DESC LIMIT ?3",
     )
     .bind(id.to_string())

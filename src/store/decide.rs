@@ -2,19 +2,21 @@
 //!
 //! The caps are counted here, so that two alerts decided together can not both take the last place.
 
+use std::collections::HashSet;
+
 use jiff::{SignedDuration, Timestamp};
 use sqlx::SqliteConnection;
 
 use super::audit::{self, Entry};
 use super::drill::kept_from_acting;
 use super::facts::{Counts, DeviceFacts, counts, device_facts, spent_at};
+use super::parts::also_of;
 use super::row::{millis, to_json};
 use super::transition::{Change, append, transition};
 use super::{Result, Store};
 use crate::config::GuardsConfig;
 use crate::guards::{Ask, Effect, Facts, Verdict, judge};
 use crate::model::action::tagged_comment;
-use crate::model::view::AlertState;
 use crate::model::{
     ActionId, AlertId, AlertTime, By, Event, Happening, HoldKind, Kind, Level, Machine, MachineId, MatchedField,
     Outcome, RuleId, Span, State, TenantName,
@@ -23,11 +25,17 @@ use crate::model::{
 /// Releases and what operators ask for go before every level.
 pub(super) const FIRST_RANK: i64 = 10;
 
-/// An alert with what the rules said of its devices.
+/// A row of an alert's version with what the rules said of its devices.
 #[derive(Debug)]
 pub struct Deciding {
     /// The store's number of the alert's version.
     pub seq: i64,
+    /// Which part of the version the row is; 0: the row that came first.
+    pub part: i64,
+    /// How many parts the version had when it was read.
+    pub parts: i64,
+    /// The devices that the row was not decided for when it was read.
+    pub pending: Vec<MachineId>,
     /// The tenant.
     pub tenant: TenantName,
     /// Microsoft's id.
@@ -115,7 +123,7 @@ struct Context<'a> {
     choice: &'a Choice,
     rules_hash: &'a str,
     now: Timestamp,
-    /// Whether a device of the alert was put back: then there may be a decision that no longer holds.
+    /// Whether a device of the alert may have been decided before: then there may be a decision that no longer holds.
     anew: bool,
 }
 
@@ -134,9 +142,18 @@ impl Store {
     ) -> Result<Vec<Made>> {
         let mut tx = self.begin().await?;
         let mut made = Vec::new();
+        // The rows of one alert stand together, and may name one device as that and as what was merged into it.
+        let (mut last, mut done) = (None, HashSet::new());
         for alert in alerts {
-            let Some(anew) = mark(&mut tx, alert, now).await? else { continue };
+            let first = last.replace(alert.seq) != Some(alert.seq);
+            if first {
+                done.clear();
+            }
+            let Some(anew) = mark(&mut tx, alert, first, now).await? else { continue };
             for pair in &alert.pairs {
+                if !done.insert(&pair.machine_id) {
+                    continue;
+                }
                 let first = made.len();
                 for choice in &pair.choices {
                     let context = Context { alert, pair, choice, rules_hash, now, anew };
@@ -177,27 +194,43 @@ async fn tell_unknown(
     audit::append(tx, &entry).await
 }
 
-/// Moves the alert on, and gives whether it is decided anew; `None` when it was decided or put back since it was
-/// read at `now`.
-async fn mark(tx: &mut SqliteConnection, alert: &Deciding, now: Timestamp) -> Result<Option<bool>> {
-    let state = if alert.waiting.is_empty() { AlertState::Decided } else { AlertState::Waiting };
+/// Moves the alert on, and gives whether a device of it may have been decided before; `None` when it was decided or put
+/// back since it was read at `now`. A device that was added since then stays, and is due at once. `first`: no other row
+/// of the alert was moved on in this transaction.
+async fn mark(tx: &mut SqliteConnection, alert: &Deciding, first: bool, now: Timestamp) -> Result<Option<bool>> {
+    let due_at = if alert.waiting.is_empty() && alert.parts > 0 { now } else { alert.due_at };
     let anew = sqlx::query_scalar(
-        "UPDATE alerts SET state = ?2, pending = ?3, due_at = ?4, tries = tries + 1
+        "UPDATE alerts SET pending = left_over.pending,
+             state = CASE WHEN left_over.pending = '[]' THEN 'decided' ELSE 'waiting' END,
+             due_at = CASE WHEN parts <> ?9 THEN ?5 WHEN ?10 THEN ?4 ELSE MIN(due_at, ?4) END,
+             tries = tries + ?10
+         FROM (SELECT json_group_array(value) AS pending FROM (
+             SELECT value FROM json_each(?3)
+             UNION ALL
+             SELECT named.value FROM alerts o, json_each(o.pending) named WHERE o.seq = ?1
+             AND named.value NOT IN (SELECT value FROM json_each(?2))
+             AND named.value NOT IN (SELECT value FROM json_each(?3))
+         )) left_over
          WHERE seq = ?1 AND state <> 'decided' AND (again_at IS NULL OR again_at < ?5)
          AND tenant = ?6 AND alert_id = ?7 AND last_update_ticks = ?8
-         RETURNING again_at IS NOT NULL",
+         RETURNING again_at IS NOT NULL OR parts > 0 OR tries > 1",
     )
     .bind(alert.seq)
-    .bind(state.as_str())
+    .bind(to_json(&alert.pending)?)
     .bind(to_json(&alert.waiting)?)
-    .bind(millis(alert.due_at))
+    .bind(millis(due_at))
     .bind(millis(now))
     // The number of a row that was removed is given again.
     .bind(alert.tenant.as_str())
     .bind(alert.alert_id.as_str())
     .bind(alert.last_update.ticks())
-    .fetch_optional(tx)
+    .bind(alert.parts)
+    .bind(first)
+    .fetch_optional(&mut *tx)
     .await?;
+    if anew.is_some() {
+        also_of(tx, alert.seq, alert.part, &alert.waiting).await?;
+    }
     Ok(anew)
 }
 
@@ -224,8 +257,8 @@ async fn decide_one(tx: &mut SqliteConnection, context: &Context<'_>, config: &G
     let joined = device.pending.filter(|_| verdict.outcome == Outcome::Coalesced && action_id.is_none());
     sqlx::query(
         "INSERT INTO decisions (alert_seq, tenant, alert_id, machine_id, rule_id, rule_hash, outcome, reason, matched,
-                                action_id, at, joined)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+                                action_id, at, joined, part)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
     )
     .bind(alert.seq)
     .bind(alert.tenant.as_str())
@@ -239,6 +272,7 @@ async fn decide_one(tx: &mut SqliteConnection, context: &Context<'_>, config: &G
     .bind(action_id.map(|id| id.to_string()))
     .bind(millis(*now))
     .bind(joined)
+    .bind(alert.part)
     .execute(&mut *tx)
     .await?;
     let by = By::Rule(choice.rule_id.clone());

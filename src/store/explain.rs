@@ -11,7 +11,7 @@ use super::row::json;
 use super::{Result, Store};
 use crate::config::GuardsConfig;
 use crate::guards::{Facts, Hearing, carry_over, hear};
-use crate::model::{AlertId, TenantName};
+use crate::model::{AlertId, MachineId, TenantName};
 
 impl Store {
     /// What every guard would say of each choice of each pair, in their order. A choice sees what the ones
@@ -60,5 +60,27 @@ impl Store {
         .fetch_optional(&self.reader)
         .await?;
         row.map(|row| json(&row, "body")).transpose()
+    }
+
+    /// The rows that came later of the newest version of an alert, each with the devices that it added.
+    ///
+    /// # Errors
+    /// [`super::StoreError`].
+    pub async fn alert_parts(
+        &self,
+        tenant: &TenantName,
+        id: &AlertId,
+    ) -> Result<Vec<(Vec<MachineId>, Map<String, Value>)>> {
+        let rows = sqlx::query(
+            "SELECT machine_ids, body FROM alert_parts WHERE alert_seq = (
+                 SELECT seq FROM alerts WHERE tenant = ?1 AND alert_id = ?2
+                 ORDER BY malformed IS NULL DESC, last_update_ticks DESC LIMIT 1)
+             ORDER BY part",
+        )
+        .bind(tenant.as_str())
+        .bind(id.as_str())
+        .fetch_all(&self.reader)
+        .await?;
+        rows.iter().map(|row| Ok((json(row, "machine_ids")?, json(row, "body")?))).collect()
     }
 }

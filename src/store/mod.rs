@@ -33,6 +33,7 @@ mod measure;
 mod notices;
 mod operate;
 mod owed;
+mod parts;
 mod protections;
 mod read;
 mod recall;

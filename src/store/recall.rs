@@ -4,11 +4,13 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 use sqlx::Row;
 
+use super::parts::{Part, split};
 use super::row::{json, millis, parsed, time};
-use super::{Result, Store};
+use super::{Result, Store, StoreError};
+use crate::model::alert::MOST_DEVICES;
 use crate::model::{MachineId, SourceName, TenantName};
 
-/// The newest version of an alert that was decided on for some of its devices.
+/// A row of the newest version of an alert that was decided on for some of the devices that it named.
 #[derive(Debug, Clone)]
 pub struct Recalled {
     /// The store's number of it.
@@ -59,13 +61,14 @@ impl Store {
     }
 
     /// The alerts from that number on that were decided on, each by its newest version that was, in the order
-    /// in which they came, at most `limit`.
+    /// in which they came, at most `limit`. One that came in several rows is given row by row.
     ///
     /// # Errors
     /// [`super::StoreError`].
     pub async fn decided_from(&self, seq: i64, limit: u32) -> Result<Vec<Recalled>> {
+        let mut reader = self.reader.acquire().await?;
         let rows = sqlx::query(
-            "SELECT seq, tenant, source, received_at, body, machine_ids, pending FROM alerts a
+            "SELECT seq, tenant, source, received_at, body, machine_ids, pending, parts FROM alerts a
              WHERE seq >= ?1 AND malformed IS NULL AND state <> 'received' AND NOT EXISTS (
                  SELECT 1 FROM alerts n WHERE n.tenant = a.tenant AND n.alert_id = a.alert_id
                  AND n.malformed IS NULL AND n.state <> 'received' AND n.last_update_ticks > a.last_update_ticks)
@@ -73,22 +76,32 @@ impl Store {
         )
         .bind(seq)
         .bind(limit)
-        .fetch_all(&self.reader)
+        .fetch_all(&mut *reader)
         .await?;
-        rows.iter()
-            .map(|row| {
-                let pending: Vec<MachineId> = json(row, "pending")?;
-                let mut decided: Vec<MachineId> = json(row, "machine_ids")?;
-                decided.retain(|machine| !pending.contains(machine));
-                Ok(Recalled {
-                    seq: row.try_get("seq")?,
-                    tenant: parsed(row, "tenant")?,
-                    source: parsed(row, "source")?,
-                    received_at: time(row, "received_at")?,
-                    body: json(row, "body")?,
-                    decided,
-                })
-            })
-            .collect()
+        let mut recalled = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let pending: Vec<MachineId> = json(row, "pending")?;
+            let mut decided: Vec<MachineId> = json(row, "machine_ids")?;
+            decided.retain(|machine| !pending.contains(machine));
+            let seq = row.try_get("seq")?;
+            let is_in_parts = row.try_get::<i64, _>("parts")? > 0;
+            let parts =
+                if is_in_parts { split(&mut reader, seq, &mut decided, MOST_DEVICES).await? } else { Vec::new() };
+            let first = Recalled {
+                seq,
+                tenant: parsed(row, "tenant")?,
+                source: parsed(row, "source")?,
+                received_at: time(row, "received_at")?,
+                body: json(row, "body")?,
+                decided,
+            };
+            for Part { source, received_at, machine_ids, body, .. } in parts {
+                let body = serde_json::from_str(&body)
+                    .map_err(|error| StoreError::Corrupt(format!("a column body: {error}")))?;
+                recalled.push(Recalled { source, received_at, body, decided: machine_ids, ..first.clone() });
+            }
+            recalled.push(first);
+        }
+        Ok(recalled)
     }
 }

@@ -10,9 +10,11 @@ use serde_json::value::RawValue;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
+use super::parts::{Part, split};
 use super::read::Cursor;
 use super::row::{json, millis, outcome, parsed, time, to_json};
 use super::{Result, Store, StoreError};
+use crate::model::alert::MOST_DEVICES;
 use crate::model::replay::{MachineRecords, PastAlert, PastDecision};
 use crate::model::view::{AlertState, Page};
 use crate::model::{AlertTime, MachineId, TenantName};
@@ -53,7 +55,8 @@ impl Store {
         };
         let mut decisions = decisions(&mut tx, from, last).await?;
         let rows = sqlx::query(
-            "SELECT seq, alert_id, tenant, source, last_update_ticks, received_at, machine_ids, malformed, state, body
+            "SELECT seq, alert_id, tenant, source, last_update_ticks, received_at, machine_ids, malformed, state, body,
+                    parts
              FROM alerts WHERE seq BETWEEN ?1 AND ?2 AND received_at >= ?3 AND (?4 IS NULL OR tenant = ?4) ORDER BY seq",
         )
         .bind(from)
@@ -62,7 +65,15 @@ impl Store {
         .bind(tenant.map(TenantName::as_str))
         .fetch_all(&mut *tx)
         .await?;
-        let items = rows.iter().map(|row| past_alert(row, &mut decisions)).collect::<Result<_>>()?;
+        let mut items = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let alert = past_alert(row, &mut decisions)?;
+            if row.try_get::<i64, _>("parts")? == 0 {
+                items.push(alert);
+            } else {
+                items.extend(row_by_row(&mut tx, row.try_get("seq")?, alert).await?);
+            }
+        }
         Ok(Page { items, next_cursor: Some(Cursor { key: last, id: "0".to_owned() }.to_string()) })
     }
 
@@ -157,7 +168,25 @@ fn past_alert(row: &SqliteRow, decisions: &mut HashMap<i64, Vec<PastDecision>>) 
     })
 }
 
+/// A version that came in several rows, row by row: each is a version for the devices that it named.
+async fn row_by_row(tx: &mut SqliteConnection, seq: i64, mut first: PastAlert<Text>) -> Result<Vec<PastAlert<Text>>> {
+    let parts = split(tx, seq, &mut first.machine_ids, MOST_DEVICES).await?;
+    let mut rows = Vec::with_capacity(parts.len() + 1);
+    for Part { source, received_at, machine_ids, body, .. } in parts {
+        let is_of_it = |decision: &PastDecision| machine_ids.contains(&decision.machine_id);
+        let decisions = first.decisions.iter().filter(|decision| is_of_it(decision)).cloned().collect();
+        first.decisions.retain(|decision| !is_of_it(decision));
+        let body = raw(body, "body")?;
+        rows.push(PastAlert { source, received_at, machine_ids, decisions, body, ..first.clone() });
+    }
+    rows.insert(0, first);
+    Ok(rows)
+}
+
 fn text(row: &SqliteRow, column: &'static str) -> Result<Text> {
-    let text: String = row.try_get(column)?;
+    raw(row.try_get(column)?, column)
+}
+
+fn raw(text: String, column: &'static str) -> Result<Text> {
     RawValue::from_string(text).map_err(|error| StoreError::Corrupt(format!("a column {column}: {error}")))
 }

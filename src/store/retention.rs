@@ -118,6 +118,13 @@ impl Store {
         .bind(MOST)
         .execute(&mut *tx)
         .await?;
+        sqlx::query(
+            "DELETE FROM alert_parts WHERE alert_seq IN (SELECT value FROM json_each(?1))
+             AND NOT EXISTS (SELECT 1 FROM decisions d WHERE d.alert_seq = alert_parts.alert_seq)",
+        )
+        .bind(&gone)
+        .execute(&mut *tx)
+        .await?;
         let rows = sqlx::query(
             "DELETE FROM alerts WHERE seq IN (SELECT value FROM json_each(?1))
              AND NOT EXISTS (SELECT 1 FROM decisions d WHERE d.alert_seq = alerts.seq)",

@@ -4,15 +4,23 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 use sqlx::{Row, SqliteConnection};
 
+use super::parts::{Part, split};
 use super::row::{json, millis, parsed, time, timestamp};
-use super::{Result, Store};
+use super::{Result, Store, StoreError};
 use crate::model::{AlertId, AlertTime, MachineId, SourceName, TenantName};
 
-/// A version of an alert that is not decided for some of its devices.
+/// Parts of versions that are read at once.
+const MOST_PARTS: usize = 200;
+
+/// A row of a version of an alert that is not decided for some of the devices that it named.
 #[derive(Debug, Clone)]
 pub struct Undecided {
-    /// The store's number of it.
+    /// The store's number of the version.
     pub seq: i64,
+    /// Which part of the version the row is; 0: the row that came first.
+    pub part: i64,
+    /// How many parts the version had.
+    pub parts: i64,
     /// The tenant.
     pub tenant: TenantName,
     /// Microsoft's id.
@@ -34,36 +42,51 @@ pub struct Undecided {
 }
 
 impl Store {
-    /// The alerts that are due to be decided, at most `limit`.
+    /// The alerts that are due to be decided, at most `limit`. One that came in several rows is given row by row, and
+    /// the rows of one alert stand together.
     ///
     /// # Errors
     /// [`super::StoreError`].
     pub async fn undecided(&self, now: Timestamp, limit: u32) -> Result<Vec<Undecided>> {
+        let mut reader = self.reader.acquire().await?;
         let rows = sqlx::query(
-            "SELECT seq, tenant, alert_id, last_update_ticks, source, received_at,
-                    MAX(received_at, COALESCE(again_at, 0)) AS since, body, pending, tries
+            "SELECT seq, tenant, alert_id, last_update_ticks, source, received_at, COALESCE(again_at, 0) AS again_at,
+                    MAX(received_at, COALESCE(again_at, 0)) AS since, body, pending, tries, parts
              FROM alerts WHERE state <> 'decided' AND due_at <= ?1 ORDER BY due_at, seq LIMIT ?2",
         )
         .bind(millis(now))
         .bind(limit)
-        .fetch_all(&self.reader)
+        .fetch_all(&mut *reader)
         .await?;
-        rows.iter()
-            .map(|row| {
-                Ok(Undecided {
-                    seq: row.try_get("seq")?,
-                    tenant: parsed(row, "tenant")?,
-                    alert_id: parsed(row, "alert_id")?,
-                    last_update: AlertTime::from_ticks(row.try_get("last_update_ticks")?),
-                    source: parsed(row, "source")?,
-                    received_at: time(row, "received_at")?,
-                    since: time(row, "since")?,
-                    body: json(row, "body")?,
-                    pending: json(row, "pending")?,
-                    tries: row.try_get("tries")?,
-                })
-            })
-            .collect()
+        let mut undecided = Vec::with_capacity(rows.len());
+        let mut room = MOST_PARTS;
+        for row in &rows {
+            let first = Undecided {
+                seq: row.try_get("seq")?,
+                part: 0,
+                parts: row.try_get("parts")?,
+                tenant: parsed(row, "tenant")?,
+                alert_id: parsed(row, "alert_id")?,
+                last_update: AlertTime::from_ticks(row.try_get("last_update_ticks")?),
+                source: parsed(row, "source")?,
+                received_at: time(row, "received_at")?,
+                since: time(row, "since")?,
+                body: json(row, "body")?,
+                pending: json(row, "pending")?,
+                tries: row.try_get("tries")?,
+            };
+            if first.parts == 0 {
+                undecided.push(first);
+                continue;
+            }
+            if room == 0 {
+                break;
+            }
+            let rows = row_by_row(&mut reader, first, time(row, "again_at")?, room).await?;
+            room = room.saturating_sub(rows.len());
+            undecided.extend(rows);
+        }
+        Ok(undecided)
     }
 
     /// Puts an alert back until a later time.
@@ -103,6 +126,28 @@ impl Store {
         tx.commit().await?;
         Ok(())
     }
+}
+
+/// The rows of a version that are not decided, each with the devices that it named: the first, and at most so many parts.
+async fn row_by_row(
+    reader: &mut SqliteConnection,
+    mut first: Undecided,
+    again_at: Timestamp,
+    most: usize,
+) -> Result<Vec<Undecided>> {
+    let parts = split(reader, first.seq, &mut first.pending, most).await?;
+    let mut rows = Vec::with_capacity(parts.len() + 1);
+    for Part { part, source, received_at, machine_ids, body } in parts {
+        let body =
+            serde_json::from_str(&body).map_err(|error| StoreError::Corrupt(format!("a column body: {error}")))?;
+        let since = received_at.max(again_at);
+        rows.push(Undecided { part, source, received_at, since, body, pending: machine_ids, ..first.clone() });
+    }
+    // One without devices has nothing to decide, unless it is all that there is.
+    if !first.pending.is_empty() || rows.is_empty() {
+        rows.insert(0, first);
+    }
+    Ok(rows)
 }
 
 /// Makes every alert that waits for facts due now.

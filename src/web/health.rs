@@ -134,6 +134,7 @@ mod tests {
             row("sentinel", "webhook", Value::Null),
             row("graph", "webhook", Value::Null),
             row("any", "webhook", Value::Null),
+            row("stream", "webhook", Value::Null),
             row("signed", "webhook", Value::Null),
         ];
         assert_eq!(body["sources"], json!(sources));
@@ -163,7 +164,7 @@ mod tests {
         for _ in 0..5 {
             let body = told(&daemon, 503).await;
             assert!(body["detail"].as_str().unwrap().contains("store"), "{body}");
-            assert_eq!(body["sources"].as_array().unwrap().len(), 5);
+            assert_eq!(body["sources"].as_array().unwrap().len(), 6);
         }
         assert_eq!(log.text().matches("ERROR stanch::web").count(), 1, "{}", log.text());
     }

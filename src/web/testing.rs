@@ -266,6 +266,9 @@ impl TestDaemon {
         };
         let deciding = Deciding {
             seq: alert.seq,
+            part: alert.part,
+            parts: alert.parts,
+            pending: alert.pending.clone(),
             tenant,
             alert_id: alert.alert_id,
             last_update: alert.last_update,
@@ -370,6 +373,9 @@ fn config_in(folder: &TempDir, setup: &Setup) -> Config {
   - {{ type: webhook, name: graph, tenant: {first}, auth: {{ bearer_file: bearer }}, format: graph }}
   - {{ type: webhook, name: any, tenant: {first}, auth: {{ bearer_file: bearer }}, format: map,
       map: {{ id: /alert/no, machineId: /hosts, title: /alert/name }} }}
+  - {{ type: webhook, name: stream, tenant: {first}, auth: {{ bearer_file: bearer }}, format: map,
+      map: {{ items: /records, where: {{ /category: Evidence }}, required: [machineId], id: /alert/id,
+      machineId: /devices/*/id }} }}
   - {{ type: webhook, name: signed, tenant: {first}, auth: {{ hmac_file: hmac }} }}
   - {{ type: webhook, name: told, tenant: {first}, auth: {{ client_state_file: hmac }}, format: graph }}
 store: {{ url: \"sqlite://stanch.db\" }}

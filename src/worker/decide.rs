@@ -157,6 +157,9 @@ async fn gather(
     let ready = overdue || (work.has_looked(&alert.tenant) && work.store.inventory_at(&alert.tenant).await?.is_some());
     let mut deciding = Deciding {
         seq: alert.seq,
+        part: alert.part,
+        parts: alert.parts,
+        pending: alert.pending.clone(),
         tenant: alert.tenant.clone(),
         alert_id: alert.alert_id.clone(),
         last_update: alert.last_update,

@@ -48,6 +48,8 @@ pub struct Subject {
     pub last_update: AlertTime,
     /// The alert as MDE shapes it.
     pub body: Map<String, Value>,
+    /// The rows that came later of the same version: devices are judged by the one that named them.
+    pub parts: Vec<(Vec<MachineId>, Map<String, Value>)>,
     /// The devices that it names, each with its record, when there is one that names a platform.
     pub devices: Vec<(MachineId, Option<Machine>)>,
     /// What is to be known beside, in words.
@@ -76,6 +78,7 @@ pub async fn stored(
     let now = work.now();
     let mut subject = Subject {
         body: work.store.alert_body(&alert.tenant, &alert.id).await?.unwrap_or_default(),
+        parts: work.store.alert_parts(&alert.tenant, &alert.id).await?,
         tenant: alert.tenant,
         source: alert.source,
         alert_id: alert.id,
@@ -90,6 +93,11 @@ pub async fn stored(
     let max_age = work.config.inventory.max_age.duration();
     for machine in &alert.machine_ids {
         let known = work.store.machine_knowledge(&subject.tenant, machine, max_age, now).await?;
+        if known.machine_id != *machine
+            && let Some((devices, _)) = subject.parts.iter_mut().find(|(devices, _)| devices.contains(machine))
+        {
+            devices.push(known.machine_id.clone());
+        }
         if !subject.devices.iter().any(|(id, _)| *id == known.machine_id) {
             subject.devices.push((known.machine_id, known.machine));
         }
@@ -147,7 +155,7 @@ fn ask_rules(subject: &Subject, rules: &RuleSet, memory: &Memory, today: Date) -
     let mut traces = Vec::with_capacity(subject.devices.len());
     let mut pairs = Vec::with_capacity(subject.devices.len());
     for (machine_id, machine) in &subject.devices {
-        let event = event(subject, machine.as_ref());
+        let event = event(subject, Some(machine_id), machine.as_ref());
         traces.push(rules.trace(&event, memory));
         let evaluation = rules.evaluate(&event, memory, today);
         let protected = evaluation.protected_by.map(|protection| protection.reason);
@@ -155,10 +163,13 @@ fn ask_rules(subject: &Subject, rules: &RuleSet, memory: &Memory, today: Date) -
         pairs.push(DecidedPair { machine_id: machine_id.clone(), machine: machine.clone(), unasked: false, choices });
     }
     if traces.is_empty() {
-        traces.push(rules.trace(&event(subject, None), memory));
+        traces.push(rules.trace(&event(subject, None, None), memory));
     }
     let deciding = Deciding {
         seq: 0,
+        part: 0,
+        parts: 0,
+        pending: Vec::new(),
         tenant: subject.tenant.clone(),
         alert_id: subject.alert_id.clone(),
         last_update: subject.last_update,
@@ -172,9 +183,11 @@ fn ask_rules(subject: &Subject, rules: &RuleSet, memory: &Memory, today: Date) -
     Asked { traces, deciding }
 }
 
-fn event<'s>(subject: &'s Subject, machine: Option<&'s Machine>) -> Event<'s> {
+fn event<'s>(subject: &'s Subject, id: Option<&MachineId>, machine: Option<&'s Machine>) -> Event<'s> {
     let record = machine.map(Machine::record);
-    Event::new(&subject.body, record, &subject.tenant, &subject.source, subject.received_at)
+    let part = subject.parts.iter().find(|(devices, _)| id.is_some_and(|id| devices.contains(id)));
+    let body = part.map_or(&subject.body, |(_, body)| body);
+    Event::new(body, record, &subject.tenant, &subject.source, subject.received_at)
 }
 
 /// What the guards say of each choice on one device, where nothing was done before.
@@ -349,6 +362,7 @@ response: { action: restrict, comment: '{{ alert.nothing.deeper }} on {{ machine
             received_at: NOW,
             last_update: AlertTime::from_timestamp(NOW),
             body: json!({"id": "da1", "category": "Ransomware"}).as_object().unwrap().clone(),
+            parts: Vec::new(),
             devices: (0..devices).map(device).collect(),
             notes: Vec::new(),
         }

@@ -27,7 +27,7 @@ pub mod sign_in;
 pub mod timers;
 pub mod traces;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -43,7 +43,7 @@ use crate::config::{Config, Wire};
 use crate::defender::{Client, Misfit, Posted, ReadError, role_needed};
 use crate::intake::unknown_values;
 use crate::metrics::Metrics;
-use crate::model::{ActionId, Lane, MachineId, Moment, SourceName, TenantName};
+use crate::model::{ActionId, AlertId, Lane, MachineId, Moment, SourceName, TenantName};
 use crate::rules::RuleSet;
 use crate::store::{Accepted, Answered, CallSlot, Incoming, LaneTrouble, Store, StoreError, Subject, Took};
 use board::Board;
@@ -186,6 +186,39 @@ impl Work {
             let Incoming::Alert(alert) = row else { continue };
             unknown_values(alert).into_iter().for_each(|field| self.metrics.unknown_value(tenant, field));
         }
+        self.tell_without_device(tenant, source, rows, accepted);
+        let too_many = accepted.too_many.len() as u64;
+        if too_many > 0 {
+            self.metrics.received(tenant, source, 0, too_many);
+            tracing::warn!(%tenant, %source, rows = too_many, "rows would give an alert too many devices, and are not stored");
+        }
+    }
+
+    /// Counts and tells of new alerts for which no row names a device: nothing will ever be done for them.
+    fn tell_without_device(&self, tenant: &TenantName, source: &SourceName, rows: &[Incoming], accepted: &Accepted) {
+        let new = accepted.new_rows.iter().filter_map(|place| rows.get(*place));
+        let without: Vec<&AlertId> = new
+            .filter_map(|row| match row {
+                Incoming::Alert(alert) if alert.machine_ids.is_empty() => Some(&alert.id),
+                _ => None,
+            })
+            .collect();
+        if without.is_empty() {
+            return;
+        }
+        // Of an alert that comes in several rows, another may name the devices.
+        let with: HashSet<&AlertId> = rows
+            .iter()
+            .filter_map(|row| match row {
+                Incoming::Alert(alert) if !alert.machine_ids.is_empty() => Some(&alert.id),
+                _ => None,
+            })
+            .collect();
+        let without: Vec<&AlertId> = without.into_iter().filter(|id| !with.contains(id)).collect();
+        let Some(first) = without.first() else { return };
+        let count = without.len() as u64;
+        self.metrics.without_device(tenant, source, count);
+        tracing::warn!(%tenant, %source, rows = count, alert_id = %first, "alerts name no device, so nothing is decided for them");
     }
 
     /// Waits for a signal, until a moment, or for the stop; false when it is time to stop.

@@ -239,7 +239,7 @@ impl<'a> Poll<'a> {
         crash_point("poll.page_stored");
         pass.watermark = reached.map_or(pass.watermark, |reached| Some(reached.watermark));
         self.work.count_received(self.name, &self.source.name, &rows, &accepted);
-        if accepted.new > 0 {
+        if accepted.has_work() {
             self.work.decide.notify_one();
         }
         Ok(Some(accepted.new))

@@ -5,7 +5,7 @@ use serde_json::json;
 use stanch::model::view::ActionView;
 use stanch::model::{ActionId, By, Kind, Level, Outcome, State};
 use stanch::simulator::{Api, Status};
-use stanch::store::OperateError;
+use stanch::store::{Incoming, OperateError};
 
 use crate::support::{RANSOMWARE, TestApp, alert, machine, machine_id, ransomware};
 
@@ -195,7 +195,8 @@ async fn a_second_rule_queues_what_is_held_and_the_first_does_not_keep_it_wanted
 async fn resolve(app: &TestApp, id: &str) {
     let before = app.decided(id).await.last_update;
     let mut alert = ransomware(id, 1);
-    alert["status"] = "Resolved".into();
+    // Senders differ in case.
+    alert["status"] = "resolved".into();
     app.simulator.add_alert(alert).unwrap();
     app.until("it is resolved", async || (app.decided(id).await.last_update > before).then_some(())).await;
 }
@@ -274,6 +275,47 @@ async fn the_gate_holds_what_has_no_record_any_more_and_stops_what_became_inelig
     app.work().wake_all_send();
     let cancelled = app.action_in(State::Cancelled).await;
     assert!(last_words(&cancelled).starts_with("ineligible: "), "guard 2 binds a human's approval too");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_gate_reads_a_device_of_an_alert_in_several_rows_by_the_row_that_named_it() {
+    let app = braked(&[RANSOMWARE]).await;
+    let at = TestApp::now().to_string();
+    let rows = [(2, "Exploit"), (1, "Ransomware")].map(|(device, category)| {
+        let mut row = alert("alert", device, category);
+        row["lastUpdateTime"] = at.clone().into();
+        Incoming::Alert(stanch::intake::parse_mde(row).unwrap())
+    });
+    let source = "stream".parse().unwrap();
+    app.store().accept(&TestApp::tenant(), &source, &rows, None, TestApp::now()).await.unwrap();
+    app.work().decide.notify_one();
+    let queued = app.action_in(State::Queued).await;
+    assert_eq!(queued.machine_id, machine_id(1), "the first row is no ransomware");
+    // Another text of the rules, so that the gate asks them again.
+    let before = app.work().rule_set().hash().to_owned();
+    std::fs::write(app.path("rules/0.yml"), format!("# the same\n{RANSOMWARE}description: said in other words\n"))
+        .unwrap();
+    app.until("the change is live", async || (app.work().rule_set().hash() != before).then_some(())).await;
+    go_on(&app).await;
+    assert_eq!(app.action_in(State::Succeeded).await.machine_id, machine_id(1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_with_a_windows_that_nobody_knows_is_held_until_a_human_approves() {
+    let app = braked(&[RANSOMWARE]).await;
+    app.simulator.add_alert(ransomware("alert", 1)).unwrap();
+    app.action_in(State::Queued).await;
+    let mut upgraded = machine(1);
+    upgraded["osPlatform"] = "Windows12".into();
+    let record = stanch::model::Machine::from_record(upgraded.as_object().unwrap().clone()).unwrap();
+    app.store().save_machines(&TestApp::tenant(), &[record], TestApp::now()).await.unwrap();
+    go_on(&app).await;
+    let held = app.action_in(State::Held).await;
+    assert!(held.hold_reason.unwrap().starts_with("platform_unknown: "));
+    assert_eq!(app.simulator.ledger().of(Api::Restrict).count(), 0);
+    approve(&app, held.id, &bob()).await.unwrap();
+    app.work().wake_all_send();
+    app.action_in(State::Succeeded).await;
 }
 
 // Joining.

@@ -22,7 +22,7 @@ const DIRECTIONS: [(&str, &[&str]); 17] = [
     ("crash_point", &[]),
     ("config", &["model", "diagnostics"]),
     ("telemetry", &["config", "model"]),
-    ("intake", &["model"]),
+    ("intake", &["model", "diagnostics"]),
     ("quota", &["model"]),
     ("guards", &["model", "config"]),
     ("rules", &["model", "config", "diagnostics"]),

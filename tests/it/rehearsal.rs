@@ -153,6 +153,9 @@ impl Real {
             let pairs = devices.iter().map(|device| self.pair(&due, device, now)).collect();
             let deciding = Deciding {
                 seq: due.seq,
+                part: due.part,
+                parts: due.parts,
+                pending: due.pending.clone(),
                 tenant: due.tenant.clone(),
                 alert_id: due.alert_id.clone(),
                 last_update: due.last_update,

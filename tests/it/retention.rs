@@ -62,6 +62,9 @@ impl Stored {
             .into_iter()
             .map(|alert| Deciding {
                 seq: alert.seq,
+                part: alert.part,
+                parts: alert.parts,
+                pending: alert.pending.clone(),
                 tenant: alert.tenant,
                 alert_id: alert.alert_id,
                 last_update: alert.last_update,
@@ -103,6 +106,20 @@ async fn an_alert_goes_when_every_version_of_it_is_decided_and_old() {
     stored.decide().await;
     assert_eq!(stored.removed(&keep()).await, 0, "a newer version is not old");
     assert_eq!(stored.removed(&Keep { alerts_since: days_ago(5), ..keep() }).await, 2);
+}
+
+#[tokio::test]
+async fn an_alert_that_came_in_several_rows_goes_with_all_of_them() {
+    let stored = Stored::new().await;
+    let at = days_ago(100);
+    stored.accept(["rows".to_owned()], at).await;
+    let mut other = alert("rows", 2, "Malware");
+    other["lastUpdateTime"] = at.to_string().into();
+    let other = Incoming::Alert(stanch::intake::parse_mde(other).unwrap());
+    let united = stored.store.accept(&TestApp::tenant(), &stored.source, &[other], None, at).await.unwrap();
+    assert_eq!(united.united, 1);
+    stored.decide().await;
+    assert_eq!(stored.removed(&keep()).await, 1);
 }
 
 #[tokio::test]

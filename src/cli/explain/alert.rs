@@ -89,6 +89,7 @@ pub(super) fn subject(named: &Named<'_>, setting: &Setting, now: Timestamp) -> a
         received_at: now,
         last_update: alert.last_update.unwrap_or_else(|| AlertTime::from_timestamp(now)),
         body: alert.body,
+        parts: Vec::new(),
         devices: alert.machine_ids.into_iter().map(|id| (id, None)).collect(),
         notes,
     })

@@ -1,6 +1,5 @@
 //! Alert by alert through the rules: what became of each pair, counted and told.
 
-use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -15,8 +14,8 @@ use super::setting::{Rules, Setting};
 use super::totals::Totals;
 use crate::cli::output::Screen;
 use crate::model::replay::{PastAlert, PastDecision};
-use crate::model::{AlertId, AlertTime, Machine, MachineId, TenantName};
-use crate::rehearsal::{Fleet, Rehearsal, Rehearsed, RehearsedAlert};
+use crate::model::{AlertId, Machine, MachineId, TenantName};
+use crate::rehearsal::{Fleet, NewestVersion, Rehearsal, Rehearsed, RehearsedAlert};
 
 /// A replay under way.
 pub(super) struct Replay<'a> {
@@ -27,7 +26,7 @@ pub(super) struct Replay<'a> {
     /// Whether what was done is known.
     has_then: bool,
     /// The newest version that came of each alert.
-    newest: HashMap<(TenantName, AlertId), AlertTime>,
+    newest: HashMap<(TenantName, AlertId), NewestVersion>,
     /// Each device, and whether there is a record of it.
     devices: HashMap<(TenantName, MachineId), bool>,
     /// Tenants whose fleet is not counted.
@@ -121,14 +120,14 @@ impl<'a> Replay<'a> {
             self.result.faults.add(|| format!("alert {}: {reason}", alert.id));
             return Ok(());
         }
-        if self.is_superseded(alert) {
+        let Some(news) = self.news(alert) else {
             self.result.superseded += 1;
             return Ok(());
-        }
+        };
         self.result.alerts += 1;
         self.result.undecided += u64::from(!alert.decided);
         let at = self.time_of(alert);
-        let devices = self.devices_of(alert);
+        let devices = self.devices_of(&alert.tenant, &news);
         if !devices.is_empty() {
             self.count_fleet(&alert.tenant);
         }
@@ -158,13 +157,13 @@ impl<'a> Replay<'a> {
         Ok(())
     }
 
-    /// The devices that an alert names, of merged records the targets, each once.
-    fn devices_of(&mut self, alert: &PastAlert<Map<String, Value>>) -> Vec<Device> {
-        let mut devices: Vec<Device> = Vec::with_capacity(alert.machine_ids.len());
-        for named in &alert.machine_ids {
-            let (id, machine) = self.machines.knowledge(&alert.tenant, named);
+    /// Those devices, of merged records the targets, each once.
+    fn devices_of(&mut self, tenant: &TenantName, named: &[MachineId]) -> Vec<Device> {
+        let mut devices: Vec<Device> = Vec::with_capacity(named.len());
+        for named in named {
+            let (id, machine) = self.machines.knowledge(tenant, named);
             if !devices.iter().any(|device| device.id == id) {
-                self.devices.insert((alert.tenant.clone(), id.clone()), machine.is_some());
+                self.devices.insert((tenant.clone(), id.clone()), machine.is_some());
                 devices.push(Device { id, named: named.clone(), machine });
             }
         }
@@ -230,15 +229,12 @@ impl<'a> Replay<'a> {
         Ok(())
     }
 
-    /// Whether a version came again, or after a newer one: the daemon decides neither.
-    fn is_superseded(&mut self, alert: &PastAlert<Map<String, Value>>) -> bool {
-        match self.newest.entry((alert.tenant.clone(), alert.id.clone())) {
-            Entry::Occupied(known) if *known.get() >= alert.last_update => true,
-            entry => {
-                entry.insert_entry(alert.last_update);
-                false
-            }
-        }
+    /// The devices that the daemon would decide for; `None` when a version came again, or after a newer one.
+    fn news(&mut self, alert: &PastAlert<Map<String, Value>>) -> Option<Vec<MachineId>> {
+        let newest = self.newest.entry((alert.tenant.clone(), alert.id.clone())).or_default();
+        let is_newer = newest.is_older_than(alert.last_update);
+        let devices = newest.news(alert.last_update, alert.machine_ids.iter());
+        (is_newer || !devices.is_empty()).then_some(devices)
     }
 
     /// When an alert came; time does not go back, even where a clock was set.

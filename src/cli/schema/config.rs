@@ -61,13 +61,37 @@ pub(super) fn schema() -> Value {
     schema
 }
 
-/// Fields of an alert, and JSON pointers.
+/// Fields of an alert and JSON pointers, and what stands beside the fields.
 fn field_map() -> Value {
     let fields: Vec<&str> = sent_fields().collect();
+    let keys: Vec<&str> = sent_fields().chain(["items", "where", "required"]).collect();
+    let pointer = json!({ "type": "string", "pattern": "^/" });
+    let word = json!({ "type": ["string", "number", "boolean"] });
     json!({
         "type": "object",
-        "propertyNames": { "enum": fields },
-        "additionalProperties": { "type": "string", "pattern": "^/" },
+        "propertyNames": { "enum": keys },
+        "properties": {
+            "items": {
+                "type": "string",
+                "pattern": "^/",
+                "description": "Where in a body the list of alerts stands, as a JSON pointer.",
+            },
+            "where": {
+                "description": "Pointers and the words of which one must stand there; other rows are left out.",
+                "type": "object",
+                "propertyNames": pointer,
+                "additionalProperties": { "anyOf": [word, { "type": "array", "items": word, "minItems": 1 }] },
+                "minProperties": 1,
+            },
+            "required": {
+                "description": "Fields without which a row is no alert, as machineId.",
+                "type": "array",
+                "items": { "enum": fields },
+            },
+        },
+        "additionalProperties": {
+            "anyOf": [pointer, { "type": "array", "items": pointer, "minItems": 1, "maxItems": 16 }],
+        },
         "required": ["id"],
     })
 }

@@ -3,6 +3,7 @@
 //! Each gives `None` when `report` holds a reason, after it has looked at all of its keys. Absent:
 //! types and unknown keys (see [`super::read`]) and defaults (see [`super::defaults`]).
 
+mod field_map;
 mod limits;
 mod notify;
 mod server;

@@ -9,13 +9,10 @@ use super::super::key_path::{KeyPath, shown};
 use super::super::raw::{Format, RawAuth, RawSource, SourceType};
 use super::super::report::Report;
 use super::Surroundings;
+use super::field_map::field_map;
 use crate::config::{PollSource, Source, Start, WebhookAuth, WebhookFormat, WebhookSource, Wire};
 use crate::diagnostics::nearest;
-use crate::model::vocabulary::sent_fields;
 use crate::model::{SourceName, TenantName};
-
-/// The longest JSON pointer.
-const LONGEST_POINTER: usize = 500;
 
 /// The longest `clientState`, in characters.
 const LONGEST_CLIENT_STATE: usize = 128;
@@ -163,7 +160,7 @@ fn format(
     report: &mut Report<'_>,
     at: &KeyPath,
     format: Option<Format>,
-    map: Option<BTreeMap<String, String>>,
+    map: Option<BTreeMap<String, serde_yaml::Value>>,
 ) -> Option<WebhookFormat> {
     let (format, map_at) = (report.need(&at.key("format"), format)?, at.key("map"));
     if format != Format::Map && map.is_some() {
@@ -175,41 +172,6 @@ fn format(
         Format::Graph => Some(WebhookFormat::Graph),
         Format::Map => field_map(report, &map_at, map).map(WebhookFormat::Map),
     }
-}
-
-fn field_map(
-    report: &mut Report<'_>,
-    at: &KeyPath,
-    map: Option<BTreeMap<String, String>>,
-) -> Option<BTreeMap<String, String>> {
-    let map = report.need(at, map)?;
-    let mut good = true;
-    for (field, pointer) in &map {
-        let at = at.key(field);
-        if !sent_fields().any(|name| name == field) {
-            let hint = match nearest(field, sent_fields()) {
-                Some(near) => format!("did you mean {near}?"),
-                None => "docs/reference/fields.md has them all".to_owned(),
-            };
-            report.error_with_hint(&at, "is no field of an alert of MDE", hint);
-            good = false;
-        } else if !is_pointer(pointer) {
-            let message = format!("{:?} is no JSON pointer", shown(pointer));
-            report.error_with_hint(&at, message, "write the path with a slash before each step, as /host/id");
-            good = false;
-        }
-    }
-    if !map.contains_key("id") {
-        report.error_with_hint(at, "has no id", "write where the id of an alert stands, as id: /alertId");
-        good = false;
-    }
-    good.then_some(map)
-}
-
-/// RFC 6901: steps with a slash before each, in which a tilde is written as ~0 and a slash as ~1.
-fn is_pointer(text: &str) -> bool {
-    let escapes_are_right = text.split('~').skip(1).all(|rest| rest.starts_with(['0', '1']));
-    text.starts_with('/') && text.len() <= LONGEST_POINTER && escapes_are_right
 }
 
 fn auth(report: &mut Report<'_>, around: &Surroundings<'_>, at: &KeyPath, raw: Option<RawAuth>) -> Option<WebhookAuth> {

@@ -263,14 +263,57 @@ fn the_map_of_a_webhook_names_fields_of_an_alert_and_where_they_stand() {
             "format: map, map: { id: /a~2 }",
             "sources[0].map.id: \"/a~2\" is no JSON pointer (write the path with a slash before each step, as /host/id)",
         ),
+        ("format: map, map: { id: [] }", "sources[0].map.id: takes one pointer, or a list of 1 to 16"),
+        (
+            "format: map, map: { id: [/a, b] }",
+            "sources[0].map.id[1]: \"b\" is no JSON pointer (write the path with a slash before each step, as /host/id)",
+        ),
+        (
+            "format: map, map: { id: 5 }",
+            "sources[0].map.id: must be a JSON pointer (write the path as text, as /host/id)",
+        ),
+        (
+            "format: map, map: { id: /*/*/*/* }",
+            "sources[0].map.id: is too long: a pointer has at most 500 bytes, 32 steps and 3 steps that are *",
+        ),
+        (
+            "format: map, map: { id: /a, items: /b/* }",
+            "sources[0].map.items: names one list, and takes no * (name the list itself, as /records)",
+        ),
+        (
+            "format: map, map: { id: /a, where: [/b] }",
+            "sources[0].map.where: must be a mapping (write pointers and the words that must stand there, as /kind: Host)",
+        ),
+        (
+            "format: map, map: { id: /a, where: { /kind: {} } }",
+            "sources[0].map.where./kind: takes the word that must stand there, or a list of 1 to 32",
+        ),
+        (
+            "format: map, map: { id: /a, machineId: /d/*/id, where: { /e/*/kind: Host } }",
+            "sources[0].map.where./e/*/kind: asks about a list that no field goes through (ask about a list that a field \
+             goes through, as /devices/*/kind beside machineId: /devices/*/id)",
+        ),
+        (
+            "format: map, map: { id: /a, required: machineId }",
+            "sources[0].map.required: must be a list of fields (write required: [machineId])",
+        ),
+        (
+            "format: map, map: { id: /a, machineId: /b, required: [machineid] }",
+            "sources[0].map.required[0]: \"machineid\" is no field of the map (did you mean machineId?)",
+        ),
     ];
     for (more, message) in cases {
         let problems = Scratch::new().problems(&webhook_with(more), &[]);
         assert!(problems.lines().any(|line| line.ends_with(message)), "{more}: {problems}");
     }
-    let good = webhook_with("format: map, map: { id: /a, machineId: /b~1c/0, evidence: /d }");
-    let problems = Scratch::new().load(&good, &[("STANCH_SERVER__LISTEN", "127.0.0.1:0")]);
-    assert!(problems.is_ok(), "{:?}", problems.err());
+    for good in [
+        "format: map, map: { id: /a, machineId: /b~1c/0, evidence: /d }",
+        "format: map, map: { id: [/a, /A], machineId: /d/*/id, items: /records, required: [machineId], \
+         where: { /kind: [Alert, 7], /d/*/kind: Host } }",
+    ] {
+        let problems = Scratch::new().load(&webhook_with(good), &[("STANCH_SERVER__LISTEN", "127.0.0.1:0")]);
+        assert!(problems.is_ok(), "{:?}", problems.err());
+    }
 }
 
 #[test]

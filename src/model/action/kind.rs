@@ -91,10 +91,10 @@ impl Kind {
         Self::ALL.into_iter().find(|kind| kind.as_str() == name)
     }
 
-    /// The kind of Microsoft's `type`.
+    /// The kind of Microsoft's `type`, in any case.
     #[must_use]
     pub fn from_microsoft_type(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.spec().microsoft_type == text)
+        Self::ALL.into_iter().find(|kind| kind.spec().microsoft_type.eq_ignore_ascii_case(text))
     }
 }
 
@@ -127,6 +127,7 @@ mod tests {
             assert_eq!(spec.opposite.spec().family, spec.family);
             assert_eq!(Kind::from_name(spec.name), Some(kind));
             assert_eq!(Kind::from_microsoft_type(spec.microsoft_type), Some(kind));
+            assert_eq!(Kind::from_microsoft_type(&spec.microsoft_type.to_lowercase()), Some(kind));
         }
     }
 }

@@ -78,6 +78,8 @@ pub enum HoldKind {
     Cooldown,
     /// No machine record can be had.
     MachineUnknown,
+    /// The device's `osPlatform` is a Windows that nobody knows yet.
+    PlatformUnknown,
 }
 
 impl HoldKind {
@@ -92,6 +94,7 @@ impl HoldKind {
             Self::HumanOverride => "human_override",
             Self::Cooldown => "cooldown",
             Self::MachineUnknown => "machine_unknown",
+            Self::PlatformUnknown => "platform_unknown",
         }
     }
 }

@@ -47,6 +47,7 @@ const IP_ADDRESSES: &[Field] = &[
 const PLATFORMS: &[&str] = &[
     "Windows10",
     "Windows11",
+    "Windows10WVD",
     "WindowsServer2019",
     "WindowsServer2022",
     "WindowsServer2025",

@@ -9,6 +9,7 @@
 mod auth;
 mod batch;
 mod encoding;
+mod envelope;
 mod notifications;
 mod reading;
 mod room;
@@ -44,7 +45,7 @@ use crate::model::AlertId;
 use crate::store::Accepted;
 use crate::worker::Work;
 use auth::Known;
-use batch::{Judged, RowError};
+use batch::{Judged, RowError, RowNote};
 use encoding::Encoding;
 use reading::Proven;
 use room::Room;
@@ -144,6 +145,9 @@ impl Door {
 pub(super) struct Kept {
     /// Microsoft's alert ids, in the order of the request, known ones included.
     ids: Vec<AlertId>,
+    /// What was kept but names no device or looks like another form, and what the map leaves out; absent when empty.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    notes: Vec<RowNote>,
 }
 
 /// What is kept and what is not.
@@ -153,6 +157,9 @@ pub(super) struct KeptInPart {
     ids: Vec<AlertId>,
     /// The rows that are no alerts.
     errors: Vec<RowError>,
+    /// What was kept but names no device or looks like another form, and what the map leaves out; absent when empty.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    notes: Vec<RowNote>,
 }
 
 /// Takes in one alert or an array of them.
@@ -178,13 +185,14 @@ pub(super) async fn receive(
 }
 
 fn answer(judged: Judged) -> Response {
-    let Judged { ids, errors, rows, .. } = judged;
+    let rows = judged.rows;
+    let (ids, errors, notes) = judged.into_answer();
     if errors.is_empty() {
-        return (StatusCode::ACCEPTED, Json(Kept { ids })).into_response();
+        return (StatusCode::ACCEPTED, Json(Kept { ids, notes })).into_response();
     }
     let detail =
         format!("{} of {rows} rows are no alerts, for the reasons in errors; the others are kept", errors.len());
-    Problem::bad_request(detail).with_more(&KeptInPart { ids, errors })
+    Problem::bad_request(detail).with_more(&KeptInPart { ids, errors, notes })
 }
 
 async fn take(
@@ -206,7 +214,7 @@ async fn take(
     };
     let Proven { bytes, room: _room } = proven;
     let body = encoding.unpack(bytes)?;
-    let rows = batch::rows(&body)?;
+    let rows = envelope::rows(&body, &source.format)?;
     match tokio::time::timeout(STORE_TIMEOUT, store(web, source, &rows)).await {
         Ok(judged) => judged,
         Err(_) => {
@@ -258,11 +266,12 @@ fn unread(why: Unread) -> Problem {
 async fn store(web: &Web, source: &WebhookSource, rows: &[&RawValue]) -> Result<Judged, Problem> {
     let work = &web.work;
     let _place = place(web, rows.len() as u64).await?;
-    let judged = batch::judge(rows, &source.format);
+    let mut judged = batch::judge(rows, &source.format);
     let accepted = commit(work, source, &judged).await?;
+    judged.take_back(&accepted.too_many);
     crash_point("hook.stored");
     count(work, source, &judged, &accepted);
-    if accepted.new > 0 {
+    if accepted.has_work() {
         work.decide.notify_one();
     }
     Ok(judged)

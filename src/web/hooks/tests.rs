@@ -458,3 +458,115 @@ async fn alerts_in_other_forms_are_stored_in_mdes_for_each_of_their_devices() {
     assert_eq!(undecided[0].body["original"]["severity"], "high");
     assert_eq!(undecided[1].body["title"], "Ransomware");
 }
+
+/// An alert as Microsoft Graph gives it.
+fn graph_alert(id: &str) -> Value {
+    let device = json!({"@odata.type": "#microsoft.graph.security.deviceEvidence", "mdeDeviceId": DEVICE});
+    json!({"id": id, "createdDateTime": "2026-11-24T05:00:00Z", "evidence": [device]})
+}
+
+#[tokio::test]
+async fn an_alert_without_a_device_is_kept_and_the_sender_is_told_why_it_does_nothing() {
+    let daemon = TestDaemon::start().await;
+    let (log, _guard) = Log::collect();
+    let answer =
+        send(&daemon, json!([alert("a"), {"id": "b", "MachineId": DEVICE}, {"id": "c", "machineId": null}])).await;
+    assert_eq!((answer.status, &answer.body["ids"]), (202, &json!(["a", "b", "c"])), "{}", answer.text);
+    let notes = answer.body["notes"].as_array().unwrap();
+    let told: Vec<_> = notes.iter().map(|note| (note["index"].clone(), note["id"].clone())).collect();
+    assert_eq!(told, [(json!(1), json!("b")), (json!(2), json!("c"))]);
+    assert!(notes[0]["note"].as_str().unwrap().contains("the key is written machineId, not MachineId"), "{notes:?}");
+    assert!(log.text().contains("alerts name no device") && log.text().contains("rows=2"), "{}", log.text());
+    send(&daemon, json!([{"id": "c", "machineId": null}])).await;
+    let text = daemon.get_tcp("/metrics").await.text;
+    assert!(text.contains(r#"stanch_alerts_without_device_total{tenant="contoso",source="sentinel"} 2"#), "{text}");
+    assert_eq!(send(&daemon, alert("d")).await.body.get("notes"), None, "absent when empty");
+    let refused = send(&daemon, json!([{"id": "e"}, 5])).await;
+    refused.problem(400);
+    assert_eq!((&refused.body["notes"][0]["id"], &refused.body["errors"][0]["index"]), (&json!("e"), &json!(1)));
+}
+
+#[tokio::test]
+async fn an_alert_in_the_other_wire_form_is_recognised_and_the_format_to_write_is_named() {
+    let daemon = TestDaemon::start().await;
+    for (hook, body, form) in [("sentinel", graph_alert("g"), "format: graph"), ("graph", alert("m"), "format: mde")] {
+        let answer = send_to(&daemon, hook, &body).await;
+        assert_eq!((answer.status, &answer.body["ids"]), (202, &json!([body["id"]])));
+        let note = answer.body["notes"][0]["note"].as_str().unwrap();
+        assert!(note.contains("names no device") && note.contains(form), "{note}");
+    }
+    assert_eq!(send_to(&daemon, "graph", graph_alert("g2")).await.body, json!({"ids": ["g2"]}));
+}
+
+#[tokio::test]
+async fn rows_of_one_alert_with_other_devices_are_all_to_be_decided() {
+    let daemon = TestDaemon::start().await;
+    let evidence = |device: Value, kind: &str| {
+        json!({"category": "AdvancedHunting-AlertEvidence", "properties": {
+            "AlertId": "da1", "Timestamp": "2026-11-24T05:00:00Z", "EntityType": kind, "DeviceId": device}})
+    };
+    let records = json!({"records": [
+        evidence(json!(null), "Ip"), evidence(json!(DEVICE), "Process"), evidence(json!(OTHER_DEVICE), "File"),
+    ]});
+    let answer = send(&daemon, &records).await;
+    assert_eq!((answer.status, &answer.body["ids"]), (202, &json!(["da1", "da1", "da1"])), "{}", answer.text);
+    assert_eq!(answer.body["notes"][0]["index"], 0);
+    let shown = daemon.get("/api/v1/alerts/da1").await.ok();
+    assert_eq!(shown["machine_ids"], json!([DEVICE, OTHER_DEVICE]));
+    let undecided = daemon.work.store.undecided(daemon.work.now(), 10).await.unwrap();
+    let kinds: Vec<_> = undecided.iter().map(|row| row.body["evidence"][0]["entityType"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["Process", "File"], "each device is decided on the row that named it");
+    assert!(was_woken(&daemon.work.decide));
+    assert_eq!(send(&daemon, &records).await.status, 202);
+    assert!(!was_woken(&daemon.work.decide), "the same again is nothing new");
+    // In a request of its own a further device wakes the loop too.
+    let more = json!({"id": "da1", "lastUpdateTime": "2026-11-24T05:00:00Z", "machineId": "0".repeat(40)});
+    assert_eq!(send(&daemon, more).await.status, 202);
+    assert!(was_woken(&daemon.work.decide));
+    let text = daemon.get_tcp("/metrics").await.text;
+    let none = r#"stanch_alerts_without_device_total{tenant="contoso",source="sentinel"} 0"#;
+    assert!(text.contains(none), "the alert has devices: {text}");
+}
+
+#[tokio::test]
+async fn a_row_that_names_more_devices_than_an_alert_may_is_refused_and_named() {
+    let daemon = TestDaemon::start().await;
+    let device = |n: usize| json!({"@odata.type": "deviceEvidence", "mdeDeviceId": format!("{n:040x}")});
+    let row = |devices: std::ops::Range<usize>| json!({"id": "g", "lastUpdateDateTime": "2026-11-24T05:00:00Z", "evidence": devices.map(device).collect::<Vec<_>>()});
+    assert_eq!(send_to(&daemon, "graph", row(0..1_000)).await.status, 202);
+    let answer = send_to(&daemon, "graph", json!([graph_alert("other"), row(1_000..1_001)])).await;
+    answer.problem(400);
+    assert_eq!(answer.body["ids"], json!(["other"]));
+    assert_eq!((&answer.body["errors"][0]["index"], &answer.body["errors"][0]["id"]), (&json!(1), &json!("g")));
+    assert!(answer.body["errors"][0]["reason"].as_str().unwrap().contains("at most 1000 devices"), "{}", answer.text);
+}
+
+#[tokio::test]
+async fn a_map_opens_its_envelope_leaves_rows_out_and_refuses_those_without_what_it_needs() {
+    let daemon = TestDaemon::start().await;
+    let row = |id: &str, kind: &str, devices: Value| json!({"category": kind, "alert": {"id": id}, "devices": devices});
+    let rows = json!({"records": [
+        row("a", "evidence", json!([{"id": DEVICE}, {"name": "pc"}, {"id": OTHER_DEVICE}])),
+        row("b", "Info", json!([])),
+        row("c", "Evidence", json!([{"Id": DEVICE}])),
+    ]});
+    let answer = send_to(&daemon, "stream", format!("\u{feff}{rows}")).await;
+    answer.problem(400);
+    assert_eq!((&answer.body["ids"], &answer.body["errors"][0]["id"]), (&json!(["a"]), &json!("c")));
+    let reason = answer.body["errors"][0]["reason"].as_str().unwrap();
+    assert!(reason.contains("map.required") && reason.contains("did you mean /devices/*/Id?"), "{reason}");
+    assert_eq!((&answer.body["notes"][0]["index"], &answer.body["notes"][0]["id"]), (&json!(1), &Value::Null));
+    let shown = daemon.get("/api/v1/alerts/a").await.ok();
+    assert_eq!(shown["machine_ids"], json!([DEVICE, OTHER_DEVICE]));
+    daemon.get("/api/v1/alerts/b").await.problem(404);
+    let nowhere = send_to(&daemon, "stream", json!({"Records": []})).await;
+    assert!(nowhere.problem(400).contains("did you mean /Records?"), "{}", nowhere.text);
+}
+
+#[tokio::test]
+async fn lines_of_json_are_refused_by_name() {
+    let daemon = TestDaemon::start().await;
+    let answer = send(&daemon, format!("{}\n{}\n", alert("a"), alert("b"))).await;
+    assert!(answer.problem(400).contains("NDJSON"), "{}", answer.text);
+    assert_eq!(stored(&daemon).await, 0);
+}

@@ -152,6 +152,9 @@ fn deciding(alert: &Undecided) -> Deciding {
     let text = |key: &str| alert.body.get(key).and_then(|value| value.as_str()).map(str::to_owned);
     Deciding {
         seq: alert.seq,
+        part: alert.part,
+        parts: alert.parts,
+        pending: alert.pending.clone(),
         tenant: alert.tenant.clone(),
         alert_id: alert.alert_id.clone(),
         last_update: alert.last_update,
