@@ -1,6 +1,7 @@
 //! The inbox: alerts are stored once each, and the watermark moves with the last page.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::Ordering;
 
 use aws_lc_rs::digest;
 use jiff::Timestamp;
@@ -138,6 +139,7 @@ impl Store {
             .await?;
         }
         tx.commit().await?;
+        self.came_in.fetch_add(accepted.new + accepted.united, Ordering::AcqRel);
         Ok(accepted)
     }
 

@@ -51,6 +51,7 @@ mod writer;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
@@ -214,6 +215,8 @@ pub struct Store {
     folder: SqlitePool,
     /// The name of this process in rows that it claimed.
     instance: String,
+    /// Rows that came into the inbox.
+    came_in: AtomicU64,
     /// Held for as long as the store is open.
     _lock: File,
 }
@@ -255,7 +258,7 @@ impl Store {
             .await
             .map_err(unavailable)?;
         let instance = uuid::Uuid::now_v7().to_string();
-        Ok(Self { path: path.to_owned(), writer, reader, folder, instance, _lock: lock })
+        Ok(Self { path: path.to_owned(), writer, reader, folder, instance, came_in: AtomicU64::new(0), _lock: lock })
     }
 
     /// Closes every connection, so that the write-ahead log is folded into the file.
@@ -290,6 +293,19 @@ impl Store {
     pub async fn checkpoint(&self) -> Result<()> {
         sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").execute(&self.folder).await?;
         Ok(())
+    }
+
+    /// How many writes had to wait for another since the store was opened. Who has a long write to make can tell by it
+    /// whether others want to write too, and make it in pieces.
+    #[must_use]
+    pub fn writes_that_waited(&self) -> u64 {
+        self.writer.waited()
+    }
+
+    /// How many alerts have come to be undecided by what sources yield since the store was opened, of whichever source.
+    #[must_use]
+    pub fn came_in(&self) -> u64 {
+        self.came_in.load(Ordering::Acquire)
     }
 
     async fn begin(&self) -> Result<Tx> {

@@ -9,6 +9,7 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use sqlx::{Connection as _, SqliteConnection};
@@ -32,6 +33,8 @@ pub(super) struct Writer {
     turn: Arc<Mutex<Turn>>,
     /// Only ever taken by whoever has the turn, or by the commit that the turn keeps. `None` once it is closed.
     connection: Arc<Mutex<Option<SqliteConnection>>>,
+    /// Writes that had to wait for another.
+    waited: Arc<AtomicU64>,
 }
 
 /// What the writer is at. Whoever has the turn may write; the others queue in the order in which they came.
@@ -87,11 +90,15 @@ impl Writer {
             path: Arc::new(path.to_owned()),
             turn: Arc::default(),
             connection: Arc::new(Mutex::new(Some(connection))),
+            waited: Arc::default(),
         }
     }
 
     /// Begins a write once all who came before have written.
     pub(super) async fn begin(&self) -> Result<Tx> {
+        if self.turn.try_lock().is_err() {
+            self.waited.fetch_add(1, Ordering::Relaxed);
+        }
         let (mut turn, mut connection) = self.turn().await?;
         let scope = if turn.open.is_none() { Scope::Whole } else { Scope::Joined };
         let outcome = Arc::clone(turn.open.get_or_insert_default());
@@ -105,6 +112,11 @@ impl Writer {
             return Err(self.unwritable(Arc::new(error)));
         }
         Ok(Tx { writer: self.clone(), turn, connection, outcome })
+    }
+
+    /// How many writes had to wait for another, ever.
+    pub(super) fn waited(&self) -> u64 {
+        self.waited.load(Ordering::Relaxed)
     }
 
     /// Commits what is open and closes the connection.

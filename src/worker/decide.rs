@@ -14,13 +14,15 @@ use crate::crash_point::crash_point;
 use crate::model::drill::DRILL_RULE;
 use crate::model::{AlertTime, Level, Machine, MachineId, Outcome, RuleId, TenantName};
 use crate::rules::{Event, Hit, RuleSet};
-use crate::store::{Choice, DecidedPair, Deciding, Made, StoreError, Undecided};
+use crate::store::{Choice, DecidedPair, Deciding, Made, Store, StoreError, Undecided};
 
 use super::recall::{self, Recall};
 use super::{TenantWork, Work, chain, since};
 
-/// Alerts decided in one transaction.
+/// Alerts that are read at once, and decided in one transaction while nobody else wants to write.
 const BATCH: u32 = 200;
+/// Alerts decided in one transaction while others want to write: a webhook's sender waits for no more than that.
+const FEW: usize = 10;
 /// Devices and choices decided in one transaction, so that an alert which names thousands of devices keeps nobody
 /// else from writing. All choices of one device are decided together.
 const MOST_AT_ONCE: usize = 1_000;
@@ -30,11 +32,35 @@ const LONGEST: Duration = Duration::from_secs(60);
 /// How long an alert that can not be decided is put back.
 const PUT_BACK: SignedDuration = SignedDuration::from_secs(60);
 
+/// What is kept from one batch to the next.
+struct Kept {
+    /// What correlations remember.
+    remembered: Option<Arc<Recall>>,
+    /// How many alerts go into one transaction, and how many writes had waited when that was set.
+    together: usize,
+    waited: u64,
+}
+
+impl Kept {
+    const fn new() -> Self {
+        Self { remembered: None, together: FEW, waited: 0 }
+    }
+
+    /// How many alerts the next transaction takes: few as soon as another write had to wait, more and more while none
+    /// has to.
+    fn together(&mut self, store: &Store) -> usize {
+        let waited = store.writes_that_waited();
+        self.together = if waited == self.waited { (self.together * 2).min(BATCH as usize) } else { FEW };
+        self.waited = waited;
+        self.together
+    }
+}
+
 /// Decides until the stop.
 pub async fn run(work: &Work) {
-    let mut remembered = None;
+    let mut kept = Kept::new();
     loop {
-        let (decided, next) = match batch(work, &mut remembered, BATCH).await {
+        let (decided, next) = match batch(work, &mut kept, BATCH).await {
             Ok(done) => done,
             Err(error) => {
                 tracing::error!(error = chain(&error), "alerts can not be decided together, which is tried again");
@@ -43,7 +69,7 @@ pub async fn run(work: &Work) {
                     return;
                 }
                 if !error.is_of_the_whole_store() {
-                    one_by_one(work, &mut remembered).await;
+                    one_by_one(work, &mut kept).await;
                 }
                 continue;
             }
@@ -63,9 +89,9 @@ pub async fn run(work: &Work) {
 
 /// One alert that can not be decided is not in the way of the next: it is put back, and said. It is not where the
 /// store fails as a whole: it shall be decided as soon as that is over.
-async fn one_by_one(work: &Work, remembered: &mut Option<Arc<Recall>>) {
+async fn one_by_one(work: &Work, kept: &mut Kept) {
     for _ in 0..BATCH {
-        let Err(error) = batch(work, remembered, 1).await else { continue };
+        let Err(error) = batch(work, kept, 1).await else { continue };
         if error.is_of_the_whole_store() {
             return;
         }
@@ -79,12 +105,7 @@ async fn one_by_one(work: &Work, remembered: &mut Option<Arc<Recall>>) {
 }
 
 /// Looks at the alerts that are due, at most `limit`; gives how many there were, and when the next is due.
-/// `remembered` is what correlations remember, kept from one batch to the next.
-async fn batch(
-    work: &Work,
-    remembered: &mut Option<Arc<Recall>>,
-    limit: u32,
-) -> Result<(usize, Option<Timestamp>), StoreError> {
+async fn batch(work: &Work, kept: &mut Kept, limit: u32) -> Result<(usize, Option<Timestamp>), StoreError> {
     let now = work.now();
     let rules = work.rule_set();
     if rules.is_empty() {
@@ -96,8 +117,8 @@ async fn batch(
     if alerts.is_empty() {
         return Ok((0, work.store.next_undecided().await?));
     }
-    let recall = recall::for_decide(work, &rules, remembered.as_ref()).await?;
-    *remembered = Some(Arc::clone(&recall));
+    let recall = recall::for_decide(work, &rules, kept.remembered.as_ref()).await?;
+    kept.remembered = Some(Arc::clone(&recall));
     let asking = Asking { work, rules: &rules, recall: &recall };
     let mut deciding = Vec::with_capacity(alerts.len());
     let mut wanted = Vec::new();
@@ -116,8 +137,13 @@ async fn batch(
             tenant.inventory.notify_one();
         }
     }
-    let made = work.store.decide(&deciding, rules.hash(), &work.config.guards, now).await?;
-    tell(work, &made, now);
+    let mut rest = deciding.as_slice();
+    while !rest.is_empty() {
+        let (first, later) = rest.split_at(kept.together(&work.store).min(rest.len()));
+        let made = work.store.decide(first, rules.hash(), &work.config.guards, now).await?;
+        tell(work, &made, now);
+        rest = later;
+    }
     recall.tell_overflow();
     Ok((deciding.len(), None))
 }

@@ -61,8 +61,8 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// than a sender waits.
 const STORE_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// For how long a count of the store is good while the inbox is far from full.
-const COUNT_GOOD_FOR: Duration = Duration::from_millis(200);
+/// For how long a count of the store is good, as long as all that came since would fit too.
+const COUNT_GOOD_FOR: Duration = Duration::from_secs(1);
 
 /// What keeps requests from taking too much at once.
 #[derive(Debug)]
@@ -79,8 +79,6 @@ pub(super) struct Door {
 struct Inbox {
     /// Rows that are being stored; for a moment they are in the count of the store too.
     coming: AtomicU64,
-    /// Rows that were stored, ever.
-    stored: AtomicU64,
     /// The last count of the store.
     counted: Mutex<Option<Counted>>,
     /// Shared by those that fit in any case, from counting to the commit.
@@ -104,26 +102,24 @@ struct Coming<'d> {
 struct Counted {
     at: Instant,
     undecided: u64,
-    /// What [`Inbox::stored`] was before it.
-    stored: u64,
+    /// How many rows had come in before it.
+    came_in: u64,
 }
 
 impl Inbox {
-    /// Whether so many rows are few enough beside what was counted not long ago that nothing need be counted. What other
-    /// sources store meanwhile is less than the half that is left.
-    fn is_far_from_full(&self, rows: u64, most: u64) -> bool {
-        let stored = self.stored.load(Ordering::Acquire);
+    /// Whether so many rows fit by the last count, even if nothing was decided since: counting a long backlog takes
+    /// longer than storing an alert. `came_in` is what came in so far.
+    fn surely_fits(&self, rows: u64, came_in: u64, most: u64) -> bool {
         self.counted.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|counted| {
-            let since = stored.saturating_sub(counted.stored);
+            let since = came_in.saturating_sub(counted.came_in);
             let all = counted.undecided.saturating_add(since).saturating_add(rows);
-            counted.at.elapsed() < COUNT_GOOD_FOR && all.saturating_mul(2) <= most
+            counted.at.elapsed() < COUNT_GOOD_FOR && all <= most
         })
     }
 }
 
 impl Drop for Coming<'_> {
     fn drop(&mut self) {
-        self.inbox.stored.fetch_add(self.rows, Ordering::AcqRel);
         self.inbox.coming.fetch_sub(self.rows, Ordering::AcqRel);
     }
 }
@@ -285,7 +281,8 @@ async fn place(web: &Web, rows: u64) -> Result<Place<'_>, Problem> {
         let before = inbox.coming.fetch_add(rows, Ordering::AcqRel);
         let coming = Coming { inbox, rows };
         let together = before.saturating_add(rows);
-        if inbox.is_far_from_full(together, web.work.config.server.inbox) || has_room(web, together).await? {
+        let most = web.work.config.server.inbox;
+        if inbox.surely_fits(together, web.work.store.came_in(), most) || has_room(web, together).await? {
             return Ok(Place::Together { _coming: coming, _turn: turn });
         }
     }
@@ -299,9 +296,9 @@ async fn place(web: &Web, rows: u64) -> Result<Place<'_>, Problem> {
 
 async fn has_room(web: &Web, rows: u64) -> Result<bool, Problem> {
     let inbox = &web.door.inbox;
-    let (at, stored) = (Instant::now(), inbox.stored.load(Ordering::Acquire));
+    let (at, came_in) = (Instant::now(), web.work.store.came_in());
     let undecided = web.work.store.undecided_count().await?;
-    *inbox.counted.lock().unwrap_or_else(PoisonError::into_inner) = Some(Counted { at, undecided, stored });
+    *inbox.counted.lock().unwrap_or_else(PoisonError::into_inner) = Some(Counted { at, undecided, came_in });
     Ok(undecided.saturating_add(rows) <= web.work.config.server.inbox)
 }
 
