@@ -29,7 +29,7 @@ pub(super) struct CreateArguments {
     /// Its name, by which the history tells who did something: one for each person or program
     #[arg(long, value_name = "NAME")]
     name: TokenName,
-    /// What it may do: look (viewer), also approve, reject, cancel, release, retry and pause (operator), or all (admin)
+    /// What it may do: look (viewer), also approve, reject, cancel, release, retry, pause and acknowledge (operator), or all (admin)
     #[arg(long, value_name = "ROLE", value_parser = one_of(Role::ALL.map(Role::as_str), role_of))]
     role: Role,
     /// How long it holds, at most 400d [default: 90d]
