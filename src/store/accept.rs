@@ -59,11 +59,9 @@ impl Store {
         // Made before the write begins: while it lasts, nobody else writes.
         let sorted = sort(rows)?;
         let mut tx = self.begin().await?;
-        let renamed = under_stored_ids(&mut tx, tenant, rows, now).await?;
-        let Sorted { together, single } = match &renamed {
-            Some(rows) => sort(rows)?,
-            None => sorted,
-        };
+        let renamed = under_stored_ids(&mut tx, &self.has_aliases, tenant, rows, now).await?;
+        let rows = renamed.as_deref().unwrap_or(rows);
+        let Sorted { together, single } = if renamed.is_some() { sort(rows)? } else { sorted };
         let mut accepted = Accepted::default();
         for group in together {
             accepted.new_rows.extend(insert_together(&mut tx, tenant, source, group, now).await?);

@@ -48,6 +48,7 @@ mod writer;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
@@ -190,6 +191,8 @@ pub struct Store {
     folder: SqlitePool,
     /// The name of this process in rows that it claimed.
     instance: String,
+    /// Whether an alert has an alias: this process alone writes, so it knows. Where none has, nobody looks for one.
+    has_aliases: AtomicBool,
     /// Held for as long as the store is open.
     _lock: File,
 }
@@ -231,7 +234,8 @@ impl Store {
             .await
             .map_err(unavailable)?;
         let instance = uuid::Uuid::now_v7().to_string();
-        Ok(Self { path: path.to_owned(), writer, reader, folder, instance, _lock: lock })
+        let has_aliases = AtomicBool::new(aliases::are_there(&reader).await?);
+        Ok(Self { path: path.to_owned(), writer, reader, folder, instance, has_aliases, _lock: lock })
     }
 
     /// Closes every connection, so that the write-ahead log is folded into the file.
