@@ -84,11 +84,9 @@ impl Store {
         // Made before the write begins: while it lasts, nobody else writes.
         let sorted = sort(rows)?;
         let mut tx = self.begin().await?;
-        let renamed = under_stored_ids(&mut tx, tenant, rows, now).await?;
-        let (rows, Sorted { together, single }) = match &renamed {
-            Some(renamed) => (renamed.as_slice(), sort(renamed)?),
-            None => (rows, sorted),
-        };
+        let renamed = under_stored_ids(&mut tx, &self.has_aliases, tenant, rows, now).await?;
+        let rows = renamed.as_deref().unwrap_or(rows);
+        let Sorted { together, single } = if renamed.is_some() { sort(rows)? } else { sorted };
         let mut accepted = Accepted::default();
         let mut known = Vec::new();
         for group in together {

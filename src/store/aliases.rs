@@ -5,10 +5,11 @@
 //! alert, whichever API it came from. Absent: where a source begins (see [`super::accept`]).
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use jiff::Timestamp;
 use serde_json::Value;
-use sqlx::{Row, SqliteConnection};
+use sqlx::{Row, SqliteConnection, SqlitePool};
 
 use super::accept::Incoming;
 use super::retention::Keep;
@@ -60,13 +61,28 @@ impl Store {
     }
 }
 
-/// The rows under the ids by which their alerts are stored; `None` when they have them already.
+/// Whether any alert has an alias.
+pub(super) async fn are_there(reader: &SqlitePool) -> Result<bool> {
+    let oldest: Option<i64> =
+        sqlx::query_scalar("SELECT at FROM alert_aliases ORDER BY at LIMIT 1").fetch_optional(reader).await?;
+    Ok(oldest.is_some())
+}
+
+/// The rows under the ids by which their alerts are stored; `None` when they have them already. `has_aliases` says
+/// whether there is any alias, and is set before one is made.
 pub(super) async fn under_stored_ids(
     tx: &mut SqliteConnection,
+    has_aliases: &AtomicBool,
     tenant: &TenantName,
     rows: &[Incoming],
     now: Timestamp,
 ) -> Result<Option<Vec<Incoming>>> {
+    if alerts(rows).any(|alert| alert.other_id().is_some()) {
+        has_aliases.store(true, Ordering::Release);
+    }
+    if !has_aliases.load(Ordering::Acquire) {
+        return Ok(None);
+    }
     let mut known = aliases_among(tx, tenant, rows).await?;
     let mut stored_as = HashMap::new();
     let together: HashSet<&AlertId> = alerts(rows).map(|alert| &alert.id).collect();
@@ -177,13 +193,13 @@ mod tests {
 
     struct Inbox {
         store: Store,
-        _dir: tempfile::TempDir,
+        dir: tempfile::TempDir,
     }
 
     impl Inbox {
         async fn new() -> Self {
             let dir = tempfile::tempdir().unwrap();
-            Self { store: Store::open(&dir.path().join("stanch.db")).await.unwrap(), _dir: dir }
+            Self { store: Store::open(&dir.path().join("stanch.db")).await.unwrap(), dir }
         }
 
         async fn accept(&self, rows: &[Incoming]) -> Accepted {
@@ -232,6 +248,18 @@ mod tests {
         assert_eq!(inbox.accept(&[of_mde("da2", 10)]).await, Accepted::default());
         assert_eq!(inbox.accept(&[of_mde("da2", 20)]).await.new, 1);
         assert_eq!(inbox.stored().await, stored(&[("ad2", 2), ("da1", 2)]));
+    }
+
+    #[tokio::test]
+    async fn an_alias_is_known_after_a_restart() {
+        let inbox = Inbox::new().await;
+        inbox.accept(&[of_graph("ad1", "da1", 10)]).await;
+        let Inbox { store, dir } = inbox;
+        store.close().await;
+        drop(store);
+        let inbox = Inbox { store: Store::open(&dir.path().join("stanch.db")).await.unwrap(), dir };
+        assert_eq!(inbox.accept(&[of_mde("da1", 10)]).await, Accepted::default());
+        assert_eq!(inbox.stored().await, stored(&[("ad1", 1)]));
     }
 
     #[tokio::test]

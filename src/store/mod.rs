@@ -51,7 +51,7 @@ mod writer;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
@@ -215,8 +215,10 @@ pub struct Store {
     folder: SqlitePool,
     /// The name of this process in rows that it claimed.
     instance: String,
-    /// Rows that came into the inbox.
+    /// See [`Store::came_in`].
     came_in: AtomicU64,
+    /// Whether an alert has an alias: this process alone writes, so it knows. Where none has, nobody looks for one.
+    has_aliases: AtomicBool,
     /// Held for as long as the store is open.
     _lock: File,
 }
@@ -258,7 +260,9 @@ impl Store {
             .await
             .map_err(unavailable)?;
         let instance = uuid::Uuid::now_v7().to_string();
-        Ok(Self { path: path.to_owned(), writer, reader, folder, instance, came_in: AtomicU64::new(0), _lock: lock })
+        let has_aliases = AtomicBool::new(aliases::are_there(&reader).await?);
+        let came_in = AtomicU64::new(0);
+        Ok(Self { path: path.to_owned(), writer, reader, folder, instance, came_in, has_aliases, _lock: lock })
     }
 
     /// Closes every connection, so that the write-ahead log is folded into the file.
@@ -302,7 +306,8 @@ impl Store {
         self.writer.waited()
     }
 
-    /// How many alerts have come to be undecided by what sources yield since the store was opened, of whichever source.
+    /// How many alerts are to be decided because of what sources have yielded since the store was opened: the count of
+    /// the undecided has not grown by more.
     #[must_use]
     pub fn came_in(&self) -> u64 {
         self.came_in.load(Ordering::Acquire)

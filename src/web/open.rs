@@ -35,7 +35,11 @@ pub(super) fn routes() -> Routes {
 
 fn hook() -> Doc {
     Doc::open("hooks_receive", "hooks", "Take in one alert or an array of them")
-        .about("They are durable once this is answered. Sent again, they are known and change nothing.")
+        .about(
+            "They are durable once this is answered. Sent again, they are known and change nothing. A webhook with a \
+             `client_state_file` takes change notifications of Microsoft Graph instead, and answers the handshake of a \
+             subscription.",
+        )
         .takes([parameters::source_name()])
         .reads_records("One alert, or an array of them, in the format of the source.")
         .proven_by(&[super::contract::HOOK_BEARER, super::contract::HOOK_SIGNATURE])

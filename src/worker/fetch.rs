@@ -54,12 +54,14 @@ async fn due(work: &Work, name: &TenantName, tenant: &TenantWork) -> Result<Opti
         let AlertRequest { alert_id, source, .. } = request;
         match fetch(work, name, tenant, request).await {
             Ok(said) => {
+                work.board.polled(name, source, Ok(work.now()));
                 work.stands(Subject::Source(name, source), Ok(())).await;
                 work.board.ran(loop_name(name), work.now(), said);
             }
             Err(RunError::Read(error)) => {
                 let said = chain(&error);
                 tracing::warn!(tenant = %name, %source, %alert_id, error = said, "an alert that was notified of can not be fetched, which is tried again");
+                work.board.polled(name, source, Err(said.clone()));
                 work.stands(Subject::Source(name, source), Err(&said)).await;
                 work.board.failed(loop_name(name), work.now(), said);
                 work.store.put_off_alert(name, request, work.now()).await?;

@@ -228,6 +228,7 @@ async fn a_notification_outlives_errors_a_late_alert_and_a_restart() {
     app.decided("there").await;
     app.until("the late one was asked for", async || (fetched(&app, "late") >= 2).then_some(())).await;
     app.stop_daemon().await;
+    assert_eq!(app.simulator.ledger().effective_restrictions(), [(machine_id(0), 1)].into());
     app.simulator.add_alert(on("late", &[1])).unwrap();
     app.start_daemon().await;
     app.decided("late").await;

@@ -174,9 +174,12 @@ fn format(
     }
 }
 
+/// What a secret is used as.
+type AuthForm = fn(SecretString) -> WebhookAuth;
+
 fn auth(report: &mut Report<'_>, around: &Surroundings<'_>, at: &KeyPath, raw: Option<RawAuth>) -> Option<WebhookAuth> {
     let raw = report.need(at, raw)?;
-    let forms: [(&str, Option<PathBuf>, fn(SecretString) -> WebhookAuth); 3] = [
+    let forms: [(&str, Option<PathBuf>, AuthForm); 3] = [
         ("bearer_file", raw.bearer_file, WebhookAuth::Bearer),
         ("hmac_file", raw.hmac_file, WebhookAuth::Hmac),
         ("client_state_file", raw.client_state_file, WebhookAuth::ClientState),

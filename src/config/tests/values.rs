@@ -251,8 +251,8 @@ fn a_webhook_takes_its_secret_without_a_byte_order_mark_and_the_line_breaks_at_i
 #[test]
 fn a_client_state_is_for_notifications_of_graph_and_no_longer_than_graph_takes() {
     let scratch = Scratch::new();
-    scratch.secret("key", &"x".repeat(129));
-    scratch.secret("good", &"x".repeat(128));
+    scratch.secret("key", "x".repeat(129));
+    scratch.secret("good", "x".repeat(128));
     let load = |key: &str, format: &str| {
         let hook = format!(
             "{{ type: webhook, name: told, tenant: contoso, auth: {{ client_state_file: {key} }}, format: {format} }}"
@@ -265,7 +265,7 @@ fn a_client_state_is_for_notifications_of_graph_and_no_longer_than_graph_takes()
         let problems = load(key, format).unwrap_err().0;
         problems.into_iter().map(|problem| problem.message).collect::<Vec<_>>()
     };
-    let at = "sources[1].auth.client_state_file:";
+    let at = "sources[1].auth.client_state_file (from STANCH_SOURCES__1):";
     assert_eq!(refused("good", "mde"), [format!("{at} is for change notifications of Microsoft Graph")]);
     assert_eq!(refused("key", "graph"), [format!("{at} has 129 characters, and a clientState has at most 128")]);
 }
