@@ -43,28 +43,24 @@ struct Kept {
     state: Option<String>,
 }
 
-/// The last digits of ids: so many parts are compared one after the other, and what ends otherwise is the first part.
+/// The last digit of an id says in which part it is; what ends otherwise is in the first.
 const DIGITS: &str = "0123456789abcdef";
 
-/// Compares all, and gives how many actions there are.
-pub(super) async fn compare(reader: &mut SqliteConnection, bounds: Bounds, found: &mut Found) -> Result<u64> {
-    let mut actions = 0;
-    for part in 0..=DIGITS.len() {
-        let rows = sqlx::query(
-            "SELECT id, source, number, at, from_state, to_state, by, detail FROM (
-                 SELECT action_id AS id, 0 AS source, seq AS number, at, before AS from_state, after AS to_state, by, detail
-                 FROM audit WHERE what = 'transition' AND action_id IS NOT NULL
-                 UNION ALL SELECT action_id, 1, id, at, from_state, to_state, by, detail FROM action_history
-                 UNION ALL SELECT id, 2, 0, 0, NULL, state, '', '' FROM actions)
-             WHERE instr(?1, substr(id, -1)) = ?2 ORDER BY id, source, number",
-        )
-        .bind(DIGITS)
-        .bind(i64::try_from(part).unwrap_or_default())
-        .fetch_all(&mut *reader)
-        .await?;
-        actions += compare_part(&rows, bounds, found)?;
-    }
-    Ok(actions)
+/// Compares a part, and gives how many actions are in it.
+pub(super) async fn compare(reader: &mut SqliteConnection, part: u8, bounds: Bounds, found: &mut Found) -> Result<u64> {
+    let rows = sqlx::query(
+        "SELECT id, source, number, at, from_state, to_state, by, detail FROM (
+             SELECT action_id AS id, 0 AS source, seq AS number, at, before AS from_state, after AS to_state, by, detail
+             FROM audit WHERE what = 'transition' AND action_id IS NOT NULL
+             UNION ALL SELECT action_id, 1, id, at, from_state, to_state, by, detail FROM action_history
+             UNION ALL SELECT id, 2, 0, 0, NULL, state, '', '' FROM actions)
+         WHERE instr(?1, substr(id, -1)) = ?2 ORDER BY id, source, number",
+    )
+    .bind(DIGITS)
+    .bind(i64::from(part))
+    .fetch_all(reader)
+    .await?;
+    compare_part(&rows, bounds, found)
 }
 
 fn compare_part(rows: &[SqliteRow], bounds: Bounds, found: &mut Found) -> Result<u64> {
