@@ -7,8 +7,8 @@ mod graph;
 mod hunting;
 mod map;
 mod mde;
-mod notification;
 mod note;
+mod notification;
 pub mod signature;
 mod unknown;
 

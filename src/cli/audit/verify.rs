@@ -26,6 +26,9 @@ const REST: Duration = Duration::from_millis(500);
 /// How often the whole is read again when a page and the next do not fit.
 const AGAIN: u32 = 2;
 
+/// What was changed and is printed line by line; of the rest there is a number.
+const MOST_FINDINGS: usize = 100;
+
 /// The longest line of a file, in bytes: far more than a row has.
 const MOST_LINE_BYTES: u64 = 1 << 20;
 
@@ -142,13 +145,22 @@ pub(super) fn run(arguments: &Arguments, global: &Global, around: &mut Surroundi
 
 /// What retention removes in several steps may be half there for a moment.
 async fn compare(session: &Session<'_>) -> anyhow::Result<AuditComparison> {
-    let segments = ["api", "v1", "audit", "comparison"];
-    let compared: AuditComparison = session.client.get(&segments, &Query::new()).await?.read()?;
+    let compared = compare_once(session).await?;
     if compared.findings.is_empty() {
         return Ok(compared);
     }
     tokio::time::sleep(REST).await;
-    session.client.get(&segments, &Query::new()).await?.read()
+    compare_once(session).await
+}
+
+/// Part after part: a large store is not read within one request.
+async fn compare_once(session: &Session<'_>) -> anyhow::Result<AuditComparison> {
+    let mut compared = AuditComparison::default();
+    for part in 0..AuditComparison::PARTS {
+        let query = vec![("part", part.to_string())];
+        compared.add(session.client.get(&["api", "v1", "audit", "comparison"], &query).await?.read()?);
+    }
+    Ok(compared)
 }
 
 async fn of_daemon(session: &mut Session<'_>, head: Option<&str>) -> anyhow::Result<Verdict> {
@@ -241,10 +253,11 @@ fn tell_compared(compared: &AuditComparison, out: &mut Screen<'_>) -> anyhow::Re
         let follow = format_args!(": the histories of {actions} actions and {tokens} tokens follow from them");
         out.line(&[part(Tone::Good, "holds"), plain(follow)])?;
     }
-    for AuditFinding { about, detail } in findings {
+    for AuditFinding { about, detail } in findings.iter().take(MOST_FINDINGS) {
         out.line(&[part(Tone::Bad, "changed"), plain(format_args!(": {about}: {detail}"))])?;
     }
-    if *more > 0 {
+    let more = findings.len().saturating_sub(MOST_FINDINGS) as u64 + more;
+    if more > 0 {
         out.line(&[plain(format_args!("and {more} more"))])?;
     }
     if *unproven > 0 {

@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 use utoipa::ToSchema;
 
 use super::Problem;
+use crate::model::view::AuditComparison;
 use crate::model::{AlertTime, Happening, MachineId, RuleId, TenantName};
 use crate::store::{AuditFilter, Bulk, Cursor};
 use crate::web::contract::parameters::{MOST_DEVICE_BYTES, MOST_ROWS, ROWS};
@@ -163,6 +164,27 @@ impl<S: Send + Sync> FromRequestParts<S> for Followed {
         };
         let after = word_opt("cursor", query.cursor.as_deref())?;
         Ok(Self { filter, newest_first, after, limit: query.limit.as_deref().map_or(Ok(ROWS), rows)? })
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PartQuery {
+    part: Option<String>,
+}
+
+/// Which part of a comparison; all if the request names none.
+pub(super) struct Part(pub(super) Option<u8>);
+
+impl<S: Send + Sync> FromRequestParts<S> for Part {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Query(query) = Query::<PartQuery>::from_request_parts(parts, state).await?;
+        let last = AuditComparison::PARTS - 1;
+        let number = |text: String| text.parse().ok().filter(|part| *part <= last);
+        let refused = || Problem::bad_request(format!("part is a number from 0 to {last}"));
+        query.part.map(|text| number(text).ok_or_else(refused)).transpose().map(Self)
     }
 }
 

@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use tokio::sync::Mutex;
 
-use super::ask::Followed;
+use super::ask::{Followed, Part};
 use super::{Problem, Web};
 use crate::model::Role;
 use crate::model::view::{AuditComparison, AuditView, Page};
@@ -26,7 +26,8 @@ pub(super) fn routes() -> Routes {
             "Tell whether the tokens and the histories of actions follow from the audit",
             Role::Viewer,
         )
-        .about("Every row is read, one such request after the other: this takes long on a large store.")
+        .about("Every row is read, one such request after the other: of a large store, ask for part after part.")
+        .takes([parameters::part()])
         .gives::<AuditComparison>("What was compared, and what does not follow.")
     };
     Routes::default().get("/audit", self::list, list).get("/audit/comparison", self::comparison, comparison)
@@ -35,9 +36,9 @@ pub(super) fn routes() -> Routes {
 /// Reading all of the store many times at once would leave nobody else a place.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
 
-async fn comparison(State(web): State<Arc<Web>>) -> Result<Json<AuditComparison>, Problem> {
+async fn comparison(State(web): State<Arc<Web>>, Part(part): Part) -> Result<Json<AuditComparison>, Problem> {
     let _turn = ONE_AT_A_TIME.lock().await;
-    Ok(Json(web.work.store.compare_with_audit().await?))
+    Ok(Json(web.work.store.compare_with_audit(part).await?))
 }
 
 async fn list(State(web): State<Arc<Web>>, asked: Followed) -> Result<Json<Page<AuditView>>, Problem> {
@@ -118,6 +119,10 @@ mod tests {
         ] {
             let answer = daemon.get(&format!("/api/v1/audit?{query}")).await;
             assert!(answer.problem(400).contains(name), "{query}: {}", answer.text);
+        }
+        for part in ["17", "-1", "x", ""] {
+            let answer = daemon.get(&format!("/api/v1/audit/comparison?part={part}")).await;
+            assert!(answer.problem(400).contains("part is a number from 0 to 16"), "{part}: {}", answer.text);
         }
     }
 }

@@ -8,6 +8,7 @@ use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaFormat, Type};
 use utoipa::openapi::{KnownFormat, RefOr, Required};
 
+use crate::model::view::AuditComparison;
 use crate::model::{ActionId, AlertId, Happening, MachineId, RuleId, SourceName, TenantName, TokenName};
 
 /// The header that makes a change safe to send again.
@@ -128,6 +129,14 @@ pub(in crate::web) fn cursor() -> Parameter {
     let text = ObjectBuilder::new().schema_type(Type::String).max_length(Some(256));
     let about = "The `next_cursor` of the page before, as it came, with the same filters. Leave it out to begin.";
     in_query("cursor", about, text.into(), None)
+}
+
+/// Which part of a comparison.
+pub(in crate::web) fn part() -> Parameter {
+    let last = AuditComparison::PARTS - 1;
+    let number = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0)).maximum(Some(last));
+    let about = format!("Only this part, from 0 to {last}: a large store is not read within one request.");
+    in_query("part", &about, number.into(), Some(json!(3)))
 }
 
 /// How long a drill may take.

@@ -139,7 +139,7 @@ async fn what_is_older_than_the_audit_is_no_false_alarm() {
         let path = dir.path().join("stanch.db");
         OldStore::build(&path, version, THEN).await.close().await;
         let store = Store::open(&path).await.unwrap();
-        let compared = store.compare_with_audit().await.unwrap();
+        let compared = store.compare_with_audit(None).await.unwrap();
         assert_eq!((compared.findings, compared.actions > 0), (Vec::new(), true), "from schema {version}");
         store.close().await;
     }
@@ -159,7 +159,7 @@ async fn what_an_older_program_removed_is_no_false_alarm() {
     .await;
     old.close().await;
     let store = Store::open(&path).await.unwrap();
-    assert_eq!(store.compare_with_audit().await.unwrap().findings, []);
+    assert_eq!(store.compare_with_audit(None).await.unwrap().findings, []);
     store.close().await;
 }
 

@@ -1,13 +1,12 @@
 //! Each action's history against the transitions in the audit: the same steps, in the same order, and its state is the last.
 
 use jiff::Timestamp;
-use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
 use super::{Bounds, Found};
 use crate::model::State;
 use crate::store::Result;
-use crate::store::row::time;
+use crate::store::row::{json, timestamp};
 
 /// One change of state, as the audit or the history has it.
 #[derive(Debug, Clone)]
@@ -43,67 +42,55 @@ struct Kept {
     state: Option<String>,
 }
 
-/// The last digits of ids: so many parts are compared one after the other, and what ends otherwise is the first part.
+/// The last digit of an id says in which part it is; what ends otherwise is in the first.
 const DIGITS: &str = "0123456789abcdef";
 
-/// Compares all, and gives how many actions there are.
-pub(super) async fn compare(reader: &mut SqliteConnection, bounds: Bounds, found: &mut Found) -> Result<u64> {
+/// A step as the query gives it: where it is kept (0: the audit, 1: the history, 2: the action itself), its number, and
+/// when, from, to, by, and why.
+type StepRow = (u8, i64, i64, Option<String>, Option<String>, String, String);
+
+/// Compares a part, and gives how many actions are in it. What is kept of one action comes as one text: a row for each
+/// step would take ten times the memory.
+pub(super) async fn compare(reader: &mut SqliteConnection, part: u8, bounds: Bounds, found: &mut Found) -> Result<u64> {
+    let rows = sqlx::query(
+        "SELECT id, json_group_array(json_array(source, number, at, from_state, to_state, by, detail)) AS steps FROM (
+             SELECT action_id AS id, 0 AS source, seq AS number, at, before AS from_state, after AS to_state, by, detail
+             FROM audit WHERE what = 'transition' AND action_id IS NOT NULL
+             UNION ALL SELECT action_id, 1, id, at, from_state, to_state, by, detail FROM action_history
+             UNION ALL SELECT id, 2, 0, 0, NULL, state, '', '' FROM actions)
+         WHERE instr(?1, substr(id, -1)) = ?2 GROUP BY id",
+    )
+    .bind(DIGITS)
+    .bind(i64::from(part))
+    .fetch_all(reader)
+    .await?;
     let mut actions = 0;
-    for part in 0..=DIGITS.len() {
-        let rows = sqlx::query(
-            "SELECT id, source, number, at, from_state, to_state, by, detail FROM (
-                 SELECT action_id AS id, 0 AS source, seq AS number, at, before AS from_state, after AS to_state, by, detail
-                 FROM audit WHERE what = 'transition' AND action_id IS NOT NULL
-                 UNION ALL SELECT action_id, 1, id, at, from_state, to_state, by, detail FROM action_history
-                 UNION ALL SELECT id, 2, 0, 0, NULL, state, '', '' FROM actions)
-             WHERE instr(?1, substr(id, -1)) = ?2 ORDER BY id, source, number",
-        )
-        .bind(DIGITS)
-        .bind(i64::try_from(part).unwrap_or_default())
-        .fetch_all(&mut *reader)
-        .await?;
-        actions += compare_part(&rows, bounds, found)?;
+    for row in &rows {
+        let kept = Kept::read(row.try_get("id")?, json(row, "steps")?);
+        actions += u64::from(kept.state.is_some());
+        judge(&kept, bounds, found);
     }
     Ok(actions)
 }
 
-fn compare_part(rows: &[SqliteRow], bounds: Bounds, found: &mut Found) -> Result<u64> {
-    let (mut kept, mut actions) = (Kept::default(), 0);
-    for row in rows {
-        let id: &str = row.try_get("id")?;
-        if id != kept.id {
-            judge(&kept, bounds, found);
-            kept = Kept { id: id.to_owned(), ..Kept::default() };
-        }
-        match row.try_get::<i64, _>("source")? {
-            0 => kept.audit.push(step(row)?),
-            1 => kept.history.push(step(row)?),
-            _ => {
-                actions += 1;
-                kept.state = Some(row.try_get("to_state")?);
+impl Kept {
+    fn read(id: String, mut rows: Vec<StepRow>) -> Self {
+        let mut kept = Self { id, ..Self::default() };
+        rows.sort_by_key(|(source, number, ..)| (*source, *number));
+        for (source, number, at, from, to, by, detail) in rows {
+            let to = to.unwrap_or_default();
+            let step = |to| Step { number, at: timestamp(at), from, to, by, detail };
+            match source {
+                0 => kept.audit.push(step(to)),
+                1 => kept.history.push(step(to)),
+                _ => kept.state = Some(to),
             }
         }
+        kept
     }
-    judge(&kept, bounds, found);
-    Ok(actions)
-}
-
-fn step(row: &SqliteRow) -> Result<Step> {
-    let to: Option<String> = row.try_get("to_state")?;
-    Ok(Step {
-        number: row.try_get("number")?,
-        at: time(row, "at")?,
-        from: row.try_get("from_state")?,
-        to: to.unwrap_or_default(),
-        by: row.try_get("by")?,
-        detail: row.try_get("detail")?,
-    })
 }
 
 fn judge(kept: &Kept, bounds: Bounds, found: &mut Found) {
-    if kept.id.is_empty() {
-        return;
-    }
     if kept.audit.is_empty() && kept.state.is_some() && is_before(&kept.history, bounds) {
         found.unproven += 1;
     }

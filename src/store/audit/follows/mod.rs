@@ -1,6 +1,6 @@
 //! Whether the tokens and the histories of actions follow from the audit: what was changed behind the program's back.
 //!
-//! All is read in one moment, so that what happens meanwhile is no difference. Absent: whether the rows of the audit are
+//! All of an action is read in one moment, so that what happens meanwhile is no difference. Absent: whether the rows of the audit are
 //! those that were sealed (see [`crate::model::chain`]).
 
 mod actions;
@@ -29,16 +29,21 @@ struct Bounds {
 }
 
 impl Store {
-    /// Compares the tokens and the histories of actions with the audit.
+    /// Compares the tokens and the histories of actions with the audit: all, or one of [`AuditComparison::PARTS`].
     ///
     /// # Errors
     /// [`crate::store::StoreError`].
-    pub async fn compare_with_audit(&self) -> Result<AuditComparison> {
+    pub async fn compare_with_audit(&self, part: Option<u8>) -> Result<AuditComparison> {
         let mut reader = self.reader.begin().await?;
         let bounds = Bounds::read(&mut reader).await?;
-        let mut found = Found::default();
-        let actions = actions::compare(&mut reader, bounds, &mut found).await?;
-        let tokens = tokens::compare(&mut reader, bounds, &mut found).await?;
+        let (mut found, mut actions, mut tokens) = (Found::default(), 0, 0);
+        let parts = part.map_or(0..AuditComparison::PARTS, |part| part..part.saturating_add(1));
+        for part in parts {
+            actions += actions::compare(&mut reader, part, bounds, &mut found).await?;
+            if part == 0 {
+                tokens = tokens::compare(&mut reader, bounds, &mut found).await?;
+            }
+        }
         Ok(AuditComparison { actions, tokens, unproven: found.unproven, findings: found.findings, more: found.more })
     }
 }

@@ -60,7 +60,7 @@ impl Operation {
         let Some(body) = self.said.get("requestBody") else { return Some(json!({})) };
         let content = body["content"]["application/json"]["schema"].clone();
         match content["$ref"].as_str() {
-            Some("#/components/schemas/Why") => Some(json!({"why": "an exercise"})),
+            Some("#/components/schemas/Why" | "#/components/schemas/Approval") => Some(json!({"why": "an exercise"})),
             Some("#/components/schemas/Extend") => Some(json!({"why": "an exercise", "never": true})),
             Some("#/components/schemas/Many") => Some(json!({"why": "an exercise", "all": true})),
             Some("#/components/schemas/NewToken") => {
