@@ -22,7 +22,6 @@ mod tests;
 mod variables;
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 

@@ -84,7 +84,7 @@ pub(super) async fn take(
     if !ids.is_empty() {
         keep(&web.work, source, &ids).await?;
     }
-    Ok((StatusCode::ACCEPTED, Json(Kept { ids })).into_response())
+    Ok((StatusCode::ACCEPTED, Json(Kept { ids, notes: Vec::new() })).into_response())
 }
 
 /// The token of a handshake, decoded; `None` when the query has none.
