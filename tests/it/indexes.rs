@@ -18,7 +18,7 @@ const SMALL: [&str; 11] = [
     "SCAN h",
     // Lists of JSON: what a batch hands in, the devices of one version, and what is left of them.
     "SCAN given VIRTUAL TABLE",
-    "SCAN named VIRTUAL TABLE",
+    "SCAN named ",
     "SCAN left_over",
 ];
 
