@@ -57,7 +57,7 @@ mod tests {
         for host in ["stanch", "stanch.example:8787", "127.0.0.1:8787", "[::1]:8787", ""] {
             assert!(judged(Version::HTTP_11, &[host]), "{host}");
         }
-        for host in ["a b", "a,b", "me@stanch", "a/b", "http://a"] {
+        for host in ["a b", "a, b", "me@stanch", "a/b", "http://a"] {
             assert!(!judged(Version::HTTP_11, &[host]), "{host}");
         }
         assert!(!judged(Version::HTTP_11, &[]));

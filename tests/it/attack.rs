@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::strangers::{SOURCES, signature};
+use crate::strangers::SOURCES;
 use crate::support::binary::{Process, wait_for_socket};
 use crate::support::{TestApp, machine, ransomware};
 

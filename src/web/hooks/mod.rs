@@ -35,7 +35,6 @@ use tokio::time::Instant;
 use utoipa::ToSchema;
 
 use super::Web;
-use super::body::Unread;
 use super::place;
 use super::problem::Problem;
 use super::remote::Remote;
@@ -250,12 +249,12 @@ fn gave_way() -> Problem {
     Problem::unavailable("too much is being received of senders that are not known yet: send it again later")
 }
 
-fn unread(why: Unread) -> Problem {
-    match why {
-        Unread::TooLong => too_long(),
-        Unread::Broken => Problem::bad_request("the body broke off"),
-        Unread::Late => Problem::new(StatusCode::REQUEST_TIMEOUT, "the body did not come in time: send it again"),
-    }
+fn broken_off() -> Problem {
+    Problem::bad_request("the body broke off")
+}
+
+fn late() -> Problem {
+    Problem::new(StatusCode::REQUEST_TIMEOUT, "the body did not come in time: send it again")
 }
 
 /// Stores what is good of a batch that fits.

@@ -9,13 +9,14 @@ use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::http::request::Parts;
 use axum::http::{Extensions, HeaderMap};
+use tokio::time::Instant;
 
 use super::room::Kept;
 use super::unproven::{BEGINNING_BYTES, Listening};
-use super::{Door, MOST_BODY_BYTES, Problem, auth, gave_way, too_long, unread};
+use super::{Door, MOST_BODY_BYTES, Problem, auth, broken_off, gave_way, late, too_long};
 use crate::config::WebhookSource;
 use crate::intake::signature::Verifier;
-use crate::web::body::{Unread, announced_length, next, read};
+use crate::web::body::{announced_length, next};
 use crate::web::place::{self, Place};
 use crate::web::remote::Remote;
 
@@ -29,7 +30,8 @@ pub(super) struct Proven<'d> {
     pub(super) room: Kept<'d>,
 }
 
-/// The body of a sender that has proven itself by the head of its request.
+/// The body of a sender that has proven itself by the head of its request. Only what is longer than a beginning takes room
+/// while it comes: slow senders of little keep nobody waiting.
 pub(super) async fn of_known<'d>(
     door: &'d Door,
     source: &WebhookSource,
@@ -39,9 +41,21 @@ pub(super) async fn of_known<'d>(
     if announced_length(headers).is_some_and(|length| length > MOST_BODY_BYTES as u64) {
         return Err(too_long());
     }
-    let room = door.room.take(&source.name).await?;
-    let bytes = read(body, MOST_BODY_BYTES, door.body_timeout).await.map_err(unread)?;
-    Ok(Proven { bytes, room })
+    let (mut bytes, mut room) = (Vec::new(), None);
+    let mut deadline = Instant::now() + door.body_timeout;
+    while let Some(piece) = tokio::time::timeout_at(deadline, next(body)).await.map_err(|_| late())? {
+        let piece = piece.map_err(|_| broken_off())?;
+        if piece.len() > MOST_BODY_BYTES - bytes.len() {
+            return Err(too_long());
+        }
+        bytes.extend_from_slice(&piece);
+        if room.is_none() && bytes.len() > BEGINNING_BYTES {
+            let since = Instant::now();
+            room = Some(door.room.take(&source.name).await?);
+            deadline += since.elapsed();
+        }
+    }
+    door.proven(source, bytes, room).await
 }
 
 /// The body of a sender that proves itself by a signature of it.
@@ -73,8 +87,24 @@ pub(super) async fn of_signed<'d>(
         return Err(too_long());
     }
     // It goes over into the room of the proven.
-    let room = door.room.take(&source.name).await?;
-    Ok(Proven { bytes, room })
+    door.proven(source, bytes, None).await
+}
+
+impl Door {
+    /// A whole body, with room until it is stored.
+    async fn proven<'d>(
+        &'d self,
+        source: &WebhookSource,
+        bytes: Vec<u8>,
+        room: Option<Kept<'d>>,
+    ) -> Result<Proven<'d>, Problem> {
+        let room = match room {
+            Some(room) => room,
+            None if bytes.len() > BEGINNING_BYTES => self.room.take(&source.name).await?,
+            None => self.room.take_little().await?,
+        };
+        Ok(Proven { bytes, room })
+    }
 }
 
 fn network(extensions: &Extensions) -> Option<IpAddr> {
@@ -98,7 +128,7 @@ impl Signed<'_> {
         match tokio::time::timeout(timeout, self.pieces(body)).await {
             Ok(read) => read,
             Err(_) if self.wants_place() => Err(gave_way()),
-            Err(_) => Err(unread(Unread::Late)),
+            Err(_) => Err(late()),
         }
     }
 
@@ -109,7 +139,7 @@ impl Signed<'_> {
                 piece = next(body) => piece,
             };
             let Some(piece) = piece else { return Ok(()) };
-            self.take(&piece.map_err(|_| unread(Unread::Broken))?).await?;
+            self.take(&piece.map_err(|_| broken_off())?).await?;
         }
     }
 

@@ -3,14 +3,17 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{AcquireError, Semaphore, SemaphorePermit};
 
 use super::Problem;
 use crate::config::{Config, Source};
 use crate::model::SourceName;
 
-/// Bodies in memory at once.
+/// Long bodies in memory at once.
 const MOST_BODIES: usize = 32;
+
+/// Bodies that are no longer than a beginning, and whole.
+const MOST_LITTLE: usize = 64;
 
 /// Of one source: what its senders do slowly leaves room for others.
 const MOST_OF_SOURCE: usize = 16;
@@ -22,6 +25,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct Room {
     all: Semaphore,
+    little: Semaphore,
     of_sources: BTreeMap<SourceName, Semaphore>,
 }
 
@@ -39,21 +43,30 @@ impl Room {
             _ => None,
         });
         let of_sources = names.map(|name| (name, Semaphore::new(MOST_OF_SOURCE))).collect();
-        Self { all: Semaphore::new(MOST_BODIES), of_sources }
+        Self { all: Semaphore::new(MOST_BODIES), little: Semaphore::new(MOST_LITTLE), of_sources }
     }
 
-    /// Room for one body of the source, as soon as there is some.
+    /// Room for one long body of the source, as soon as there is some.
     pub(super) async fn take(&self, source: &SourceName) -> Result<Kept<'_>, Problem> {
         let both = async {
             let of_source = match self.of_sources.get(source) {
                 Some(of_source) => Some(of_source.acquire().await?),
                 None => None,
             };
-            Ok::<_, tokio::sync::AcquireError>(Kept { _of_source: of_source, _of_all: self.all.acquire().await? })
+            Ok(Kept { _of_source: of_source, _of_all: self.all.acquire().await? })
         };
-        match tokio::time::timeout(TIMEOUT, both).await {
-            Ok(Ok(kept)) => Ok(kept),
-            _ => Err(Problem::unavailable("too much is being received: send it again later")),
-        }
+        soon(both).await
+    }
+
+    /// Room for a body that is no longer than a beginning, and whole: it waits for the store alone.
+    pub(super) async fn take_little(&self) -> Result<Kept<'_>, Problem> {
+        soon(async { Ok(Kept { _of_source: None, _of_all: self.little.acquire().await? }) }).await
+    }
+}
+
+async fn soon<'r>(kept: impl Future<Output = Result<Kept<'r>, AcquireError>>) -> Result<Kept<'r>, Problem> {
+    match tokio::time::timeout(TIMEOUT, kept).await {
+        Ok(Ok(kept)) => Ok(kept),
+        _ => Err(Problem::unavailable("too much is being received: send it again later")),
     }
 }
