@@ -258,3 +258,18 @@ response: { action: restrict }
         .await;
     assert_eq!(app.decided("alert").await.decisions.len(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_says_why_its_alerts_can_not_be_fetched() {
+    let without = Tokens { graph_roles: Some(vec![]), ..Tokens::default() };
+    let app = told_of().simulator(|options| options.tokens = without).start(|_| {}).await;
+    tell(&app, &["ad-1"]).await;
+    let source = "told".parse().unwrap();
+    let error =
+        app.until("the trouble is told", async || app.work().board.source_error(&TestApp::tenant(), &source)).await;
+    assert!(error.contains("does not allow"), "{error}");
+    app.until("the tenant's trouble is told", async || {
+        app.work().board.tenants().remove(0).error.filter(|error| error.contains("lacks the role SecurityAlert"))
+    })
+    .await;
+}
