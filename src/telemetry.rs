@@ -19,7 +19,7 @@ const VARIABLES: [&str; 2] = ["STANCH_LOG", "RUST_LOG"];
 
 /// Begins to log. Only the first call in a process has an effect.
 ///
-/// Text has colour only on a terminal, and none where `NO_COLOR` is set; an event is one line, whatever its fields hold.
+/// Text has colour only on a terminal, and none where `NO_COLOR` is set; an event is one line, no matter what its fields hold.
 /// JSON is one object a line, with the fields of the event beside its time, level and message.
 pub fn init(format: LogFormat) {
     let (filter, refused) = filter(|name| std::env::var(name).ok());

@@ -52,7 +52,7 @@ pub fn escaped_json(json: &str) -> Cow<'_, str> {
     for character in json.chars() {
         if is_raw(character) {
             for unit in character.encode_utf16(&mut [0; 2]) {
-                // Writing to a String can not fail.
+                // Writing to a String cannot fail.
                 let _ = write!(out, "\\u{unit:04x}");
             }
         } else {

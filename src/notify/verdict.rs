@@ -1,6 +1,6 @@
 //! What a receiver's answer means, by its status and by what its body says: some say 200 and mean no.
 //!
-//! The body may repeat the address, which is a secret, so nothing of it is told but the words that are known here.
+//! The body may repeat the address, which is a secret, so only the words that are known here are repeated.
 //! Sources: a connector of Teams answers 200 `1`, or 200 with "Webhook message delivery failed with error: Microsoft Teams
 //! endpoint returned HTTP error 429 with ContextId ..."
 //! (learn.microsoft.com/microsoftteams/platform/webhooks-and-connectors/how-to/connectors-using, rate limiting); a workflow

@@ -1,4 +1,4 @@
-//! The store's files: for their owner alone, whatever the umask, and for one process at a time.
+//! The store's files: for their owner alone under any umask, and for one process at a time.
 //!
 //! SQLite gives the files beside the store the mode that the store has, so it is the store that is made first. What an
 //! older program or somebody else left open is closed at each start. Absent: copies (see [`super::backup()`]).
@@ -35,7 +35,7 @@ pub(super) fn lock(path: &Path) -> Result<File> {
     let mut file = open(&name).map_err(|source| refused(path, &name, "opened", source))?;
     match file.try_lock() {
         Ok(()) => {
-            // Whoever finds the store in use is told who has it; without that it is in use all the same.
+            // For whoever finds the store in use. Without it the store is in use all the same.
             let _ =
                 file.set_len(0).and_then(|()| write!(file, "process {} of user {}", std::process::id(), this_user()));
             Ok(file)

@@ -30,7 +30,7 @@ pub fn bind_socket(path: &Path) -> io::Result<UnixListener> {
         return Err(io::Error::new(ErrorKind::InvalidInput, why));
     }
     refuse_what_is_in_use(path)?;
-    // In a folder of its own until it has its mode: whatever the umask, nobody else gets in in between, and the rename
+    // In a folder of its own until it has its mode: under no umask does anybody else get in before, and the rename
     // replaces what is stale in one step.
     let folder = draft_of(path)?;
     remove_stale(&folder);
@@ -93,7 +93,7 @@ fn draft_of(path: &Path) -> io::Result<PathBuf> {
     }
 }
 
-/// A process of the same id may have died between making its socket and naming it. What cannot be removed is told when
+/// A process of the same id may have died between making its socket and naming it. What cannot be removed is an error when
 /// the folder is made.
 fn remove_stale(folder: &Path) {
     for socket in [folder.join(DRAFT), folder.to_owned()] {

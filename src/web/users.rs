@@ -4,7 +4,7 @@ use tokio::io::AsyncReadExt as _;
 
 use crate::model::users::{MOST_PASSWD_BYTES, PASSWD};
 
-/// The list as it is now. What can not be read names nobody.
+/// The list as it is now. What cannot be read names nobody.
 pub(super) async fn passwd() -> String {
     let mut text = Vec::new();
     if let Ok(file) = tokio::fs::File::open(PASSWD).await {

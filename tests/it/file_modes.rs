@@ -29,7 +29,7 @@ fn with_umask(app: &TestApp, umask: &str, arguments: &[&str]) -> Command {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whatever_the_umask_the_store_and_its_copies_are_for_their_owner_alone() {
+async fn under_any_umask_the_store_and_its_copies_are_for_their_owner_alone() {
     for umask in ["000", "022", "077"] {
         let app = TestApp::builder().prepare(|_| ()).await;
         let process = Process::spawn(&app, with_umask(&app, umask, &["run"]));

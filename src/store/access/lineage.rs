@@ -1,4 +1,4 @@
-//! Who made whose token: whoever asked for an action does not approve it, by whatever token.
+//! Who made whose token: whoever asked for an action does not approve it with any token of theirs.
 //!
 //! People are told apart by their names, whichever door they came in by. Two tokens that one token made are in the same
 //! hands. Two that a user of this machine made are not: somebody has to make the first ones.

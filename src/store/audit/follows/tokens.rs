@@ -203,7 +203,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_words_of_a_row_are_read_whatever_the_reason_says() {
+    fn the_words_of_a_row_are_read_whichever_reason_they_give() {
         let until = "2027-01-01T00:00:00.5Z";
         let read = words("ana (admin, until 2027-01-01T00:00:00.5Z): x (viewer, until never): y");
         assert_eq!(read, ("ana", "admin", Some(until.parse().unwrap())));
