@@ -229,6 +229,7 @@ fn everything_counted() -> Metrics {
     metrics.unknown_value(&tenant, "severity");
     metrics.decided(&tenant, &RuleId::new("rule").unwrap(), Outcome::Acted, now);
     metrics.api_call(&tenant, Lane::Restrict.as_str(), Some(201));
+    metrics.misfit(&tenant, Lane::Restrict);
     metrics.submitted(&tenant, 1.0);
     metrics.rules(1, false);
     metrics.queue_oldest(&tenant, 1.0);

@@ -508,7 +508,7 @@ async fn whose_a_cancellation_was_is_told_by_its_comment() {
 #[tokio::test]
 async fn a_machine_that_is_there_and_never_found_is_rejected_after_five_waits() {
     let mut night = Night::begin().await;
-    night.alert("a", "rule").await;
+    night.alert("a", "for-good").await;
     let not_found = || Settlement::NotFound { code: "ResourceNotFound".to_owned(), message: "no".to_owned() };
     for _ in 0..5 {
         night.after(MINUTE * 6);
@@ -526,7 +526,7 @@ async fn a_machine_that_is_there_and_never_found_is_rejected_after_five_waits() 
 #[tokio::test]
 async fn a_machine_action_that_changes_its_device_or_kind_ends_nothing() {
     let mut night = Night::begin().await;
-    night.alert("a", "rule").await;
+    night.alert("a", "for-good").await;
     let claimed = night.submit("m-1").await;
     let row = night.row("m-1", Kind::Restrict, &claimed.comment, "Succeeded");
     let elsewhere = MachineAction { machine_id: Some(machine_id(2)), ..row.clone() };
@@ -541,7 +541,7 @@ async fn a_machine_action_that_changes_its_device_or_kind_ends_nothing() {
 
 #[tokio::test]
 async fn a_release_in_the_portal_under_the_copied_tag_of_our_restrict_is_a_humans() {
-    let (mut night, restrict) = Night::restricted("rule").await;
+    let (mut night, restrict) = Night::restricted("for-good").await;
     night.after(MINUTE);
     let theirs = night.row("theirs", Kind::Release, &restrict.comment, "Succeeded");
     night.look(&[theirs]).await;
@@ -552,7 +552,7 @@ async fn a_release_in_the_portal_under_the_copied_tag_of_our_restrict_is_a_human
 #[tokio::test]
 async fn an_answer_with_the_machine_action_of_another_device_proves_nothing() {
     let mut night = Night::begin().await;
-    night.alert("a", "rule").await;
+    night.alert("a", "for-good").await;
     let mut theirs = night.row("m-2", Kind::Restrict, "somebody's", "Pending");
     theirs.machine_id = Some(machine_id(2));
     night.look(&[theirs]).await;

@@ -309,7 +309,7 @@ async fn people_can_look_in_and_add_without_a_token() {
             (&json!(2), &json!(2), &json!([DEVICE]))
         );
         let (_, ledger) = answer(stand.client.get(url("ledger?since=1"))).await;
-        assert_eq!((&ledger["calls"][0]["api"], &ledger["next"]), (&json!("restrict"), &json!(2)));
+        assert_eq!((&ledger["calls"][0]["api"], &ledger["next"]), (&json!("restrict"), &json!(6)));
         assert_eq!(ledger["effective_restrictions"], json!({DEVICE: 1}));
         assert_eq!(ledger["machine_actions"][0]["type"], "RestrictCodeExecution");
     })

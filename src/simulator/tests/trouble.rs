@@ -80,7 +80,7 @@ async fn each_fault_before_the_effect_leaves_nothing_behind() {
         stand.log_in().await;
         let ledger = stand.simulator.ledger();
         assert!(ledger.restrictions_made().is_empty());
-        assert_eq!((ledger.genuine_429s(), ledger.calls.iter().filter(|call| call.faked).count()), (0, 8));
+        assert_eq!((ledger.genuine_429s(), ledger.calls.iter().filter(|call| call.faked).count()), (0, 12));
         assert_eq!(stand.restrict().await.0, 201);
     })
     .await;
