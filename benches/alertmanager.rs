@@ -25,7 +25,7 @@ use tokio::task::JoinSet;
 
 use crate::support::binary::{Process, wait_for_socket};
 use crate::support::{TestApp, machine};
-use crate::work::{full_alert, measured};
+use crate::work::{full_alert, scaled};
 
 const ALERTMANAGER: &str = "/usr/bin/prometheus-alertmanager";
 const BATCH: usize = 100;
@@ -127,7 +127,7 @@ async fn read_answer(stream: &mut TcpStream) {
 /// Alerts per second of a round, against a server of its own with nothing in it.
 async fn round(server: Server) -> f64 {
     let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-    let (warm_up, measured) = (requests(server, 0..WARM_UP), requests(server, WARM_UP..WARM_UP + measured(BATCHES)));
+    let (warm_up, measured) = (requests(server, 0..WARM_UP), requests(server, WARM_UP..WARM_UP + scaled(BATCHES)));
     let taken = match server {
         Server::Stanch => {
             let app = TestApp::builder().without_polling().set("SERVER__LISTEN", &address).prepare(|simulator| {
@@ -146,7 +146,7 @@ async fn round(server: Server) -> f64 {
             measure(&address, warm_up, measured).await
         }
     };
-    (measured(BATCHES) * BATCH) as f64 / taken.as_secs_f64()
+    (scaled(BATCHES) * BATCH) as f64 / taken.as_secs_f64()
 }
 
 async fn measure(address: &str, warm_up: Vec<Vec<u8>>, measured: Vec<Vec<u8>>) -> Duration {
@@ -184,10 +184,7 @@ fn main() {
         return;
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    println!(
-        "{} batches of {BATCH} alerts of 2 KB over {SENDERS} connections, in alerts per second",
-        measured(BATCHES)
-    );
+    println!("{} batches of {BATCH} alerts of 2 KB over {SENDERS} connections, in alerts per second", scaled(BATCHES));
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for number in 0..ROUNDS {
         let order = [Server::Stanch, Server::Alertmanager];

@@ -11,7 +11,7 @@ use crate::latency::free_address;
 use crate::process::until_ready;
 use crate::support::binary::Process;
 use crate::support::{TestApp, machine};
-use crate::work::{full_alert, incoming, measured, source};
+use crate::work::{full_alert, incoming, scaled, source};
 use crate::{Figures, Unit};
 
 const BATCH: usize = 100;
@@ -30,7 +30,7 @@ fn batch(number: usize) -> Vec<Value> {
 pub async fn through_the_store(figures: &mut Figures) {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(&dir.path().join("stanch.db")).await.unwrap();
-    let count = measured(BATCHES);
+    let count = scaled(BATCHES);
     let batches: Vec<Vec<Incoming>> = (0..count).map(|n| batch(n).into_iter().map(incoming).collect()).collect();
     let begun = Instant::now();
     for rows in &batches {
@@ -49,7 +49,7 @@ pub async fn through_the_webhook(figures: &mut Figures) {
     let app = app.await;
     let process = Process::run(&app);
     until_ready(&app).await;
-    let count = measured(BATCHES);
+    let count = scaled(BATCHES);
     let bodies: Vec<String> = (0..count).map(|n| Value::from(batch(n)).to_string()).collect();
     let mut of_sender: Vec<Vec<String>> = vec![Vec::new(); SENDERS];
     bodies.into_iter().enumerate().for_each(|(n, body)| of_sender[n % SENDERS].push(body));
@@ -80,7 +80,7 @@ const LEAST_SHARE: f64 = 0.7;
 /// One alert a request, each sent when the one before is answered: into an empty inbox, and behind a backlog that is
 /// being decided meanwhile.
 pub async fn behind_a_backlog(figures: &mut Figures) {
-    let backlog = measured(BACKLOG);
+    let backlog = scaled(BACKLOG);
     let empty = one_by_one(0).await;
     let behind = one_by_one(backlog).await;
     figures.tell("alerts stored one by one by POST /hooks", empty, Unit::PerSecond);

@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use crate::process::until_ready;
 use crate::support::binary::Process;
 use crate::support::{TestApp, machine, machine_id};
-use crate::work::{Draws, full_alert, measured};
+use crate::work::{Draws, full_alert, scaled};
 use crate::{Figures, Unit, percentile};
 
 const PER_SECOND: f64 = 50.0;
@@ -30,7 +30,7 @@ pub fn free_address() -> String {
 }
 
 pub async fn alert_to_post(figures: &mut Figures) {
-    let alerts = measured(ALERTS);
+    let alerts = scaled(ALERTS);
     let address = free_address();
     let app = TestApp::builder()
         .without_polling()

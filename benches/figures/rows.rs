@@ -14,7 +14,7 @@ use stanch::store::{Answered, ClaimedAction, Incoming, LaneTrouble, Settlement, 
 use crate::process::{resident, until_ready};
 use crate::support::TestApp;
 use crate::support::binary::Process;
-use crate::work::{self, full_alert, incoming, measured, queue, source};
+use crate::work::{self, full_alert, incoming, queue, scaled, source};
 use crate::{Figures, Unit, percentile};
 
 const FEW: usize = 1_000;
@@ -27,7 +27,7 @@ const TIMES: usize = 300;
 pub async fn a_million(figures: &mut Figures) {
     let app = TestApp::builder().without_polling().prepare(|_| {}).await;
     let few = filled(&app.path("few.db"), FEW).await;
-    let rows = measured(MANY);
+    let rows = scaled(MANY);
     let many = filled(&app.path("stanch.db"), rows).await;
     // One after the other, so that whatever else the machine does weighs on both alike.
     let (mut deduped, mut claimed) = ([Vec::new(), Vec::new()], [Vec::new(), Vec::new()]);

@@ -10,7 +10,7 @@ use stanch::store::{Choice, DecidedPair, Deciding, Incoming, PassEnd, Store, Und
 use crate::support::{TestApp, alert, machine};
 
 /// So many of something, or a tenth of them when `TENTH` is set: as many as `.ci/run` has time for.
-pub fn measured(full: usize) -> usize {
+pub fn scaled(full: usize) -> usize {
     if std::env::var_os("TENTH").is_some() { full / 10 } else { full }
 }
 

@@ -6,6 +6,7 @@
 use jiff::civil::Date;
 
 use super::RuleSet;
+use super::report::shorten;
 use super::response::ResponseAction;
 use crate::model::protection::ProtectionInForce;
 use crate::model::{RuleId, TenantName};
@@ -25,7 +26,7 @@ impl RuleSet {
             let served = tenants.iter().filter(|tenant| rule.in_force(today, tenant));
             served.map(|tenant| ProtectionInForce {
                 rule_id: rule.id.clone(),
-                title: rule.title.clone(),
+                title: shorten(&rule.title),
                 tenant: tenant.clone(),
             })
         });

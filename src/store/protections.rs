@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use jiff::Timestamp;
+use sqlx::sqlite::SqliteRow;
 use sqlx::{Row as _, SqliteConnection};
 
 use super::audit::{self, Entry, rules_loaded};
@@ -40,6 +41,7 @@ pub struct ProtectionsChange {
 }
 
 /// A protection as it is kept.
+#[derive(Clone)]
 struct Kept {
     rule_id: RuleId,
     title: String,
@@ -61,13 +63,13 @@ impl Store {
             None => false,
         };
         let kept = kept(&mut tx).await?;
-        let changes = Changes::between(&kept, taken);
+        let changes = Changes::between(&kept, taken, now);
         if !is_news && changes.is_empty() {
             tx.rollback().await;
             return Ok(ProtectionsChange::default());
         }
-        changes.write(&mut tx, taken, now).await?;
-        let lost = changes.lost(taken, now);
+        changes.write(&mut tx).await?;
+        let lost = gathered(&changes.gone);
         for one in &lost {
             let detail = format!("{:?} no longer protects {}: {}", one.title, one.tenant_names(), one.why);
             let entry =
@@ -84,7 +86,7 @@ impl Store {
     /// # Errors
     /// [`crate::store::StoreError`].
     pub async fn lost_protections(&self) -> Result<Vec<LostProtection>> {
-        Ok(gathered(&kept(&mut *self.reader.acquire().await?).await?))
+        Ok(gathered(&kept_as_lost(&mut *self.reader.acquire().await?).await?))
     }
 
     /// Keeps that somebody has seen which protections are lost: they are no longer missed. `seen`: only those that
@@ -100,7 +102,7 @@ impl Store {
         now: Timestamp,
     ) -> Result<Acknowledged, OperateError> {
         let mut tx = self.begin().await?;
-        let mut lost = gathered(&kept(&mut tx).await?);
+        let mut lost = gathered(&kept_as_lost(&mut tx).await?);
         lost.retain(|one| seen.is_none_or(|seen| one.since <= seen));
         if lost.is_empty() {
             tx.rollback().await;
@@ -132,14 +134,14 @@ struct Changes<'a> {
     fresh: Vec<&'a ProtectionInForce>,
     /// Of these, those that were lost.
     back: Vec<&'a ProtectionInForce>,
-    /// Kept as in force, and not in force.
-    gone: Vec<&'a Kept>,
+    /// Kept as in force, and lost now.
+    gone: Vec<Kept>,
     /// Lost, of a tenant that the configuration no longer has: it is compared again should the tenant return.
     dormant: Vec<&'a Kept>,
 }
 
 impl<'a> Changes<'a> {
-    fn between(kept: &'a [Kept], taken: &RulesTaken<'a>) -> Self {
+    fn between(kept: &'a [Kept], taken: &RulesTaken<'a>, at: Timestamp) -> Self {
         let key = |rule: &RuleId, tenant: &TenantName| (rule.as_str().to_ascii_lowercase(), tenant.clone());
         let before: HashMap<_, _> = kept.iter().map(|one| (key(&one.rule_id, &one.tenant), one)).collect();
         let now: HashSet<_> = taken.protections.iter().map(|one| key(&one.rule_id, &one.tenant)).collect();
@@ -157,7 +159,10 @@ impl<'a> Changes<'a> {
             let is_served = taken.tenants.contains(&one.tenant);
             let is_in_force = now.contains(&key(&one.rule_id, &one.tenant));
             match &one.lost {
-                None if is_served && !is_in_force => changes.gone.push(one),
+                None if is_served && !is_in_force => {
+                    let why = (taken.why_lost)(&one.rule_id, &one.tenant);
+                    changes.gone.push(Kept { lost: Some((at, why)), ..one.clone() });
+                }
                 Some(_) if !is_served => changes.dormant.push(one),
                 _ => {}
             }
@@ -169,22 +174,7 @@ impl<'a> Changes<'a> {
         self.fresh.is_empty() && self.gone.is_empty() && self.dormant.is_empty()
     }
 
-    /// What is gone, by rule.
-    fn lost(&self, taken: &RulesTaken<'_>, now: Timestamp) -> Vec<LostProtection> {
-        let gone: Vec<Kept> = self
-            .gone
-            .iter()
-            .map(|one| Kept {
-                rule_id: one.rule_id.clone(),
-                title: one.title.clone(),
-                tenant: one.tenant.clone(),
-                lost: Some((now, (taken.why_lost)(&one.rule_id, &one.tenant))),
-            })
-            .collect();
-        gathered(&gone)
-    }
-
-    async fn write(&self, tx: &mut SqliteConnection, taken: &RulesTaken<'_>, now: Timestamp) -> Result<()> {
+    async fn write(&self, tx: &mut SqliteConnection) -> Result<()> {
         for one in &self.fresh {
             sqlx::query(
                 "INSERT INTO protections (rule_id, tenant, title) VALUES (?1, ?2, ?3)
@@ -197,8 +187,7 @@ impl<'a> Changes<'a> {
             .await?;
         }
         for one in &self.gone {
-            let why = (taken.why_lost)(&one.rule_id, &one.tenant);
-            set_lost(tx, one, Some((now, &why))).await?;
+            set_lost(tx, one, one.lost.as_ref()).await?;
         }
         for one in &self.dormant {
             set_lost(tx, one, None).await?;
@@ -207,12 +196,12 @@ impl<'a> Changes<'a> {
     }
 }
 
-async fn set_lost(tx: &mut SqliteConnection, one: &Kept, lost: Option<(Timestamp, &str)>) -> Result<()> {
+async fn set_lost(tx: &mut SqliteConnection, one: &Kept, lost: Option<&(Timestamp, String)>) -> Result<()> {
     sqlx::query("UPDATE protections SET lost_at = ?3, why = ?4 WHERE rule_id = ?1 AND tenant = ?2")
         .bind(one.rule_id.as_str())
         .bind(one.tenant.as_str())
-        .bind(lost.map(|(at, _)| millis(at)))
-        .bind(lost.map(|(_, why)| why))
+        .bind(lost.map(|(at, _)| millis(*at)))
+        .bind(lost.map(|(_, why)| why.as_str()))
         .execute(tx)
         .await?;
     Ok(())
@@ -222,17 +211,28 @@ async fn kept(at: &mut SqliteConnection) -> Result<Vec<Kept>> {
     let rows = sqlx::query("SELECT rule_id, tenant, title, lost_at, why FROM protections ORDER BY rule_id, tenant")
         .fetch_all(at)
         .await?;
-    rows.iter()
-        .map(|row| {
-            let why: Option<String> = row.try_get("why")?;
-            Ok(Kept {
-                rule_id: parsed(row, "rule_id")?,
-                title: row.try_get("title")?,
-                tenant: parsed(row, "tenant")?,
-                lost: why.map(|why| time(row, "lost_at").map(|at| (at, why))).transpose()?,
-            })
-        })
-        .collect()
+    rows.iter().map(read).collect()
+}
+
+/// Those that are lost; most often there are none.
+async fn kept_as_lost(at: &mut SqliteConnection) -> Result<Vec<Kept>> {
+    let rows = sqlx::query(
+        "SELECT rule_id, tenant, title, lost_at, why FROM protections WHERE lost_at IS NOT NULL
+         ORDER BY rule_id, tenant",
+    )
+    .fetch_all(at)
+    .await?;
+    rows.iter().map(read).collect()
+}
+
+fn read(row: &SqliteRow) -> Result<Kept> {
+    let why: Option<String> = row.try_get("why")?;
+    Ok(Kept {
+        rule_id: parsed(row, "rule_id")?,
+        title: row.try_get("title")?,
+        tenant: parsed(row, "tenant")?,
+        lost: why.map(|why| time(row, "lost_at").map(|at| (at, why))).transpose()?,
+    })
 }
 
 /// Those that are lost: the tenants of one rule together, if it was lost to them at one time and in one way.

@@ -13,9 +13,9 @@ use serde_json::Value;
 use stanch::app::{Daemon, StartError};
 use stanch::clock::{Clock, SystemClock};
 use stanch::config;
-use stanch::model::protection::LostProtection;
-use stanch::model::{Outcome, State};
-use stanch::store::AuditFilter;
+use stanch::model::protection::{LostProtection, ProtectionInForce};
+use stanch::model::{Outcome, State, TenantName};
+use stanch::store::{AuditFilter, RulesTaken, Store};
 
 use crate::support::binary::{output, stanch};
 use crate::support::{RANSOMWARE, TestApp, machine, ransomware};
@@ -299,6 +299,65 @@ async fn try_start(app: &TestApp, overrides: &std::collections::BTreeMap<String,
     Ok(())
 }
 
+/// A store that is told of sets by hand.
+struct Told {
+    store: Store,
+    tenants: Vec<TenantName>,
+}
+
+impl Told {
+    async fn begin(dir: &Path) -> Self {
+        Self { store: Store::open(&dir.join("stanch.db")).await.unwrap(), tenants: tenants(&["contoso", "fabrikam"]) }
+    }
+
+    /// Tells it of a set in which that rule protects these tenants; gives what that lost.
+    async fn takes(&self, rule: &str, protected: &[&str]) -> Vec<LostProtection> {
+        let protection = |tenant| ProtectionInForce { rule_id: rule.parse().unwrap(), title: "It".to_owned(), tenant };
+        let protections: Vec<ProtectionInForce> = tenants(protected).into_iter().map(protection).collect();
+        let taken = RulesTaken {
+            loaded: None,
+            protections: &protections,
+            tenants: &self.tenants,
+            why_lost: &|_, tenant| format!("not for {tenant}"),
+        };
+        self.store.rules_taken(&taken, TestApp::now()).await.unwrap().lost
+    }
+}
+
+fn tenants(names: &[&str]) -> Vec<TenantName> {
+    names.iter().map(|name| TenantName::new(*name).unwrap()).collect()
+}
+
+#[tokio::test]
+async fn a_tenant_that_leaves_the_configuration_is_no_loss_and_is_compared_again_when_it_returns() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut told = Told::begin(dir.path()).await;
+    assert!(told.takes("rule", &["contoso", "fabrikam"]).await.is_empty());
+    told.tenants = tenants(&["contoso"]);
+    assert!(told.takes("rule", &["contoso"]).await.is_empty());
+    told.tenants = tenants(&["contoso", "fabrikam"]);
+    let lost = told.takes("rule", &["contoso"]).await;
+    assert_eq!(
+        (lost.len(), lost[0].tenant_names(), lost[0].why.as_str()),
+        (1, "fabrikam".to_owned(), "not for fabrikam")
+    );
+    told.tenants = tenants(&["contoso"]);
+    assert!(told.takes("rule", &["contoso"]).await.is_empty());
+    assert!(told.store.lost_protections().await.unwrap().is_empty(), "it is of nobody's concern meanwhile");
+    told.tenants = tenants(&["contoso", "fabrikam"]);
+    assert_eq!(told.takes("rule", &["contoso"]).await.len(), 1, "and is told again");
+}
+
+#[tokio::test]
+async fn a_rule_whose_id_differs_in_case_alone_still_protects() {
+    let dir = tempfile::tempdir().unwrap();
+    let told = Told::begin(dir.path()).await;
+    told.takes("3f2c6c8e-6d52-4c0b-9f58-6f0f4d1c9a10", &["contoso"]).await;
+    assert!(told.takes("3F2C6C8E-6D52-4C0B-9F58-6F0F4D1C9A10", &["contoso"]).await.is_empty());
+    let lost = told.takes("other", &["contoso"]).await;
+    assert_eq!(lost.len(), 1, "another rule in its place is not taken for it: {lost:#?}");
+}
+
 /// The machine's clock, ahead by so many seconds.
 #[derive(Debug, Default)]
 struct Ahead(AtomicI64);
@@ -324,4 +383,19 @@ async fn a_protection_that_runs_out_at_midnight_is_told_although_no_file_changed
     clock.0.store(86_400, Ordering::SeqCst);
     let lost = until_lost(&app).await;
     assert_eq!(lost.why, format!("the rule is out of force: its last day was {day} (until)"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_midnight_while_the_folder_is_stale_does_not_say_that_rules_were_loaded() {
+    let day = jiff::tz::TimeZone::UTC.to_datetime(SystemClock.now()).date();
+    let until_today = PROTECT.replace("protect }", &format!("protect, until: {day} }}"));
+    let mut app = TestApp::builder().rules(&[RANSOMWARE, &until_today]).prepare(|_| ()).await;
+    let clock = Arc::new(Ahead::default());
+    app.start_daemon_by(Arc::clone(&clock) as Arc<dyn Clock>).await;
+    fs::write(app.path("rules/bad.yml"), "title: [").unwrap();
+    until_stale(&app).await;
+    clock.0.store(86_400, Ordering::SeqCst);
+    until_lost(&app).await;
+    assert_eq!(audited(&app, "rules_loaded").await.len(), 1);
+    assert!(app.work().board.rules_state().error.is_some());
 }

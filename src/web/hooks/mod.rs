@@ -70,7 +70,6 @@ pub(super) struct Door {
     unproven: Unproven,
     body_timeout: Duration,
     inbox: Inbox,
-    notifications: notifications::Places,
 }
 
 /// What keeps batches that come together from overfilling the inbox.
@@ -130,7 +129,6 @@ impl Door {
             unproven: Unproven::default(),
             body_timeout: BODY_TIMEOUT,
             inbox: Inbox::default(),
-            notifications: Default::default(),
         }
     }
 }
@@ -167,7 +165,7 @@ pub(super) async fn receive(
     let notified = name.as_ref().ok().and_then(|Path(name)| notifications::notified(&web.work, name));
     let taken = match (shows_certificate(&web.work, &head.extensions), notified) {
         (Err(problem), _) => Err(problem),
-        (Ok(()), Some(hook)) => notifications::take(&web, hook, (head.uri.query(), &head.headers), &mut body).await,
+        (Ok(()), Some(hook)) => notifications::take(&web, hook, &head, &mut body).await,
         (Ok(()), None) => take(&web, name, &head, &mut body).await.map(answer),
     };
     match taken {

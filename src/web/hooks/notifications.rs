@@ -12,14 +12,13 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::body::Body;
+use axum::http::StatusCode;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::request::Parts;
 use axum::response::{IntoResponse as _, Response};
 use secrecy::SecretString;
-use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::super::body::{announced_length, read};
-use super::{Kept, Problem, STORE_TIMEOUT, Web, auth, unread};
+use super::{Kept, Problem, STORE_TIMEOUT, Web, auth, reading};
 use crate::config::{Source, WebhookAuth, WebhookSource};
 use crate::crash_point::crash_point;
 use crate::intake::signature::verify_client_state;
@@ -29,34 +28,11 @@ use crate::worker::Work;
 
 /// The largest body, in bytes: some hundred notifications.
 const MOST_BODY_BYTES: usize = 256 << 10;
-/// Bodies in memory at once.
-const MOST_BODIES: usize = 8;
-/// How long a request waits for a place. Microsoft waits three seconds for the whole answer, and sends again.
-const ROOM_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long a body may take.
+/// How long a body may take. Microsoft waits three seconds for the whole answer, and sends again.
 const BODY_TIMEOUT: Duration = Duration::from_secs(3);
 /// The longest query and the longest token of a handshake, in bytes.
 const MOST_QUERY_BYTES: usize = 8 << 10;
 const MOST_TOKEN_BYTES: usize = 2 << 10;
-
-/// What keeps bodies without proof from taking too much at once.
-#[derive(Debug)]
-pub(super) struct Places(Semaphore);
-
-impl Default for Places {
-    fn default() -> Self {
-        Self(Semaphore::new(MOST_BODIES))
-    }
-}
-
-impl Places {
-    async fn take(&self) -> Result<SemaphorePermit<'_>, Problem> {
-        match tokio::time::timeout(ROOM_TIMEOUT, self.0.acquire()).await {
-            Ok(Ok(permit)) => Ok(permit),
-            _ => Err(Problem::unavailable("too much is being received: send it again later")),
-        }
-    }
-}
 
 /// The webhook of that name and its secret, if it takes change notifications.
 pub(super) fn notified<'w>(work: &'w Work, name: &str) -> Option<(&'w WebhookSource, &'w SecretString)> {
@@ -73,13 +49,13 @@ pub(super) fn notified<'w>(work: &'w Work, name: &str) -> Option<(&'w WebhookSou
 pub(super) async fn take(
     web: &Web,
     (source, secret): (&WebhookSource, &SecretString),
-    (query, headers): (Option<&str>, &HeaderMap),
+    head: &Parts,
     body: &mut Body,
 ) -> Result<Response, Problem> {
-    if let Some(token) = validation_token(query.unwrap_or_default())? {
+    if let Some(token) = validation_token(head.uri.query().unwrap_or_default())? {
         return Ok(handshake(token));
     }
-    let told = told(web, source, secret, headers, body).await?;
+    let told = told(web, source, secret, head, body).await?;
     let ids = tell(&web.work, source, told);
     if !ids.is_empty() {
         keep(&web.work, source, &ids).await?;
@@ -119,28 +95,23 @@ async fn told(
     web: &Web,
     source: &WebhookSource,
     secret: &SecretString,
-    headers: &HeaderMap,
+    head: &Parts,
     body: &mut Body,
 ) -> Result<Vec<Notification>, Problem> {
     let too_long = || {
         let detail = format!("change notifications have at most {MOST_BODY_BYTES} bytes");
         Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
     };
-    if announced_length(headers).is_some_and(|length| length > MOST_BODY_BYTES as u64) {
-        return Err(too_long());
-    }
-    let _place = web.door.notifications.take().await?;
-    let body = read(body, MOST_BODY_BYTES, BODY_TIMEOUT).await.map_err(|why| match why {
-        super::Unread::TooLong => too_long(),
-        other => unread(other),
-    })?;
-    let all = parse_notifications(&body).unwrap_or_default();
+    let claimed = reading::of_claimed(&web.door, source, head, body, (MOST_BODY_BYTES, BODY_TIMEOUT)).await;
+    let claimed = claimed.map_err(|problem| problem.unwrap_or_else(too_long))?;
+    let all = parse_notifications(&claimed.bytes).unwrap_or_default();
     let count = all.len();
     let proven: Vec<Notification> =
         all.into_iter().filter(|one| verify_client_state(one.client_state.as_deref(), secret)).collect();
     if proven.is_empty() {
         return Err(auth::unauthorized(&source.auth));
     }
+    reading::was_good(&web.door, source, head);
     if proven.len() < count {
         tracing::warn!(tenant = %source.tenant, source = %source.name, rows = count - proven.len(), "change notifications without the clientState of this webhook are left out");
     }

@@ -74,11 +74,10 @@ pub(super) async fn of_signed<'d>(
     let network = network(extensions);
     let is_known = extensions.get::<Arc<Place>>().is_some_and(|place| place.is_proven());
     let listening = door.unproven.listen(&source.name, network, is_known);
-    let mut signed =
-        Signed { listening: &listening, verifier, bytes: Vec::new(), length: 0, has_place: false, announced };
+    let mut signed = Unjudged::new(&listening, Some(verifier), announced);
     signed.read(body, door.body_timeout).await?;
-    let Signed { verifier, bytes, length, .. } = signed;
-    if !verifier.fits() {
+    let Unjudged { verifier, bytes, length, .. } = signed;
+    if !verifier.is_some_and(Verifier::fits) {
         return Err(auth::unauthorized(&source.auth));
     }
     network.into_iter().for_each(|network| door.unproven.is_good(&source.name, network));
@@ -88,6 +87,43 @@ pub(super) async fn of_signed<'d>(
     }
     // It goes over into the room of the proven.
     door.proven(source, bytes, None).await
+}
+
+/// A body whose proof stands in it, and who has to be listened to for as long as it is looked for.
+pub(super) struct Claimed<'d> {
+    pub(super) bytes: Vec<u8>,
+    _listening: Listening<'d>,
+}
+
+/// The body of a sender whose proof stands in the body itself, of at most `most` bytes.
+pub(super) async fn of_claimed<'d>(
+    door: &'d Door,
+    source: &WebhookSource,
+    head: &Parts,
+    body: &mut Body,
+    (most, timeout): (usize, Duration),
+) -> Result<Claimed<'d>, Option<Problem>> {
+    let announced = announced_length(&head.headers);
+    if announced.is_some_and(|length| length > most as u64) {
+        return Err(None);
+    }
+    let is_known = head.extensions.get::<Arc<Place>>().is_some_and(|place| place.is_proven());
+    let listening = door.unproven.listen(&source.name, network(&head.extensions), is_known);
+    let mut claimed = Unjudged::new(&listening, None, announced.or(Some(most as u64)));
+    claimed.most = most;
+    let read = claimed.read(body, timeout).await;
+    let (bytes, length) = (claimed.bytes, claimed.length);
+    if length > most {
+        return Err(None);
+    }
+    read.map_err(Some)?;
+    Ok(Claimed { bytes, _listening: listening })
+}
+
+/// Remembers that a sender whose proof stood in the body is who it has to be.
+pub(super) fn was_good(door: &Door, source: &WebhookSource, head: &Parts) {
+    network(&head.extensions).into_iter().for_each(|network| door.unproven.is_good(&source.name, network));
+    place::is_proven(&head.extensions);
 }
 
 impl Door {
@@ -111,10 +147,13 @@ fn network(extensions: &Extensions) -> Option<IpAddr> {
     extensions.get::<ConnectInfo<Remote>>().map(|ConnectInfo(remote)| remote.network())
 }
 
-/// A body with a signature that is still to be judged.
-struct Signed<'l> {
+/// A body of which is still to be judged who sent it.
+struct Unjudged<'l> {
     listening: &'l Listening<'l>,
-    verifier: Verifier,
+    /// What judges it as it comes; nothing where the proof stands in the body.
+    verifier: Option<Verifier>,
+    /// The most that is read of it.
+    most: usize,
     /// Nothing once it is known to be too long.
     bytes: Vec<u8>,
     length: usize,
@@ -122,7 +161,12 @@ struct Signed<'l> {
     announced: Option<u64>,
 }
 
-impl Signed<'_> {
+impl<'l> Unjudged<'l> {
+    const fn new(listening: &'l Listening<'l>, verifier: Option<Verifier>, announced: Option<u64>) -> Self {
+        let most = MOST_JUDGED_BYTES;
+        Self { listening, verifier, most, bytes: Vec::new(), length: 0, has_place: false, announced }
+    }
+
     /// Reads all of it.
     async fn read(&mut self, body: &mut Body, timeout: Duration) -> Result<(), Problem> {
         match tokio::time::timeout(timeout, self.pieces(body)).await {
@@ -145,7 +189,7 @@ impl Signed<'_> {
 
     async fn take(&mut self, piece: &[u8]) -> Result<(), Problem> {
         self.length = self.length.saturating_add(piece.len());
-        if self.length > MOST_JUDGED_BYTES {
+        if self.length > self.most {
             return Err(too_long());
         }
         if self.wants_place() {
@@ -153,7 +197,9 @@ impl Signed<'_> {
             self.has_place = true;
         }
         self.listening.came(piece.len());
-        self.verifier.update(piece);
+        if let Some(verifier) = &mut self.verifier {
+            verifier.update(piece);
+        }
         match self.length > MOST_BODY_BYTES {
             true => self.bytes = Vec::new(),
             false => self.bytes.extend_from_slice(piece),
