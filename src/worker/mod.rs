@@ -343,7 +343,7 @@ impl Work {
     /// Keeps in the audit whether a tenant can be worked with, by all that the board knows of it.
     pub(crate) async fn tenant_stands(&self, name: &TenantName) {
         let health = self.board.health(name);
-        self.stands(Subject::Tenant(name), health.as_ref().map(|()| ()).map_err(String::as_str)).await;
+        self.stands(Subject::Tenant(name), health.as_ref().map_err(String::as_str).copied()).await;
     }
 }
 

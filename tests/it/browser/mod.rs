@@ -12,6 +12,7 @@ use crate::support::{TestApp, binary};
 
 /// Whether there is a browser to drive. Where there is none the story is left out and says so, unless
 /// `TESTS_LEAVE_NOTHING_OUT` is set, as `.ci/run` does.
+#[allow(clippy::print_stdout)] // what is left out is said where the tests are run
 fn is_at_hand() -> bool {
     let missing: Vec<&str> =
         [driver::CHROMIUM, driver::DRIVER].into_iter().filter(|at| !Path::new(at).exists()).collect();
