@@ -136,6 +136,7 @@ mod tests {
             row("any", "webhook", Value::Null),
             row("stream", "webhook", Value::Null),
             row("signed", "webhook", Value::Null),
+            row("told", "webhook", Value::Null),
         ];
         assert_eq!(body["sources"], json!(sources));
     }
@@ -164,7 +165,7 @@ mod tests {
         for _ in 0..5 {
             let body = told(&daemon, 503).await;
             assert!(body["detail"].as_str().unwrap().contains("store"), "{body}");
-            assert_eq!(body["sources"].as_array().unwrap().len(), 6);
+            assert_eq!(body["sources"].as_array().unwrap().len(), 7);
         }
         assert_eq!(log.text().matches("ERROR stanch::web").count(), 1, "{}", log.text());
     }
