@@ -100,6 +100,8 @@ async fn one_by_one(backlog: usize) -> f64 {
         store.accept(&TestApp::tenant(), &source(), &rows, None, TestApp::now()).await.unwrap();
     }
     store.close().await;
+    // With its lock.
+    drop(store);
     let process = Process::run(&app);
     until_ready(&app).await;
     let client = reqwest::Client::new();

@@ -251,6 +251,22 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_device_that_only_the_other_id_names_is_to_be_decided() {
+        let inbox = Inbox::new().await;
+        inbox.accept(&[of_mde("da1", 10)]).await;
+        let Incoming::Alert(mut alert) = of_graph("ad1", "da1", 10) else { unreachable!() };
+        let other = MachineId::new(&"b".repeat(40)).unwrap();
+        alert.machine_ids.push(other.clone());
+        let accepted = inbox.accept(&[Incoming::Alert(alert.clone())]).await;
+        assert_eq!((accepted.new, accepted.united), (0, 1));
+        let undecided = inbox.store.undecided(Timestamp::UNIX_EPOCH, 10).await.unwrap();
+        let pending: Vec<&MachineId> = undecided.iter().flat_map(|alert| &alert.pending).collect();
+        assert!(pending.contains(&&other), "{undecided:?}");
+        assert_eq!(inbox.accept(&[Incoming::Alert(alert)]).await, Accepted::default());
+        assert_eq!(inbox.stored().await, stored(&[("da1", 1)]));
+    }
+
+    #[tokio::test]
     async fn an_alias_is_known_after_a_restart() {
         let inbox = Inbox::new().await;
         inbox.accept(&[of_graph("ad1", "da1", 10)]).await;
