@@ -18,6 +18,8 @@ INSERT OR IGNORE INTO alert_aliases (tenant, alias, alert_id, at)
     AND json_type(a.body, '$.original.lastUpdateDateTime') = 'text'
     AND json_type(a.body, '$.original.providerAlertId') = 'text'
     AND a.body ->> '$.original.providerAlertId' NOT IN ('', a.alert_id)
+    AND (lower(a.body ->> '$.original.serviceSource') IS 'microsoftdefenderforendpoint'
+         OR a.body ->> '$.original.providerAlertId' GLOB 'da[0-9]*_*[0-9]')
     AND NOT EXISTS (SELECT 1 FROM alerts o WHERE o.tenant = a.tenant
                     AND o.alert_id = a.body ->> '$.original.providerAlertId')
     ORDER BY a.seq;

@@ -96,12 +96,41 @@ fn yaml(text: &str) -> Result<Value, String> {
     serde_yaml::from_str(text).map_err(|_| "is not YAML: put quotes around a text with special characters".to_owned())
 }
 
+/// Mappings of which one key is chosen: another choice takes the place of the one in the file.
+const CHOICES: [&str; 2] = ["credential", "auth"];
+
+/// Lays a value over what the file has. Of a mapping the keys that the value does not name stay: a shadow mode of the
+/// file is not lost to a variable that sets another key beside it.
+fn lay_over(here: &mut Value, value: Value) {
+    match (here, value) {
+        (Value::Mapping(under), Value::Mapping(over)) => {
+            for (key, value) in over {
+                let is_choice = key.as_str().is_some_and(|key| CHOICES.contains(&key));
+                match under.get_mut(&key) {
+                    Some(here) if !is_choice => lay_over(here, value),
+                    _ => {
+                        under.insert(key, value);
+                    }
+                }
+            }
+        }
+        (here, value) => *here = value,
+    }
+}
+
 /// Sets what stands at the end of `way`, making the mappings and lists on the way that are absent.
 fn set(here: &mut Value, way: &[Part], value: Value) -> Result<(), String> {
     let Some((step, rest)) = way.split_first() else {
-        *here = value;
+        lay_over(here, value);
         return Ok(());
     };
+    if let ([], Part::Key(key)) = (rest, step)
+        && CHOICES.contains(&key.as_str())
+        && let Value::Mapping(mapping) = &mut *here
+    {
+        mapping.insert(Value::String(key.clone()), value);
+        return Ok(());
+    }
     if here.is_null() {
         *here = match step {
             Part::Key(_) => Value::Mapping(Mapping::new()),

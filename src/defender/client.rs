@@ -202,7 +202,13 @@ impl Client {
                 Some(_) => out_of_time(action.created, ask.since, ask.until),
                 None => Some("it is of another type than was asked for"),
             };
-            why.map(|why| Misfit::new(action.id.as_str(), &action.comment, why))
+            // A row of another time may be ours if a clock is wrong, and one without a type; a type is Microsoft's own
+            // word, and no POST of ours is of another than ours.
+            let is_of_another_type = !action.kind.is_empty() && Kind::from_microsoft_type(&action.kind).is_none();
+            why.map(|why| Misfit {
+                may_be_ours: !is_of_another_type,
+                ..Misfit::new(action.id.as_str(), &action.comment, why)
+            })
         }))
     }
 }

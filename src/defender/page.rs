@@ -37,6 +37,8 @@ pub struct Misfit {
     pub tag: Option<ActionId>,
     /// What does not fit.
     pub why: &'static str,
+    /// Whether it may be that action's all the same: all but a row that names another type.
+    pub may_be_ours: bool,
 }
 
 impl<T> Page<T> {
@@ -61,7 +63,7 @@ impl<T> Page<T> {
 impl Misfit {
     /// A row whose id and comment are these.
     pub(super) fn new(id: &str, comment: &str, why: &'static str) -> Self {
-        Self { id: shown(id), tag: tag_of(comment), why }
+        Self { id: shown(id), tag: tag_of(comment), why, may_be_ours: true }
     }
 }
 

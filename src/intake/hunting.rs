@@ -74,10 +74,10 @@ pub fn parse_hunting(row: Value) -> Result<Alert, Malformed> {
     if let Some(time) = body.get("lastUpdateTime").cloned() {
         body.insert("alertCreationTime".to_owned(), time);
     }
-    if !body.contains_key("category")
-        && let Some(first) = listed(columns, "Categories").into_iter().next()
+    if body.get("category").is_none_or(Value::is_null)
+        && let Some(category) = one_or_all(listed(columns, "Categories"))
     {
-        body.insert("category".to_owned(), first.into());
+        body.insert("category".to_owned(), category);
     }
     let techniques: Vec<Value> =
         listed(columns, "AttackTechniques").iter().filter_map(|text| technique(text)).map(Value::from).collect();
@@ -105,6 +105,14 @@ fn listed(columns: &Map<String, Value>, column: &str) -> Vec<String> {
         Some(Value::String(text)) => serde_json::from_str(text).unwrap_or_default(),
         Some(Value::Array(list)) => list.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
         _ => Vec::new(),
+    }
+}
+
+/// One text as it is, and several as a list, of which a rule matches any.
+fn one_or_all(mut texts: Vec<String>) -> Option<Value> {
+    match texts.len() {
+        0 | 1 => texts.pop().map(Value::from),
+        _ => Some(texts.into()),
     }
 }
 
@@ -166,6 +174,9 @@ mod tests {
         }
         let info = parse_hunting(record("AlertInfo", json!({"Category": "Malware"}))).unwrap();
         assert_eq!(info.body["category"], "Malware");
+        let several = json!({"Category": "", "Categories": "[\"Malware\", \"Ransomware\"]"});
+        let several = parse_hunting(record("AlertInfo", several)).unwrap();
+        assert_eq!(several.body["category"], json!(["Malware", "Ransomware"]));
         let malformed = parse_hunting(record("DeviceEvents", json!({}))).unwrap_err();
         assert!(malformed.reason.contains("AlertInfo and AlertEvidence"), "{}", malformed.reason);
         assert!(!is_hunting(&json!({"category": "Ransomware", "properties": {}})));

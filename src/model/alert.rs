@@ -22,13 +22,26 @@ pub struct Alert {
     pub body: Map<String, Value>,
 }
 
+/// How Graph names MDE in `serviceSource`.
+const MDE: &str = "microsoftDefenderForEndpoint";
+
+/// Whether an id looks like those of MDE, as `da637472900382838869_1364969609`; the part after the line may be negative.
+fn is_of_mde(id: &str) -> bool {
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let parts = id.strip_prefix("da").and_then(|rest| rest.split_once('_'));
+    parts.is_some_and(|(first, last)| digits(first) && digits(last.strip_prefix('-').unwrap_or(last)))
+}
+
 impl Alert {
-    /// The id that the product which raised the alert gives it (`providerAlertId`), when that is another one: of an
-    /// alert that Microsoft Graph shows, MDE's.
+    /// The id that MDE gives an alert which Microsoft Graph shows (`providerAlertId`), when that is another one. The ids
+    /// of other products are theirs alone: one of them may be the id of any other alert here.
     #[must_use]
     pub fn other_id(&self) -> Option<AlertId> {
-        let other = AlertId::new(self.body.get("providerAlertId")?.as_str()?).ok()?;
-        (other != self.id).then_some(other)
+        let text = |key: &str| self.body.get(key).and_then(Value::as_str);
+        let other = text("providerAlertId")?;
+        let is_of_mde = text("serviceSource").is_some_and(|name| name.eq_ignore_ascii_case(MDE)) || is_of_mde(other);
+        let other = AlertId::new(other).ok()?;
+        (is_of_mde && other != self.id).then_some(other)
     }
 }
 

@@ -7,6 +7,8 @@
 //! answers 202; Slack answers 200 `ok`, or 4xx with a word as `channel_is_archived`
 //! (docs.slack.dev/messaging/sending-messages-using-incoming-webhooks, handling errors).
 
+use serde_json::{Map, Value};
+
 use crate::config::ChannelKind;
 
 /// What is read of a body, in bytes: its beginning says what it has to say.
@@ -51,6 +53,9 @@ fn of_status(status: u16, kind: &ChannelKind, body: &str) -> Verdict {
 
 /// A workflow may answer 200 with what its maker chose: only words of a failure count as one.
 fn of_teams(body: &str) -> Verdict {
+    if let Ok(Value::Object(answer)) = serde_json::from_str(body) {
+        return of_workflow(&answer);
+    }
     let body = body.to_lowercase();
     if body == "1" || !FAILURES.iter().any(|word| body.contains(word)) {
         return Verdict::Delivered;
@@ -60,6 +65,22 @@ fn of_teams(body: &str) -> Verdict {
         Some(status) => Verdict::Failed(format!("it answers 200, but Teams answered it {status}")),
         None => Verdict::Failed("it answers 200, but says that it failed".to_owned()),
     }
+}
+
+/// An object has keys of its maker's choice, and words in them mean what they like: it failed if it names an error.
+fn of_workflow(answer: &Map<String, Value>) -> Verdict {
+    let says = |value: &Value| match value {
+        Value::Null | Value::Bool(false) => false,
+        Value::String(text) => !text.is_empty(),
+        Value::Array(list) => !list.is_empty(),
+        Value::Object(members) => !members.is_empty(),
+        Value::Bool(true) | Value::Number(_) => true,
+    };
+    let named = answer.iter().filter(|(key, _)| ["error", "errors"].contains(&key.to_lowercase().as_str()));
+    if named.into_iter().any(|(_, value)| says(value)) {
+        return Verdict::Failed("it answers 200, but says that it failed".to_owned());
+    }
+    Verdict::Delivered
 }
 
 /// The status in "returned HTTP error 429 with".
@@ -107,6 +128,9 @@ mod tests {
             (&teams, 202, "", Verdict::Delivered),
             (&teams, 200, "1", Verdict::Delivered),
             (&teams, 200, " 1\n", Verdict::Delivered),
+            (&teams, 200, r#"{"status":"ok","errors":[]}"#, Verdict::Delivered),
+            (&teams, 200, r#"{"next":"approval required"}"#, Verdict::Delivered),
+            (&teams, 200, r#"{"error":{"code":"429"}}"#, failed("it answers 200, but says that it failed")),
             (&teams, 200, "", Verdict::Delivered),
             (&teams, 200, "{\"posted\":true}", Verdict::Delivered),
             (&teams, 200, THROTTLED, failed("it answers 200, but Teams answered it 429")),

@@ -1,6 +1,6 @@
 //! The inbox: alerts are stored once each, and the watermark moves with the last page.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::Ordering;
 
 use aws_lc_rs::digest;
@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use sqlx::{Row, SqliteConnection};
 
 use super::aliases::under_stored_ids;
-use super::parts::{United, unite, with_other_devices};
+use super::parts::{United, owe_what_no_newer_names, unite, with_other_devices};
 use super::row::{millis, to_json};
 use super::{Result, Store};
 use crate::model::alert::Malformed;
@@ -48,12 +48,9 @@ impl Accepted {
         self.new > 0 || self.united > 0
     }
 
-    fn count(&mut self, place: usize, united: United) {
-        match united {
-            United::Known => {}
-            United::Added => self.united += 1,
-            United::TooMany => self.too_many.push(place),
-        }
+    fn count(&mut self, united: United) {
+        self.united += united.added;
+        self.too_many.extend(united.too_many);
     }
 }
 
@@ -85,7 +82,7 @@ impl Store {
         let sorted = sort(rows)?;
         let mut tx = self.begin().await?;
         let renamed = under_stored_ids(&mut tx, &self.has_aliases, tenant, rows, now).await?;
-        let rows = renamed.as_deref().unwrap_or(rows);
+        let (given, rows) = (rows, renamed.as_deref().unwrap_or(rows));
         let Sorted { together, single } = if renamed.is_some() { sort(rows)? } else { sorted };
         let mut accepted = Accepted::default();
         let mut known = Vec::new();
@@ -98,15 +95,25 @@ impl Store {
         for place in known_with_others(&mut tx, tenant, rows, known).await? {
             let Some(Incoming::Alert(alert)) = rows.get(place) else { continue };
             let Some(last_update) = alert.last_update else { continue };
-            accepted.count(place, unite(&mut tx, tenant, source, alert, last_update, now).await?);
+            let version = (&alert.id, last_update);
+            accepted.count(unite(&mut tx, tenant, source, version, &[(place, alert)], now).await?);
         }
+        // The versions that were met here, each with the rows that may add devices to it.
+        let mut versions: BTreeMap<(&AlertId, AlertTime), Vec<(usize, &Alert)>> = BTreeMap::new();
         for (place, row) in single {
             match row {
                 Incoming::Alert(alert) => {
-                    if insert_alert(&mut tx, tenant, source, alert, now).await? {
+                    let version = alert.last_update.map(|at| (&alert.id, at));
+                    if let Some(others) = version.and_then(|version| versions.get_mut(&version)) {
+                        others.push((place, alert));
+                        continue;
+                    }
+                    let is_new = insert_alert(&mut tx, tenant, source, alert, now).await?;
+                    if is_new {
                         accepted.new_rows.push(place);
-                    } else if let Some(last_update) = alert.last_update {
-                        accepted.count(place, unite(&mut tx, tenant, source, alert, last_update, now).await?);
+                    }
+                    if let Some(version) = version {
+                        versions.insert(version, if is_new { Vec::new() } else { vec![(place, alert)] });
                     }
                 }
                 Incoming::Malformed(id, malformed) => {
@@ -120,6 +127,21 @@ impl Store {
                 }
             }
         }
+        for (version, rows) in versions {
+            accepted.count(unite(&mut tx, tenant, source, version, &rows, now).await?);
+        }
+        if renamed.is_some() {
+            for (given, row) in accepted.new_rows.iter().filter_map(|place| given.get(*place).zip(rows.get(*place))) {
+                if let (Incoming::Alert(given), Incoming::Alert(alert)) = (given, row)
+                    && given.id != alert.id
+                    && let Some(last_update) = alert.last_update
+                    && owe_what_no_newer_names(&mut tx, tenant, alert, last_update, now).await?
+                {
+                    accepted.united += 1;
+                }
+            }
+        }
+        accepted.too_many.sort_unstable();
         accepted.new = accepted.new_rows.len() as u64;
         accepted.new_rows.sort_unstable();
         if let Some(Reached { watermark, whole }) = reached {

@@ -152,8 +152,8 @@ async fn identify(
     now: Timestamp,
 ) -> Result<Option<(AlertId, AlertId)>> {
     let known = sqlx::query(
-        "SELECT EXISTS (SELECT 1 FROM alerts WHERE tenant = ?1 AND alert_id = ?2) AS this,
-                EXISTS (SELECT 1 FROM alerts WHERE tenant = ?1 AND alert_id = ?3)
+        "SELECT EXISTS (SELECT 1 FROM alerts WHERE tenant = ?1 AND alert_id = ?2 AND malformed IS NULL) AS this,
+                EXISTS (SELECT 1 FROM alerts WHERE tenant = ?1 AND alert_id = ?3 AND malformed IS NULL)
                 OR EXISTS (SELECT 1 FROM json_each(?4)
                            CROSS JOIN actions a ON a.tenant = ?1 AND a.machine_id = json_each.value
                            CROSS JOIN action_alerts g ON g.action_id = a.id AND g.alert_id = ?3) AS other",
@@ -229,6 +229,7 @@ mod tests {
     fn of_graph(id: &str, provider: &str, second: i64) -> Incoming {
         let Incoming::Alert(mut alert) = of_mde(id, second) else { unreachable!() };
         alert.body.insert("providerAlertId".to_owned(), json!(provider));
+        alert.body.insert("serviceSource".to_owned(), json!("microsoftDefenderForEndpoint"));
         Incoming::Alert(alert)
     }
 
@@ -310,6 +311,21 @@ mod tests {
         inbox.accept(&[of_mde("da1", 20)]).await;
         assert_eq!(inbox.accept(&[of_graph("ad1", "da1", 10)]).await.new, 1);
         assert_eq!(inbox.store.undecided_count().await.unwrap(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_device_that_only_an_older_version_under_the_other_id_names_is_to_be_decided() {
+        let inbox = Inbox::new().await;
+        inbox.accept(&[of_mde("da1", 20)]).await;
+        let Incoming::Alert(mut alert) = of_graph("ad1", "da1", 10) else { unreachable!() };
+        let other = MachineId::new(&"b".repeat(40)).unwrap();
+        alert.machine_ids.push(other.clone());
+        let accepted = inbox.accept(&[Incoming::Alert(alert)]).await;
+        assert_eq!((accepted.new, accepted.united), (1, 1));
+        let undecided = inbox.store.undecided(Timestamp::UNIX_EPOCH, 10).await.unwrap();
+        let pending: Vec<&MachineId> = undecided.iter().flat_map(|alert| &alert.pending).collect();
+        assert_eq!(pending.iter().filter(|device| ***device == other).count(), 1);
+        assert_eq!(pending.len(), 2, "what a newer version names is decided with that");
     }
 
     #[tokio::test]

@@ -407,9 +407,12 @@ async fn gate_alerts(tx: &mut SqliteConnection, tenant: &TenantName, id: ActionI
          FROM action_alerts g JOIN alerts a ON a.seq = (
              SELECT seq FROM alerts WHERE tenant = ?2 AND alert_id = g.alert_id AND malformed IS NULL
              ORDER BY last_update_ticks DESC LIMIT 1)
-         LEFT JOIN alert_parts p ON p.alert_seq = a.seq AND p.part = (
-             SELECT d.part FROM decisions d WHERE d.tenant = ?2 AND d.alert_id = g.alert_id AND d.action_id = ?1
-             AND d.alert_seq = a.seq ORDER BY d.id DESC LIMIT 1)
+         LEFT JOIN alert_parts p ON p.alert_seq = a.seq AND p.part = COALESCE(
+             (SELECT d.part FROM decisions d WHERE d.tenant = ?2 AND d.alert_id = g.alert_id AND d.action_id = ?1
+              AND d.alert_seq = a.seq ORDER BY d.id DESC LIMIT 1),
+             (SELECT MAX(x.part) FROM alert_parts x WHERE x.alert_seq = a.seq AND EXISTS (
+                  SELECT 1 FROM json_each(x.machine_ids) named
+                  WHERE named.value = (SELECT machine_id FROM actions WHERE id = ?1))))
          WHERE g.action_id = ?1 GROUP BY g.alert_id ORDER BY MAX(g.at) DESC LIMIT ?3",
     )
     .bind(id.to_string())

@@ -151,8 +151,12 @@ impl Store {
             }
             let Some(anew) = mark(&mut tx, alert, first, now).await? else { continue };
             for pair in &alert.pairs {
-                if !done.insert(&pair.machine_id) {
+                if done.contains(&pair.machine_id) {
                     continue;
+                }
+                // Where no rule chose it, another row that names it may have more to say.
+                if !pair.choices.is_empty() {
+                    done.insert(&pair.machine_id);
                 }
                 let first = made.len();
                 for choice in &pair.choices {

@@ -20,6 +20,9 @@ pub struct Misfit {
     pub action: Option<ActionId>,
     /// What does not agree.
     pub why: &'static str,
+    /// Whether it may be that action's machine action all the same. A look that shows such a row does not show that
+    /// the action is not there.
+    pub may_be_ours: bool,
 }
 
 /// Our action whose tag a row carries.
@@ -46,16 +49,16 @@ pub(super) async fn whose(
     row: &MachineAction,
     kind: Kind,
 ) -> Result<Whose> {
-    let misfit = |action, why| Misfit { machine_action: row.id.clone(), action, why };
+    let misfit = |action, why, may_be_ours| Misfit { machine_action: row.id.clone(), action, why, may_be_ours };
     let tagged = tagged(tx, &row.comment).await?;
     for holder in known_by_id(tx, tenant, row).await? {
         if let Some(why) = holder.contradicts(tx, tenant, row, kind, tagged.as_ref()).await? {
-            return Ok(Whose::Nobodys(misfit(holder.action, why)));
+            return Ok(Whose::Nobodys(misfit(holder.action, why, false)));
         }
     }
     let Some(tagged) = tagged else { return Ok(Whose::Others(None)) };
     match tagged.contradicts(tx, tenant, row, kind).await? {
-        Some(why) => Ok(Whose::Others(Some(misfit(Some(tagged.own.id), why)))),
+        Some((why, may_be_ours)) => Ok(Whose::Others(Some(misfit(Some(tagged.own.id), why, may_be_ours)))),
         None => Ok(Whose::Ours(tagged.own)),
     }
 }
@@ -83,19 +86,26 @@ async fn tagged(tx: &mut SqliteConnection, comment: &str) -> Result<Option<Tagge
 }
 
 impl Tagged {
-    /// What of the row contradicts its tag.
+    /// What of the row contradicts its tag, and whether it may be that of this action all the same.
+    ///
+    /// A row that names another device or kind can not be what a POST of ours made, whatever its comment says: the
+    /// comment can be copied by anybody, but device and type are Microsoft's own words, and a POST of ours is for our
+    /// device and of our kind. (Microsoft may name the device that ours was merged into: [`is_of`] knows it.) So it
+    /// does not keep a look from showing that the action is not there, and nothing is sent twice for it. A row that
+    /// names no device, or that fits and is held by another action, may well be ours.
     async fn contradicts(
         &self,
         tx: &mut SqliteConnection,
         tenant: &TenantName,
         row: &MachineAction,
         kind: Kind,
-    ) -> Result<Option<&'static str>> {
+    ) -> Result<Option<(&'static str, bool)>> {
         if self.tenant != *tenant || self.kind != kind {
-            return Ok(Some("it carries the tag of an action of another kind or tenant"));
+            return Ok(Some(("it carries the tag of an action of another kind or tenant", false)));
         }
         if !is_of(tx, tenant, row, &self.own.machine).await? {
-            return Ok(Some("it carries the tag of an action on another device"));
+            let names_none = row.machine_id.is_none();
+            return Ok(Some(("it carries the tag of an action on another device", names_none)));
         }
         let is_looked_for = match self.own.state {
             State::Sending | State::Uncertain => true,
@@ -103,7 +113,7 @@ impl Tagged {
             _ => false,
         };
         if is_looked_for && is_held_by_another(tx, tenant, &row.id, self.own.id).await? {
-            return Ok(Some("another action has this machine action"));
+            return Ok(Some(("another action has this machine action", true)));
         }
         Ok(None)
     }
@@ -203,9 +213,4 @@ pub(super) async fn is_known_elsewhere(
         }
     }
     Ok(false)
-}
-
-/// Whether the comment of a machine action carries the tag of any action of ours.
-pub(super) async fn is_ours(tx: &mut SqliteConnection, row: &MachineAction) -> Result<bool> {
-    Ok(tagged(tx, &row.comment).await?.is_some())
 }

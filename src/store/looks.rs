@@ -48,7 +48,7 @@ pub struct LookEnd {
 pub struct Doubt {
     /// Of no action: rows that may be of any could not be read.
     pub all: bool,
-    /// Of these actions: a row carries their tag and does not fit.
+    /// Of these actions: a row carries their tag and does not fit, but may be theirs all the same.
     pub actions: BTreeSet<ActionId>,
 }
 

@@ -12,17 +12,15 @@ use sqlx::{Row, SqliteConnection};
 use super::Result;
 use super::row::{json, millis, parsed, time, to_json};
 use crate::model::alert::MOST_DEVICES;
-use crate::model::{Alert, AlertTime, MachineId, SourceName, TenantName};
+use crate::model::{Alert, AlertId, AlertTime, MachineId, SourceName, TenantName};
 
-/// What came of a row whose version is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum United {
-    /// It names no device that was not known.
-    Known,
-    /// It added devices.
-    Added,
-    /// It names more devices than one version may have, and nothing of it is stored.
-    TooMany,
+/// What came of rows whose version is known.
+#[derive(Debug, Default)]
+pub(super) struct United {
+    /// How many of them added devices.
+    pub(super) added: u64,
+    /// The places of those that would have given the version more devices than it may have: nothing of them is stored.
+    pub(super) too_many: Vec<usize>,
 }
 
 /// A part of a version, and the devices that it added.
@@ -56,60 +54,76 @@ pub(super) async fn with_other_devices(
     Ok(places.into_iter().filter_map(|place| place.try_into().ok()).collect())
 }
 
-/// Adds the devices of a row to the version that is stored, and puts back the alert for them alone.
+/// Adds the devices of rows to the version that is stored, each row a part of its own, and puts back the alert for them
+/// alone. The rows, each with its place, are of that id and time, in the order in which they came. However many they
+/// are, the version is read and written once.
 ///
 /// A device that a newer version of the alert names is decided by that one.
 pub(super) async fn unite(
     tx: &mut SqliteConnection,
     tenant: &TenantName,
     source: &SourceName,
-    alert: &Alert,
-    last_update: AlertTime,
+    (id, last_update): (&AlertId, AlertTime),
+    rows: &[(usize, &Alert)],
     now: Timestamp,
 ) -> Result<United> {
-    if alert.machine_ids.is_empty() {
-        return Ok(United::Known);
+    let mut united = United::default();
+    if rows.iter().all(|(_, alert)| alert.machine_ids.is_empty()) {
+        return Ok(united);
     }
     let stored = sqlx::query(
-        "SELECT seq, machine_ids, pending FROM alerts
+        "SELECT seq, parts, machine_ids, pending FROM alerts
          WHERE tenant = ?1 AND alert_id = ?2 AND last_update_ticks = ?3 AND malformed IS NULL",
     )
     .bind(tenant.as_str())
-    .bind(alert.id.as_str())
+    .bind(id.as_str())
     .bind(last_update.ticks())
     .fetch_optional(&mut *tx)
     .await?;
     let Some(stored) = stored else {
-        return Ok(United::Known);
+        return Ok(united);
     };
     let mut machine_ids: Vec<MachineId> = json(&stored, "machine_ids")?;
-    let known: HashSet<&MachineId> = machine_ids.iter().collect();
-    let added: Vec<MachineId> = alert.machine_ids.iter().filter(|id| !known.contains(id)).cloned().collect();
-    if added.is_empty() {
-        return Ok(United::Known);
+    let mut known: HashSet<MachineId> = machine_ids.iter().cloned().collect();
+    let mut all_added: Vec<MachineId> = Vec::new();
+    let mut parts: Vec<[String; 2]> = Vec::new();
+    for (place, alert) in rows {
+        let added = alert.machine_ids.iter().filter(|machine| !known.contains(*machine));
+        let added: Vec<MachineId> = added.cloned().collect();
+        if added.is_empty() {
+            continue;
+        }
+        if machine_ids.len() + added.len() > MOST_DEVICES {
+            united.too_many.push(*place);
+            continue;
+        }
+        parts.push([to_json(&added)?, to_json(&alert.body)?]);
+        machine_ids.extend(added.iter().cloned());
+        known.extend(added.iter().cloned());
+        all_added.extend(added);
     }
-    machine_ids.extend(added.iter().cloned());
-    if machine_ids.len() > MOST_DEVICES {
-        return Ok(United::TooMany);
+    if parts.is_empty() {
+        return Ok(united);
     }
-    let seq: i64 = stored.try_get("seq")?;
+    united.added = parts.len() as u64;
+    let (seq, first): (i64, i64) = (stored.try_get("seq")?, stored.try_get("parts")?);
     sqlx::query(
         "INSERT INTO alert_parts (alert_seq, part, source, received_at, machine_ids, body)
-         SELECT seq, parts + 1, ?2, ?3, ?4, ?5 FROM alerts WHERE seq = ?1",
+         SELECT ?1, ?2 + 1 + given.key, ?3, ?4, given.value ->> 0, given.value ->> 1 FROM json_each(?5) given",
     )
     .bind(seq)
+    .bind(first)
     .bind(source.as_str())
     .bind(millis(now))
-    .bind(to_json(&added)?)
-    .bind(to_json(&alert.body)?)
+    .bind(to_json(&parts)?)
     .execute(&mut *tx)
     .await?;
-    let wanted = not_in_newer(tx, tenant, alert, last_update, &added).await?;
+    let wanted = not_in_newer(tx, tenant, id, last_update, &all_added).await?;
     let is_wanted = !wanted.is_empty();
     let mut pending: Vec<MachineId> = json(&stored, "pending")?;
     pending.extend(wanted);
     sqlx::query(
-        "UPDATE alerts SET parts = parts + 1, machine_ids = ?2, pending = ?3,
+        "UPDATE alerts SET parts = parts + ?6, machine_ids = ?2, pending = ?3,
              state = CASE WHEN ?4 AND state = 'decided' THEN 'received' ELSE state END,
              tries = CASE WHEN ?4 THEN 0 ELSE tries END, due_at = CASE WHEN ?4 THEN ?5 ELSE due_at END
          WHERE seq = ?1",
@@ -119,16 +133,17 @@ pub(super) async fn unite(
     .bind(to_json(&pending)?)
     .bind(is_wanted)
     .bind(millis(now))
+    .bind(i64::try_from(parts.len()).unwrap_or(i64::MAX))
     .execute(tx)
     .await?;
-    Ok(United::Added)
+    Ok(united)
 }
 
 /// Those devices that no newer version of the alert names.
 async fn not_in_newer(
     tx: &mut SqliteConnection,
     tenant: &TenantName,
-    alert: &Alert,
+    id: &AlertId,
     last_update: AlertTime,
     devices: &[MachineId],
 ) -> Result<Vec<MachineId>> {
@@ -137,12 +152,40 @@ async fn not_in_newer(
          AND n.last_update_ticks > ?3 AND n.malformed IS NULL",
     )
     .bind(tenant.as_str())
-    .bind(alert.id.as_str())
+    .bind(id.as_str())
     .bind(last_update.ticks())
     .fetch_all(tx)
     .await?;
     let newer: HashSet<String> = newer.into_iter().collect();
     Ok(devices.iter().filter(|device| !newer.contains(device.as_str())).cloned().collect())
+}
+
+/// Puts the devices of an older version that no newer one names among those to be decided, and gives whether there are
+/// any. For versions under an alert's other id: the two APIs do not date an alert alike, and one names more devices.
+pub(super) async fn owe_what_no_newer_names(
+    tx: &mut SqliteConnection,
+    tenant: &TenantName,
+    alert: &Alert,
+    last_update: AlertTime,
+    now: Timestamp,
+) -> Result<bool> {
+    let owed = not_in_newer(tx, tenant, &alert.id, last_update, &alert.machine_ids).await?;
+    if owed.is_empty() {
+        return Ok(false);
+    }
+    let updated = sqlx::query(
+        "UPDATE alerts SET pending = ?4, state = 'received', due_at = ?5
+         WHERE tenant = ?1 AND alert_id = ?2 AND last_update_ticks = ?3 AND malformed IS NULL AND state = 'decided'",
+    )
+    .bind(tenant.as_str())
+    .bind(alert.id.as_str())
+    .bind(last_update.ticks())
+    .bind(to_json(&owed)?)
+    .bind(millis(now))
+    .execute(tx)
+    .await?
+    .rows_affected();
+    Ok(updated > 0)
 }
 
 /// The parts of a version that some of these devices are of, each with those, at most so many parts. Takes from
@@ -209,7 +252,7 @@ mod tests {
 
     use super::super::{Accepted, Choice, DecidedPair, Deciding, Incoming, Made, Store, Undecided};
     use super::*;
-    use crate::model::{AlertId, Level, Machine, Outcome};
+    use crate::model::{Level, Machine, Outcome};
 
     const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
@@ -379,6 +422,28 @@ mod tests {
         let accepted = inbox.accept(&[row("a", 1, "second", &[MOST_DEVICES])]).await;
         assert_eq!(accepted, Accepted { too_many: vec![0], ..Accepted::default() });
         assert_eq!(shown(&inbox.undecided().await).len(), 1);
+    }
+
+    #[tokio::test]
+    async fn many_rows_of_one_version_are_each_a_part_and_those_beyond_its_devices_are_named() {
+        let inbox = Inbox::new().await;
+        let beyond = MOST_DEVICES + 7;
+        let mut rows: Vec<Incoming> = (0..beyond).map(|n| row("a", 1, &format!("row {n}"), &[n])).collect();
+        rows.extend((0..10_000).map(|n| row("a", 1, "again", &[n % MOST_DEVICES])));
+        let accepted = inbox.accept(&rows).await;
+        assert_eq!((accepted.new, accepted.united), (1, MOST_DEVICES as u64 - 1));
+        assert_eq!(accepted.too_many, (MOST_DEVICES..beyond).collect::<Vec<_>>());
+        let parts: i64 = sqlx::query_scalar("SELECT parts FROM alerts").fetch_one(&inbox.store.reader).await.unwrap();
+        let (first, last): (i64, i64) = sqlx::query_as("SELECT MIN(part), MAX(part) FROM alert_parts")
+            .fetch_one(&inbox.store.reader)
+            .await
+            .unwrap();
+        let added = i64::try_from(MOST_DEVICES).unwrap() - 1;
+        assert_eq!((parts, first, last), (added, 1, added));
+        let asked = shown(&inbox.undecided().await);
+        for (text, devices) in &asked {
+            assert_eq!(devices, &[device(text[4..].parse().unwrap())], "each device is decided on its own row");
+        }
     }
 
     #[tokio::test]

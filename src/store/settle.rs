@@ -8,7 +8,7 @@ use sqlx::{Row, SqliteConnection};
 use super::again::{joined_after_its_release, of_action};
 use super::apply::apply_row;
 use super::claim::ClaimedAction;
-use super::fit::{is_known_elsewhere, is_ours};
+use super::fit::{Whose, is_known_elsewhere, whose};
 use super::lanes::{Answered, LaneTrouble, answer, drawn_wait, later};
 use super::owed::owe_again;
 use super::row::{millis, state, time_opt};
@@ -157,7 +157,9 @@ impl Settling<'_> {
                 let row = &row;
                 let detail = format!("machine action {} is {}", row.id, row.status);
                 self.change(tx, Event::Accepted, &By::Microsoft, &detail).await?;
-                let adopted = !is_ours(tx, row).await?;
+                // A tag of ours that does not belong there is somebody's copy: what a human began never expires by us.
+                let whose = whose(tx, &self.claimed.tenant, row, self.claimed.kind).await?;
+                let adopted = !matches!(whose, Whose::Ours(_));
                 submitted(tx, self.claimed.id, row, adopted).await?;
                 apply_row(tx, &self.claimed.tenant, row, self.now).await?;
                 current_state(tx, self.claimed.id).await

@@ -58,7 +58,7 @@ pub async fn readiness(work: &Work) -> (bool, Value) {
     let sources = status::sources(work).await.unwrap_or_else(|_| status::sources_without_lag(work));
     let ready = obstacle.is_none();
     let detail = obstacle.unwrap_or_else(|| "every part that is needed works".to_owned());
-    let body = Ready { ready, detail, tenants: work.board.tenants(), sources };
+    let body = Ready { ready, detail, tenants: work.board.tenants(work.steady()), sources };
     (ready, json!(body))
 }
 
@@ -68,7 +68,7 @@ async fn obstacle(work: &Work) -> Option<String> {
     if !waited_for.is_empty() {
         return Some(format!("waiting for {}", waited_for.join(", ")));
     }
-    if !work.board.any_tenant_works() {
+    if !work.board.any_tenant_works(work.steady()) {
         return Some("no tenant works".to_owned());
     }
     let writable = work.board.writable(work.now(), takes_writes(work)).await;

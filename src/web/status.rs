@@ -26,7 +26,7 @@ pub(super) async fn status(web: &Web) -> Result<StatusView, StoreError> {
         undecided: totals.undecided,
         quota: quota(work).await?,
         sources: sources(work).await?,
-        tenants: work.board.tenants(),
+        tenants: work.board.tenants(work.steady()),
         rules: RulesView {
             loaded: rules.loaded(),
             stale: error.is_some(),

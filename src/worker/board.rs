@@ -22,13 +22,17 @@ pub struct Board {
 const NOT_YET: &str = "it has not signed in yet";
 /// For how long what was found of the store is still told, in seconds.
 const PROBE_EVERY_SECS: u64 = 1;
+/// For how long a refusal speaks against a tenant. A lane with anything to send is tried every 60 s; one without says
+/// nothing any more.
+const REFUSAL_SECS: i64 = 300;
 
 #[derive(Debug, Default)]
 struct Seen {
     loops: BTreeMap<String, LastRun>,
     tenants: BTreeMap<TenantName, Option<Result<(), String>>>,
-    /// The lanes whose calls Microsoft refuses because the application lacks a role, and its words.
-    roles: BTreeMap<(TenantName, Lane), String>,
+    /// The lanes whose calls Microsoft refuses because the application lacks a role, its words, and when it said so
+    /// last, on the steady timeline.
+    roles: BTreeMap<(TenantName, Lane), (String, Timestamp)>,
     sources: BTreeMap<(TenantName, SourceName), Option<Result<Timestamp, String>>>,
     rules: RulesState,
     rules_loaded: Option<Timestamp>,
@@ -36,15 +40,20 @@ struct Seen {
 
 impl Seen {
     /// What a tenant is like: its login, and then whether its calls are allowed. `None` before its first login.
-    fn health(&self, tenant: &TenantName) -> Option<Result<(), String>> {
+    fn health(&self, tenant: &TenantName, now: Timestamp) -> Option<Result<(), String>> {
         let login = self.tenants.get(tenant)?.clone()?;
         if login.is_err() {
             return Some(login);
         }
-        let refused = self.roles.iter().filter(|((of, _), _)| of == tenant);
-        let refused: Vec<String> = refused.map(|((_, lane), why)| format!("lane {lane}: {why}")).collect();
+        let refused = self.roles.iter().filter(|((of, _), (_, at))| of == tenant && still_speaks(*at, now));
+        let refused: Vec<String> = refused.map(|((_, lane), (why, _))| format!("lane {lane}: {why}")).collect();
         Some(if refused.is_empty() { Ok(()) } else { Err(refused.join("; ")) })
     }
+}
+
+/// Whether what was refused at `at` says anything of the tenant still.
+fn still_speaks(at: Timestamp, now: Timestamp) -> bool {
+    now.duration_since(at).as_secs() <= REFUSAL_SECS
 }
 
 /// How a loop's last run ended.
@@ -99,12 +108,16 @@ impl Board {
         self.seen().tenants.insert(tenant.clone(), Some(health.clone())) != Some(Some(health))
     }
 
-    /// Whether the application lacks the role for a lane, and Microsoft's words for it. True when that is news.
-    pub fn role(&self, tenant: &TenantName, lane: Lane, missing: Option<&str>) -> bool {
+    /// Whether the application lacks the role for a lane, and Microsoft's words for it. True when that is news. `now` is
+    /// on the steady timeline.
+    pub fn role(&self, tenant: &TenantName, lane: Lane, missing: Option<&str>, now: Timestamp) -> bool {
         let mut seen = self.seen();
         let key = (tenant.clone(), lane);
         match missing {
-            Some(why) => seen.roles.insert(key, why.to_owned()).is_none(),
+            Some(why) => {
+                let before = seen.roles.insert(key, (why.to_owned(), now));
+                before.is_none_or(|(_, at)| !still_speaks(at, now))
+            }
             None => seen.roles.remove(&key).is_some(),
         }
     }
@@ -114,12 +127,12 @@ impl Board {
         self.seen().roles.retain(|(of, _), _| of != tenant);
     }
 
-    /// What a tenant is like, by its login and by what Microsoft refused since.
+    /// What a tenant is like, by its login and by what Microsoft refused since. `now` is on the steady timeline.
     ///
     /// # Errors
     /// Why it can not be worked with.
-    pub fn health(&self, tenant: &TenantName) -> Result<(), String> {
-        self.seen().health(tenant).unwrap_or_else(|| Err(NOT_YET.to_owned()))
+    pub fn health(&self, tenant: &TenantName, now: Timestamp) -> Result<(), String> {
+        self.seen().health(tenant, now).unwrap_or_else(|| Err(NOT_YET.to_owned()))
     }
 
     /// A source's poll has ended: when, or why it failed. True when that is news.
@@ -161,11 +174,11 @@ impl Board {
             .collect()
     }
 
-    /// Each tenant's health.
+    /// Each tenant's health. `now` is on the steady timeline.
     #[must_use]
-    pub fn tenants(&self) -> Vec<TenantView> {
+    pub fn tenants(&self, now: Timestamp) -> Vec<TenantView> {
         let seen = self.seen();
-        let view = |name: &TenantName| match seen.health(name) {
+        let view = |name: &TenantName| match seen.health(name, now) {
             Some(Ok(())) => TenantView { name: name.clone(), ready: true, error: None },
             Some(Err(error)) => TenantView { name: name.clone(), ready: false, error: Some(error) },
             None => TenantView { name: name.clone(), ready: false, error: Some(NOT_YET.to_owned()) },
@@ -196,11 +209,11 @@ impl Board {
             .collect()
     }
 
-    /// Whether any tenant works.
+    /// Whether any tenant works. `now` is on the steady timeline.
     #[must_use]
-    pub fn any_tenant_works(&self) -> bool {
+    pub fn any_tenant_works(&self, now: Timestamp) -> bool {
         let seen = self.seen();
-        seen.tenants.keys().any(|tenant| seen.health(tenant) == Some(Ok(())))
+        seen.tenants.keys().any(|tenant| seen.health(tenant, now) == Some(Ok(())))
     }
 
     /// When the daemon started: the first call says it.
@@ -221,5 +234,27 @@ impl Board {
         let writable = probe.await;
         *last = Some((now, writable));
         writable
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+
+    use super::*;
+
+    #[test]
+    fn a_refusal_speaks_against_a_tenant_until_nothing_repeats_it_for_five_minutes() {
+        let (board, tenant) = (Board::default(), TenantName::new("contoso").unwrap());
+        let after = |secs| Timestamp::UNIX_EPOCH + SignedDuration::from_secs(secs);
+        board.tenant(&tenant, Ok(()));
+        assert!(board.role(&tenant, Lane::Restrict, Some("no role"), after(0)));
+        assert!(!board.role(&tenant, Lane::Restrict, Some("no role"), after(60)), "it is no news");
+        assert!(board.health(&tenant, after(360)).is_err() && !board.any_tenant_works(after(360)), "it was repeated");
+        assert_eq!(board.health(&tenant, after(361)), Ok(()));
+        assert!(board.any_tenant_works(after(361)) && board.tenants(after(361)).iter().all(|tenant| tenant.ready));
+        assert!(board.role(&tenant, Lane::Restrict, Some("no role"), after(400)), "it is news again");
+        assert!(board.role(&tenant, Lane::Restrict, None, after(401)));
+        assert_eq!(board.health(&tenant, after(401)), Ok(()));
     }
 }

@@ -139,13 +139,23 @@ async fn batch(work: &Work, kept: &mut Kept, limit: u32) -> Result<(usize, Optio
     }
     let mut rest = deciding.as_slice();
     while !rest.is_empty() {
-        let (first, later) = rest.split_at(kept.together(&work.store).min(rest.len()));
+        let (first, later) = rest.split_at(whole_alerts(rest, kept.together(&work.store)));
         let made = work.store.decide(first, rules.hash(), &work.config.guards, now).await?;
         tell(work, &made, now);
         rest = later;
     }
     recall.tell_overflow();
     Ok((deciding.len(), None))
+}
+
+/// How many of these go together when there should be so many: the rows of one alert stay together.
+fn whole_alerts(deciding: &[Deciding], wanted: usize) -> usize {
+    let seq = |place: usize| deciding.get(place).map(|alert| alert.seq);
+    let mut count = wanted.clamp(1, deciding.len().max(1));
+    while count < deciding.len() && seq(count) == seq(count - 1) {
+        count += 1;
+    }
+    count.min(deciding.len())
 }
 
 /// Of the machines that alerts wait for, those that are to be asked for by themselves: before this process

@@ -285,7 +285,7 @@ fn in_time(work: &Work, name: &str, every: Duration) -> Found {
 }
 
 fn signed_in(work: &Work, tenant: &TenantName) -> Found {
-    let health = work.board.tenants().into_iter().find(|health| health.name == *tenant);
+    let health = work.board.tenants(work.steady()).into_iter().find(|health| health.name == *tenant);
     match health.and_then(|health| health.error) {
         None => well("signed in, with every role that is needed"),
         Some(error) => fault(error, SEE_DOCTOR),

@@ -64,7 +64,12 @@ async fn due(work: &Work, name: &TenantName, tenant: &TenantWork) -> Result<Opti
                 work.board.polled(name, source, Err(said.clone()));
                 work.stands(Subject::Source(name, source), Err(&said)).await;
                 work.board.failed(loop_name(name), work.now(), said);
-                work.store.put_off_alert(name, request, work.now()).await?;
+                if is_of_the_alert(&error) && is_too_old(work, request) {
+                    tracing::error!(tenant = %name, %source, %alert_id, "an alert that was notified of can not be fetched for so long that it is given up: look for it in the portal");
+                    work.store.alert_fetched(name, request).await?;
+                } else {
+                    work.store.put_off_alert(name, request, work.now()).await?;
+                }
                 if !error.was_sent() {
                     return Ok(Some(work.now() + AFTER_FAILURE));
                 }
@@ -101,11 +106,11 @@ async fn fetch(
     let accepted = work.store.accept(name, &request.source, std::slice::from_ref(&incoming), None, work.now()).await?;
     crash_point("fetch.alert_stored");
     work.count_received(name, &request.source, &[incoming], &accepted);
-    if accepted.new > 0 {
+    if accepted.has_work() {
         work.decide.notify_one();
     }
     work.store.alert_fetched(name, request).await?;
-    Ok(if accepted.new > 0 { "a new version of an alert" } else { "nothing new of an alert" })
+    Ok(if accepted.has_work() { "a new version of an alert, or devices of one" } else { "nothing new of an alert" })
 }
 
 /// The alert in `row`, which must be the one that was asked for.
@@ -120,12 +125,29 @@ fn incoming(row: Value, asked: &AlertId) -> Result<Incoming, ReadError> {
 
 /// Graph may name an alert before it shows it. One that is older than any that is acted on is given up.
 async fn not_there(work: &Work, name: &TenantName, request: &AlertRequest) -> Result<&'static str, RunError> {
-    let AlertRequest { alert_id, source, told_at, .. } = request;
-    if since(*told_at, work.now()) < work.config.guards.max_alert_age.duration() {
+    let AlertRequest { alert_id, source, .. } = request;
+    if !is_too_old(work, request) {
         work.store.put_off_alert(name, request, work.now()).await?;
         return Ok("an alert that Graph does not show yet");
     }
     tracing::error!(tenant = %name, %source, %alert_id, "an alert that was notified of is not shown by Graph for so long that it is given up: look for it in the portal");
     work.store.alert_fetched(name, request).await?;
     Ok("gave up an alert that Graph does not show")
+}
+
+/// Whether nothing would be done any more for an alert that was told of then.
+fn is_too_old(work: &Work, request: &AlertRequest) -> bool {
+    since(request.told_at, work.now()) >= work.config.guards.max_alert_age.duration()
+}
+
+/// Whether a failure says something of the alert that was asked for, and will be the same again; an outage or a role that
+/// is missing goes by.
+const fn is_of_the_alert(error: &ReadError) -> bool {
+    matches!(
+        error,
+        ReadError::Refused { .. }
+            | ReadError::Unreadable { .. }
+            | ReadError::Astray { .. }
+            | ReadError::TooLarge { .. }
+    )
 }

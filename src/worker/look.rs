@@ -125,13 +125,14 @@ async fn look(
         date = date.or(page.date);
         rows += page.rows.len();
         doubtful += page.unreadable_tagged;
-        doubt.actions.extend(page.misfits.iter().filter_map(|misfit| misfit.tag));
+        let may_be_ours = page.misfits.iter().filter(|misfit| misfit.may_be_ours);
+        doubt.actions.extend(may_be_ours.filter_map(|misfit| misfit.tag));
         work.misfits(name, Lane::MachineActions, &page.misfits);
         let applied = work.store.apply_look(name, &page.rows, work.now()).await?;
         crash_point("look.page_recorded");
         for misfit in &applied.misfits {
             work.misfit(name, Lane::MachineActions, misfit.machine_action.as_str(), misfit.action, misfit.why);
-            doubt.actions.extend(misfit.action);
+            doubt.actions.extend(misfit.action.filter(|_| misfit.may_be_ours));
         }
         if applied.anew > 0 {
             tracing::warn!(tenant = %name, alerts = applied.anew, "what alerts had joined came to nothing, so they are decided anew");

@@ -322,7 +322,7 @@ impl Work {
             LaneTrouble::None => None,
             _ => return,
         };
-        if !self.board.role(name, lane, missing) {
+        if !self.board.role(name, lane, missing, self.steady()) {
             return;
         }
         match missing {
@@ -342,7 +342,7 @@ impl Work {
 
     /// Keeps in the audit whether a tenant can be worked with, by all that the board knows of it.
     pub(crate) async fn tenant_stands(&self, name: &TenantName) {
-        let health = self.board.health(name);
+        let health = self.board.health(name, self.steady());
         self.stands(Subject::Tenant(name), health.as_ref().map_err(String::as_str).copied()).await;
     }
 }

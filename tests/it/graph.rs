@@ -153,7 +153,7 @@ async fn a_link_to_another_host_is_refused_and_told() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_role_for_graph_is_asked_for_where_graph_is_polled_and_there_alone() {
     let without = Tokens { graph_roles: Some(vec![]), ..Tokens::default() };
-    let tell = |app: &TestApp| app.work().board.tenants().remove(0).error;
+    let tell = |app: &TestApp| app.work().board.tenants(app.work().steady()).remove(0).error;
 
     let tokens = without.clone();
     let app = over_graph().simulator(|options| options.tokens = tokens).start(|_| {}).await;
@@ -269,7 +269,12 @@ async fn a_webhook_says_why_its_alerts_can_not_be_fetched() {
         app.until("the trouble is told", async || app.work().board.source_error(&TestApp::tenant(), &source)).await;
     assert!(error.contains("does not allow"), "{error}");
     app.until("the tenant's trouble is told", async || {
-        app.work().board.tenants().remove(0).error.filter(|error| error.contains("lacks the role SecurityAlert"))
+        app.work()
+            .board
+            .tenants(app.work().steady())
+            .remove(0)
+            .error
+            .filter(|error| error.contains("lacks the role SecurityAlert"))
     })
     .await;
 }

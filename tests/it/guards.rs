@@ -318,6 +318,30 @@ async fn a_device_with_a_windows_that_nobody_knows_is_held_until_a_human_approve
     app.action_in(State::Succeeded).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_protection_that_only_the_device_s_own_row_shows_stops_what_is_queued() {
+    let protect = "title: Leave maintenance alone\nid: maintenance\n\
+                   detection: { planned: { title: Maintenance }, condition: planned }\nresponse: { action: protect }\n";
+    let app = braked(&[RANSOMWARE, protect]).await;
+    app.send(&[ransomware("alert", 1)]).await;
+    let queued = app.action_in(State::Queued).await;
+    let other = alert("alert", 2, "Malware");
+    let mut own = ransomware("alert", 1);
+    own["lastUpdateTime"] = other["lastUpdateTime"].clone();
+    own["title"] = "Maintenance".into();
+    app.send(&[other, own]).await;
+    app.until("the newer version is decided", async || {
+        let alerts = app.store().alert(&"alert".parse().unwrap(), None).await.unwrap();
+        let mut decisions = alerts.iter().flat_map(|alert| &alert.decisions);
+        decisions.any(|decision| decision.outcome == Outcome::Protected).then_some(())
+    })
+    .await;
+    go_on(&app).await;
+    let stopped = app.action_in(State::Cancelled).await;
+    assert_eq!(stopped.id, queued.id);
+    assert_eq!(app.simulator.ledger().of(Api::Restrict).count(), 0);
+}
+
 // Joining.
 
 #[tokio::test(flavor = "multi_thread")]

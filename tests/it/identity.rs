@@ -122,7 +122,12 @@ async fn printed(app: &TestApp, arguments: &[&str]) -> (i32, String) {
 /// Why the tenant can not be worked with, once that is known and is about `words`.
 async fn sick_with(app: &TestApp, words: &str) -> String {
     app.until(&format!("the tenant is sick with {words}"), async || {
-        let tenant = app.work().board.tenants().into_iter().find(|tenant| tenant.name == TestApp::tenant())?;
+        let tenant = app
+            .work()
+            .board
+            .tenants(app.work().steady())
+            .into_iter()
+            .find(|tenant| tenant.name == TestApp::tenant())?;
         tenant.error.filter(|error| error.contains(words))
     })
     .await
@@ -130,7 +135,7 @@ async fn sick_with(app: &TestApp, words: &str) -> String {
 
 async fn well(app: &TestApp) {
     app.until("the tenant is well", async || {
-        let tenants = app.work().board.tenants();
+        let tenants = app.work().board.tenants(app.work().steady());
         tenants.iter().any(|tenant| tenant.name == TestApp::tenant() && tenant.ready).then_some(())
     })
     .await;
@@ -282,7 +287,8 @@ async fn a_tenant_whose_login_hangs_slows_no_other() {
     app.action_in(State::Succeeded).await;
 
     let fabrikam = TenantName::new("fabrikam").unwrap();
-    let sick = app.work().board.tenants().into_iter().find(|tenant| tenant.name == fabrikam).unwrap();
+    let sick =
+        app.work().board.tenants(app.work().steady()).into_iter().find(|tenant| tenant.name == fabrikam).unwrap();
     assert!(!sick.ready, "it hangs still");
     assert!(calls.try_recv().is_err(), "and is asked once, not again and again");
     app.stop_daemon().await;

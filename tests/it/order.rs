@@ -562,3 +562,38 @@ async fn an_answer_with_the_machine_action_of_another_device_proves_nothing() {
     let action = night.action(claimed.id).await;
     assert_eq!((action.machine_action, action.error.unwrap().code.as_str()), (None, "misfit"));
 }
+
+/// An action on the second device that is being sent, after one on the first that Microsoft has.
+async fn sending_after_another_device() -> (Night, ClaimedAction, ClaimedAction) {
+    let mut night = Night::begin().await;
+    night.alert("first", "for-good").await;
+    let first = night.submit("restrict-1").await;
+    night.daemon.accept("second", 2, &["for-a-minute"], night.now).await;
+    night.after(1);
+    night.daemon.decide(&guards(), night.now).await;
+    let second = night.claim().await.expect("the second device is to be restricted");
+    assert_eq!(second.machine_id, machine_id(2));
+    (night, first, second)
+}
+
+#[tokio::test]
+async fn a_restriction_under_the_copied_tag_of_another_device_is_a_humans_and_never_expires() {
+    let (mut night, first, second) = sending_after_another_device().await;
+    let theirs = night.row("theirs", Kind::Restrict, &first.comment, "Pending");
+    assert_eq!(night.settle(&second, Settlement::Accepted(theirs)).await, State::Submitted);
+    let action = night.action(second.id).await;
+    assert_eq!((action.machine_action.unwrap().id.as_str(), action.expires_at), ("theirs", None));
+}
+
+#[tokio::test]
+async fn a_row_on_another_device_can_not_be_ours_and_one_that_names_none_may_be() {
+    let (mut night, _, second) = sending_after_another_device().await;
+    let unanswered = Settlement::Unanswered { code: "no_answer".to_owned(), message: "cut".to_owned() };
+    assert_eq!(night.settle(&second, unanswered).await, State::Uncertain);
+    let elsewhere = night.row("elsewhere", Kind::Restrict, &second.comment, "Pending");
+    let mut nowhere = night.row("nowhere", Kind::Restrict, &second.comment, "Pending");
+    nowhere.machine_id = None;
+    let applied = night.daemon.store.apply_look(&tenant(), &[elsewhere, nowhere], night.now).await.unwrap();
+    let told: Vec<_> = applied.misfits.iter().map(|misfit| (misfit.action, misfit.may_be_ours)).collect();
+    assert_eq!(told, [(Some(second.id), false), (Some(second.id), true)]);
+}

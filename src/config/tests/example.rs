@@ -92,7 +92,7 @@ fn the_example_loads_and_shows_the_defaults() {
     let example = scratch.load(&text_of(EXAMPLE), &there).unwrap();
     assert_eq!(example.warnings, []);
     let same = [
-        ("STANCH_STORE", "{}"),
+        ("STANCH_STORE__URL", "sqlite:///var/lib/stanch/stanch.db"),
         ("STANCH_TENANTS__0__TENANT_ID", "11111111-1111-4111-8111-111111111111"),
         ("STANCH_TENANTS__0__CLIENT_ID", "22222222-2222-4222-8222-222222222222"),
         ("STANCH_RULES__DIR", folder.as_str()),

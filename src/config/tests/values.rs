@@ -78,7 +78,11 @@ fn the_default_guards_are_those_of_the_least_configuration() {
 
 #[test]
 fn store_and_rules_have_defaults_too_once_they_are_written() {
-    let config = config(LEAST, &[("STANCH_STORE", "{}"), ("STANCH_RULES", "{ watch: false }")]);
+    let text: String = LEAST
+        .lines()
+        .map(|line| if line.starts_with("store:") { "store: {}\n".to_owned() } else { format!("{line}\n") })
+        .collect();
+    let config = config(&text, &[("STANCH_RULES", "{ watch: false }")]);
     assert_eq!(config.store, Path::new("/var/lib/stanch/stanch.db"));
     assert!(config.rules.dir.ends_with("rules"));
     assert!(!config.rules.watch);
@@ -323,7 +327,7 @@ fn the_environment_sets_any_key_over_the_file() {
     assert_eq!(windows(&config.limits.restrict), [(10, "2s")]);
     assert_eq!(windows(&config.limits.release), [(100, "60s"), (7, "1h"), (9000, "1d")]);
     assert_eq!((config.guards.mode, config.guards.blast_devices), (Mode::Shadow, 0));
-    assert_eq!(config.guards.machine_timeout.as_str(), "10m");
+    assert_eq!(config.guards.machine_timeout.as_str(), "1m");
     assert_eq!(config.tenants[0].credential.to_string(), "application c-9");
     assert_eq!(defender(&config).start, Start::Back("7d".parse().unwrap()));
     assert_eq!(config.telemetry.log, LogFormat::Json);

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{LEAST, Scratch, variables};
-use crate::config::{refuse_slips, store_of};
+use crate::config::{Mode, refuse_slips, store_of};
 
 fn refused(name: &str, meant: &str) -> String {
     format!(
@@ -18,6 +18,14 @@ fn a_misspelt_variable_does_not_leave_the_mode_at_enforce() {
         let problems = Scratch::new().problems(LEAST, &[(name, "shadow")]);
         assert_eq!(problems, refused(name, "STANCH_GUARDS__MODE"));
     }
+}
+
+#[test]
+fn a_mapping_in_a_variable_leaves_the_keys_of_the_file_that_it_does_not_name() {
+    let text = format!("{LEAST}guards: {{ mode: shadow, blast_radius: {{ devices: 9, fleet_percent: 7 }} }}\n");
+    let variable = ("STANCH_GUARDS", "{ max_alert_age: 12h, blast_radius: { devices: 3 } }");
+    let guards = Scratch::new().load(&text, &[variable]).unwrap().config.guards;
+    assert_eq!((guards.mode, guards.blast_devices, guards.fleet_percent), (Mode::Shadow, 3, 7));
 }
 
 #[test]

@@ -164,7 +164,11 @@ fn accepted(answer: &Answer, asked: Asked<'_>) -> Outcome {
             if action.kind.is_empty() {
                 kind.spec().microsoft_type.clone_into(&mut action.kind);
             }
-            if Kind::from_microsoft_type(&action.kind).is_some_and(|named| named != kind) {
+            let Some(named) = Kind::from_microsoft_type(&action.kind) else {
+                let message = format!("HTTP {}, but with an action of type {}", answer.status, action.kind);
+                return Outcome::Unanswered { message: shown(&message) };
+            };
+            if named != kind {
                 let message = format!("the machine has a {} that is {}", action.kind, action.status);
                 return Outcome::Busy { message };
             }

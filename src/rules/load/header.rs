@@ -6,7 +6,7 @@
 use rsigma_parser::version::{SPEC_VERSION_SUPPORTED, is_unsupported, major_from_value};
 use serde_yaml::{Mapping, Value};
 
-use crate::diagnostics::{Place, Step, near_miss};
+use crate::diagnostics::{Place, Step, near_miss, typo};
 use crate::model::{Level, RuleId};
 use crate::rules::report::{Report, shorten};
 use crate::rules::response::{self, describe};
@@ -118,6 +118,9 @@ pub(super) fn check(mapping: &Mapping, kind: Kind, report: &mut Report<'_>) -> O
 /// Keys of a response that say less than is meant when they stand at the top, and that are seldom anybody's own.
 const MISPLACED: [&str; 5] = ["approval", "expires_after", "cooldown", "tenants", "match_all"];
 
+/// The same of short words: they must be nearer, since words of one's own are near them too.
+const SHORT: [&str; 3] = ["until", "limit", "comment"];
+
 /// Refuses keys that are nearly ours or out of place, and warns of those that are nobody's.
 fn keys(mapping: &Mapping, kind: Kind, report: &mut Report<'_>) {
     let known = [&KEYS, kind.own_keys()].concat();
@@ -125,11 +128,11 @@ fn keys(mapping: &Mapping, kind: Kind, report: &mut Report<'_>) {
         let path: [Step; 1] = [key.into()];
         let what = if kind == Kind::Rule { "key".to_owned() } else { format!("key of a {}", kind.as_str()) };
         let message = format!("unknown {what} {:?}", shorten(key));
-        let of_another_kind = Kind::ALL.into_iter().any(|other| other.own_keys().contains(&key));
-        let in_response = near_miss(key, MISPLACED).or_else(|| {
-            let same = |ours: &&str| ours.eq_ignore_ascii_case(key);
-            response::KEYS.into_iter().find(same)
-        });
+        let of_another_kind =
+            Kind::ALL.into_iter().any(|other| near_miss(key, other.own_keys().iter().copied()).is_some());
+        let same = |ours: &&str| ours.eq_ignore_ascii_case(key);
+        let in_response =
+            near_miss(key, MISPLACED).or_else(|| response::KEYS.into_iter().find(same)).or_else(|| typo(key, SHORT));
         if let Some(near) = near_miss(key, known.iter().copied()) {
             report.error_with_hint(&path, message, format!("did you mean {near:?}?"));
         } else if of_another_kind {

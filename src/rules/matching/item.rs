@@ -176,7 +176,17 @@ fn with_end_before_line_break(pattern: &str) -> String {
                 text.extend(letters.next());
                 continue;
             }
-            '[' => classes += 1,
+            '[' => {
+                classes += 1;
+                text.push(letter);
+                // Right after it `^` turns the class round, and after that `]` is a letter.
+                for special in ['^', ']'] {
+                    if letters.clone().next() == Some(special) {
+                        text.extend(letters.next());
+                    }
+                }
+                continue;
+            }
             ']' => classes = classes.saturating_sub(1),
             '$' if classes == 0 => {
                 text.push_str(r"(?:\n?\z)");
@@ -252,6 +262,8 @@ mod tests {
             (r"a\$", r"a\$"),
             ("[$]", "[$]"),
             (r"[\]$]$", r"[\]$](?:\n?\z)"),
+            ("a[]$]b$", r"a[]$]b(?:\n?\z)"),
+            ("a[^]$]b$", r"a[^]$]b(?:\n?\z)"),
             ("(a$|b)", r"(a(?:\n?\z)|b)"),
         ];
         for (pattern, expected) in cases {

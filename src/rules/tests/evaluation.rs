@@ -31,6 +31,14 @@ fn a_nested_field_of_the_machine_is_matched_whatever_the_case_of_its_value() {
 }
 
 #[test]
+fn a_rule_matches_any_of_several_categories() {
+    let set = rules(&restrict("  s: { category: Ransomware }\n  condition: s"));
+    let with = |category: Value| Scene::new(&json!({"id": "1", "category": category}), None).chosen_by(&set);
+    assert_eq!(with(json!(["Malware", "Ransomware"])), ["A rule"]);
+    assert_eq!(with(json!(["Malware", "Impact"])), [""; 0]);
+}
+
+#[test]
 fn a_block_asks_one_member_of_the_evidence() {
     let set = rules(&restrict(
         "  s:\n    evidence[any]:\n      entityType: File\n      fileName|endswith: .exe\n  condition: s",

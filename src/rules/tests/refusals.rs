@@ -31,6 +31,9 @@ fn top_level_keys_are_known_or_refused() {
     check(&with_header("state: test"), r#"2:1: unknown key "state" (did you mean "status"?)"#);
     check(&with_header("mode: shadow"), r#"2:1: unknown key "mode" ("mode" belongs into 'response')"#);
     check(&with_header("aproval: required"), r#"2:1: unknown key "aproval" ("approval" belongs into 'response')"#);
+    check(&with_header("untill: 2027-03-31"), r#"2:1: unknown key "untill" ("until" belongs into 'response')"#);
+    check(&with_header("limt: { devices: 1 }"), r#"2:1: unknown key "limt" ("limit" belongs into 'response')"#);
+    check(&with_header("corelation: {}"), r#"2:1: unknown key "corelation""#);
     check(&with_header("generate: true"), r#"2:1: unknown key "generate""#);
     check(&with_header("level: hihg"), r#"2:1: unknown level "hihg" (did you mean "high"?)"#);
     check(&with_header("level: 5"), r#"2:1: unknown level "5" (known: informational, low, medium, high, critical)"#);

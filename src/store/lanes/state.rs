@@ -128,10 +128,13 @@ impl LaneState {
         }
     }
 
-    /// Refusals in a row count once for each device.
+    /// Refusals in a row count once for each device, and no further than the pause: what is kept stays short.
     fn count_device(&mut self, device: &str) {
         let known = self.trouble_device.clone().unwrap_or_default();
         let in_a_row = self.trouble.as_deref() == Some("forbidden");
+        if in_a_row && self.troubles >= FORBIDDEN_IN_A_ROW {
+            return;
+        }
         if in_a_row && known.split(' ').any(|one| one == device) {
             return;
         }
@@ -223,6 +226,15 @@ mod tests {
             device: Some(MachineId::new(&digit.repeat(40)).unwrap()),
             message: "no".into(),
         }
+    }
+
+    #[test]
+    fn however_many_devices_are_refused_no_more_are_kept_than_pause_the_lane() {
+        let digits = ["1", "2", "3", "4", "5", "6"];
+        let paused = digits.iter().fold(LaneState::default(), |state, digit| after(state, refused_device(digit)));
+        assert_eq!(paused.troubles, FORBIDDEN_IN_A_ROW);
+        assert_eq!(paused.trouble_device.unwrap().split(' ').count(), 3);
+        assert_eq!(paused.paused_until, Some(later(now(), REFUSED_PAUSE)));
     }
 
     #[test]

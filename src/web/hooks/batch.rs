@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     fn judged(body: &str) -> Judged {
-        let rows = super::super::envelope::rows(body.as_bytes(), &WebhookFormat::Mde).unwrap();
+        let rows = super::super::envelope::rows(body.as_bytes(), &WebhookFormat::Mde, 100).unwrap();
         judge(&rows, &WebhookFormat::Mde)
     }
 

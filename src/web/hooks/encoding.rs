@@ -33,6 +33,16 @@ impl Encoding {
         }
     }
 
+    /// Whether a body unpacks to more than so many bytes, of which none is kept.
+    pub(super) fn unpacks_beyond(self, body: &[u8], bytes: usize) -> bool {
+        if self == Self::Identity {
+            return body.len() > bytes;
+        }
+        let mut unpacked = MultiGzDecoder::new(body).take(bytes as u64 + 1);
+        // What is broken is told when it is unpacked.
+        std::io::copy(&mut unpacked, &mut std::io::sink()).is_ok_and(|length| length > bytes as u64)
+    }
+
     /// The body as it was before it was packed.
     pub(super) fn unpack(self, body: Vec<u8>) -> Result<Vec<u8>, Problem> {
         if self == Self::Identity {
@@ -78,6 +88,10 @@ mod tests {
     fn what_is_unpacked_is_bounded_and_what_is_broken_is_told() {
         let most = vec![b' '; MOST_BODY_BYTES];
         assert_eq!(Encoding::Gzip.unpack(packed(&most)).unwrap().len(), MOST_BODY_BYTES);
+        for (bytes, is_beyond) in [(MOST_BODY_BYTES, false), (MOST_BODY_BYTES - 1, true), (100, true)] {
+            assert_eq!(Encoding::Gzip.unpacks_beyond(&packed(&most), bytes), is_beyond);
+            assert_eq!(Encoding::Identity.unpacks_beyond(&most, bytes), is_beyond);
+        }
         assert_eq!(status_of(packed(&[&most[..], b" "].concat())), 413);
         let whole = packed(b"[1, 2, 3]");
         assert_eq!(Encoding::Gzip.unpack([&whole[..], &whole].concat()).unwrap(), b"[1, 2, 3][1, 2, 3]", "two members");

@@ -6,11 +6,12 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor};
+use axum::http::StatusCode;
+use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use super::Problem;
+use super::{Problem, inbox_full};
 use crate::config::WebhookFormat;
 use crate::intake::near;
 use crate::model::field_map::Pointer;
@@ -21,23 +22,65 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// The largest object that a hint is looked for in, in bytes: it is built for that.
 const LARGEST_HINTED: usize = 64 << 10;
 
-/// The rows of a body: the members of its list, or the one value that it is.
-pub(super) fn rows<'b>(body: &'b [u8], format: &WebhookFormat) -> Result<Vec<&'b RawValue>, Problem> {
+/// The most rows of a body: a short one may have millions, each of which takes memory until it is refused.
+const MOST_ROWS: u64 = 100_000;
+
+/// The rows of a body: the members of its list, or the one value that it is. `inbox` is how many the inbox holds when it
+/// is empty.
+pub(super) fn rows<'b>(body: &'b [u8], format: &WebhookFormat, inbox: u64) -> Result<Vec<&'b RawValue>, Problem> {
     let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
+    let listed = |list: &'b [u8]| -> Result<Vec<&'b RawValue>, Problem> {
+        let Count(rows) = serde_json::from_slice(list).map_err(|error| no_json(body, &error))?;
+        if rows > MOST_ROWS {
+            let detail = format!("a batch has at most {MOST_ROWS} alerts: send fewer at once");
+            return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail));
+        }
+        if rows > inbox {
+            return Err(inbox_full());
+        }
+        serde_json::from_slice(list).map_err(|error| no_json(body, &error))
+    };
     if is_list(body) {
-        return serde_json::from_slice(body).map_err(|error| no_json(body, &error));
+        return listed(body);
     }
     let row: &RawValue = serde_json::from_slice(body).map_err(|error| no_json(body, &error))?;
     let list = match format {
-        WebhookFormat::Mde | WebhookFormat::Graph => enveloped(row),
+        WebhookFormat::Mde | WebhookFormat::Graph => enveloped(row)?,
         WebhookFormat::Map(map) => match &map.items {
             Some(items) => Some(list_at(row, items)?),
             None => None,
         },
     };
     match list {
-        Some(list) => serde_json::from_str(list.get()).map_err(|error| no_json(body, &error)),
+        Some(list) => listed(list.get().as_bytes()),
         None => Ok(vec![row]),
+    }
+}
+
+/// How many members a list has, of which none is kept.
+struct Count(u64);
+
+impl<'de> Deserialize<'de> for Count {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members;
+
+        impl<'de> Visitor<'de> for Members {
+            type Value = Count;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+                let mut members = 0;
+                while list.next_element::<IgnoredAny>()?.is_some() {
+                    members += 1;
+                }
+                Ok(Count(members))
+            }
+        }
+
+        deserializer.deserialize_seq(Members)
     }
 }
 
@@ -66,8 +109,8 @@ fn is_lines(body: &[u8]) -> bool {
 }
 
 /// The list in an object that is no alert, as it has no `id`: Microsoft's APIs answer `value`, Event Hubs carries
-/// `records`, and other senders write `alerts`.
-fn enveloped(row: &RawValue) -> Option<&RawValue> {
+/// `records`, and other senders write `alerts`. Of several lists, one may have members.
+fn enveloped(row: &RawValue) -> Result<Option<&RawValue>, Problem> {
     #[derive(Deserialize)]
     struct Envelope<'b> {
         id: Option<IgnoredAny>,
@@ -79,11 +122,24 @@ fn enveloped(row: &RawValue) -> Option<&RawValue> {
         records: Option<&'b RawValue>,
     }
     // The members of an array would be taken for values of the keys in their order.
-    let text = Some(row.get()).filter(|text| text.starts_with('{'))?;
-    let envelope: Envelope<'_> = serde_json::from_str(text).ok()?;
+    let Some(text) = Some(row.get()).filter(|text| text.starts_with('{')) else { return Ok(None) };
+    let Ok(envelope) = serde_json::from_str::<Envelope<'_>>(text) else { return Ok(None) };
+    if envelope.id.is_some() {
+        return Ok(None);
+    }
     let lists = [envelope.value, envelope.alerts, envelope.records];
-    let list = lists.into_iter().flatten().find(|list| is_list(list.get().as_bytes()))?;
-    envelope.id.is_none().then_some(list)
+    let lists = lists.into_iter().flatten().filter(|list| is_list(list.get().as_bytes()));
+    let (empty, full): (Vec<_>, Vec<_>) = lists.partition(|list| is_empty_list(list));
+    if full.len() > 1 {
+        let detail = "more than one of value, alerts and records is a list with members: send one of them at a time";
+        return Err(Problem::bad_request(detail));
+    }
+    Ok(full.into_iter().chain(empty).next())
+}
+
+/// Whether nothing stands in a list.
+fn is_empty_list(list: &RawValue) -> bool {
+    list.get().bytes().filter(|byte| !byte.is_ascii_whitespace()).eq(*b"[]")
 }
 
 /// The list that `map.items` names.
@@ -148,7 +204,7 @@ mod tests {
     use crate::model::field_map::FieldMap;
 
     fn found(body: &str, format: &WebhookFormat) -> Result<Vec<String>, String> {
-        rows(body.as_bytes(), format)
+        rows(body.as_bytes(), format, 10)
             .map(|rows| rows.into_iter().map(|row| row.get().to_owned()).collect())
             .map_err(|problem| format!("{problem:?}"))
     }
@@ -171,6 +227,32 @@ mod tests {
         }
         let plain = WebhookFormat::Map(FieldMap::default());
         assert_eq!(found(r#"{"value":[1]}"#, &plain).unwrap(), [r#"{"value":[1]}"#], "a map has items for that");
+    }
+
+    #[test]
+    fn an_empty_list_hides_no_other_and_two_with_members_are_refused() {
+        let format = WebhookFormat::Mde;
+        assert_eq!(found(r#"{"value": [ ], "alerts": [{"id":"a"}]}"#, &format).unwrap(), [r#"{"id":"a"}"#]);
+        assert_eq!(found(r#"{"value": [], "records": []}"#, &format).unwrap(), [""; 0]);
+        assert!(found(r#"{"value": [1], "alerts": [2]}"#, &format).unwrap_err().contains("more than one"));
+        assert_eq!(found(r#"{"id": "a", "value": [1], "alerts": [2]}"#, &format).unwrap().len(), 1, "an alert");
+    }
+
+    #[test]
+    fn rows_are_counted_before_any_is_kept() {
+        let status = |rows_sent: u64, inbox: u64| {
+            let list = format!("[{}0]", "0,".repeat(usize::try_from(rows_sent).unwrap() - 1));
+            let status = |body: &str| match rows(body.as_bytes(), &WebhookFormat::Mde, inbox) {
+                Ok(rows) => (200, rows.len()),
+                Err(problem) => (problem.status().as_u16(), 0),
+            };
+            assert_eq!(status(&list), status(&format!(r#"{{"value":{list}}}"#)));
+            status(&list)
+        };
+        assert_eq!(status(3, 3), (200, 3));
+        assert_eq!(status(4, 3), (429, 0));
+        assert_eq!(status(MOST_ROWS, u64::MAX), (200, 100_000));
+        assert_eq!(status(MOST_ROWS + 1, u64::MAX), (413, 0));
     }
 
     #[test]
@@ -207,6 +289,6 @@ mod tests {
             let told = found(body, &WebhookFormat::Mde).unwrap_err();
             assert!(told.contains("no JSON") && !told.contains("secret"), "{body}: {told}");
         }
-        assert!(rows(b"[\"\xff\"]", &WebhookFormat::Mde).is_err());
+        assert!(rows(b"[\"\xff\"]", &WebhookFormat::Mde, 10).is_err());
     }
 }

@@ -48,7 +48,7 @@ use batch::{Judged, RowError, RowNote};
 use encoding::Encoding;
 use reading::Proven;
 use room::Room;
-use unproven::Unproven;
+use unproven::{BEGINNING_BYTES, Unproven};
 
 /// The largest body, in bytes, as it is sent and once it is unpacked.
 const MOST_BODY_BYTES: usize = 4 << 20;
@@ -205,9 +205,16 @@ async fn take(
         }
         Known::Signed(verifier) => (reading::of_signed(&web.door, source, verifier, head, body).await?, encoding?),
     };
-    let Proven { bytes, room: _room } = proven;
+    let Proven { bytes, room } = proven;
+    // What is little as it was sent may be long once it is unpacked, and is kept as that.
+    let _room = if bytes.len() <= BEGINNING_BYTES && encoding.unpacks_beyond(&bytes, BEGINNING_BYTES) {
+        drop(room);
+        web.door.room.take(&source.name).await?
+    } else {
+        room
+    };
     let body = encoding.unpack(bytes)?;
-    let rows = envelope::rows(&body, &source.format)?;
+    let rows = envelope::rows(&body, &source.format, web.work.config.server.inbox)?;
     match tokio::time::timeout(STORE_TIMEOUT, store(web, source, &rows)).await {
         Ok(judged) => judged,
         Err(_) => {
@@ -287,8 +294,12 @@ async fn place(web: &Web, rows: u64) -> Result<Place<'_>, Problem> {
     if has_room(web, rows).await? {
         return Ok(Place::Alone { _turn: turn });
     }
+    Err(inbox_full())
+}
+
+fn inbox_full() -> Problem {
     let detail = "the inbox is full, and nothing of this is stored: send it again later";
-    Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, detail).later())
+    Problem::new(StatusCode::TOO_MANY_REQUESTS, detail).later()
 }
 
 async fn has_room(web: &Web, rows: u64) -> Result<bool, Problem> {

@@ -2,7 +2,6 @@
 //! comes. Absent: who gives way to whom (see [`super::unproven`]).
 
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -17,7 +16,7 @@ use super::{Door, MOST_BODY_BYTES, Problem, auth, broken_off, gave_way, late, to
 use crate::config::WebhookSource;
 use crate::intake::signature::Verifier;
 use crate::web::body::{announced_length, next};
-use crate::web::place::{self, Place};
+use crate::web::place;
 use crate::web::remote::Remote;
 
 /// The most that is read of a body to learn who sent it: that it was the right sender comes before that it is too
@@ -72,8 +71,8 @@ pub(super) async fn of_signed<'d>(
         return Err(too_long());
     }
     let network = network(extensions);
-    let is_known = extensions.get::<Arc<Place>>().is_some_and(|place| place.is_proven());
-    let listening = door.unproven.listen(&source.name, network, is_known);
+    // What was proven on this connection may be another source's token or a reader's: it speaks for no sender.
+    let listening = door.unproven.listen(&source.name, network, false);
     let mut signed = Unjudged::new(&listening, Some(verifier), announced);
     signed.read(body, door.body_timeout).await?;
     let Unjudged { verifier, bytes, length, .. } = signed;
@@ -107,8 +106,7 @@ pub(super) async fn of_claimed<'d>(
     if announced.is_some_and(|length| length > most as u64) {
         return Err(None);
     }
-    let is_known = head.extensions.get::<Arc<Place>>().is_some_and(|place| place.is_proven());
-    let listening = door.unproven.listen(&source.name, network(&head.extensions), is_known);
+    let listening = door.unproven.listen(&source.name, network(&head.extensions), false);
     let mut claimed = Unjudged::new(&listening, None, announced.or(Some(most as u64)));
     claimed.most = most;
     let read = claimed.read(body, timeout).await;

@@ -227,7 +227,7 @@ async fn an_upgrade_knows_stored_alerts_of_graph_by_mdes_id_too() {
         "INSERT INTO alerts (tenant, alert_id, last_update_ticks, source, received_at, body, machine_ids, pending, state,
                              due_at)
          SELECT 'contoso', value ->> 0, 10, 'graph', 10,
-                json_object('id', value ->> 0, 'original', json_object('lastUpdateDateTime', 'x', 'providerAlertId', value -> 1)),
+                json_object('id', value ->> 0, 'original', json_object('lastUpdateDateTime', 'x', 'serviceSource', 'microsoftDefenderForEndpoint', 'providerAlertId', value -> 1)),
                 '[]', '[]', 'decided', 10
          FROM json_each('[[\"ad-1\", \"da-1\"], [\"ad-2\", \"alert-0\"], [\"same\", \"same\"], [\"ad-3\", null], [\"ad-4\", \"da-1\"]]')",
     )

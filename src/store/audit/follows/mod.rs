@@ -24,6 +24,8 @@ const MOST_FINDINGS: usize = 100;
 struct Bounds {
     /// What happened before may have no row: retention has removed it, or there was no audit yet.
     begins_at: Timestamp,
+    /// Nothing of the audit was removed. Tokens came into the store after it, so each of them has its row.
+    is_whole: bool,
     /// Ended actions that ended before may have been removed.
     removed_before: Timestamp,
 }
@@ -51,8 +53,12 @@ impl Store {
 impl Bounds {
     async fn read(reader: &mut SqliteConnection) -> Result<Self> {
         let first = sqlx::query("SELECT seq, at FROM audit ORDER BY seq LIMIT 1").fetch_optional(&mut *reader).await?;
+        let is_whole = match &first {
+            Some(row) => row.try_get::<i64, _>("seq")? == 1,
+            None => true,
+        };
         let begins_at = match first {
-            Some(row) if row.try_get::<i64, _>("seq")? > 1 => time(&row, "at")?,
+            Some(row) if !is_whole => time(&row, "at")?,
             // What was known of the brake when the audit began was taken over into it with its old times.
             _ => sqlx::query_scalar(
                 "SELECT at FROM audit WHERE NOT (what IN ('paused', 'resumed') AND origin IS NULL) ORDER BY seq LIMIT 1",
@@ -66,7 +72,7 @@ impl Bounds {
             .fetch_all(reader)
             .await?;
         let removed_before = removed.iter().flatten().filter_map(|text| text.parse().ok()).max();
-        Ok(Self { begins_at, removed_before: removed_before.unwrap_or(Timestamp::MIN) })
+        Ok(Self { begins_at, is_whole, removed_before: removed_before.unwrap_or(Timestamp::MIN) })
     }
 }
 

@@ -82,7 +82,7 @@ pub(super) async fn compare(reader: &mut SqliteConnection, bounds: Bounds, found
     }
     for token in &tokens {
         let rows = (made.of.get(token.id.as_str()).copied(), revoked.of.get(token.id.as_str()).copied());
-        if rows.0.is_none() && token.created_at < bounds.begins_at {
+        if rows.0.is_none() && may_lack_its_row(token, bounds) {
             found.unproven += 1;
         }
         if let Some(fault) = fault(token, rows, bounds) {
@@ -115,11 +115,15 @@ fn matched<'a>(rows: &'a [Told], tokens: &'a [Token], is_of: impl Fn(&Told, &Tok
     matched
 }
 
+/// Whether the row that says how a token was made may be among those that were removed.
+fn may_lack_its_row(token: &Token, bounds: Bounds) -> bool {
+    !bounds.is_whole && token.created_at < bounds.begins_at
+}
+
 /// What of a token does not follow from the rows that tell of it, in words.
 fn fault(token: &Token, (made, revoked): (Option<&Told>, Option<&Told>), bounds: Bounds) -> Option<String> {
     let Some(made) = made else {
-        let must_be = token.created_at >= bounds.begins_at;
-        return must_be
+        return (!may_lack_its_row(token, bounds))
             .then(|| format!("no row of the audit says that it was made ({}, by {})", token.role, token.created_by));
     };
     let seq = made.seq;
