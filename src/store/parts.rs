@@ -433,7 +433,8 @@ mod tests {
         let accepted = inbox.accept(&rows).await;
         assert_eq!((accepted.new, accepted.united), (1, MOST_DEVICES as u64 - 1));
         assert_eq!(accepted.too_many, (MOST_DEVICES..beyond).collect::<Vec<_>>());
-        let parts: i64 = sqlx::query_scalar("SELECT parts FROM alerts").fetch_one(&inbox.store.reader).await.unwrap();
+        let parts: i64 =
+            sqlx::query_scalar("SELECT parts FROM alerts WHERE seq = 1").fetch_one(&inbox.store.reader).await.unwrap();
         let (first, last): (i64, i64) = sqlx::query_as("SELECT MIN(part), MAX(part) FROM alert_parts")
             .fetch_one(&inbox.store.reader)
             .await

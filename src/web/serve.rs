@@ -36,7 +36,7 @@ const LAST_REQUESTS: Duration = Duration::from_secs(5);
 
 /// What is read ahead of one connection, in bytes; no head of a request is longer. The library's own bound of some
 /// 400 KiB would be 200 MiB of a crowd.
-const READ_AHEAD_BYTES: usize = 24 << 10;
+const READ_AHEAD_BYTES: usize = 16 << 10;
 
 /// A browser that was here over TLS does not come without it for a year.
 const ONLY_WITH_TLS: HeaderValue = HeaderValue::from_static("max-age=31536000");

@@ -22,7 +22,7 @@ use crate::model::{MachineId, TenantName};
 const BATCH: usize = 1_000;
 
 /// The machines that the daemon is asked for at once: what the API takes.
-const MACHINES_AT_ONCE: usize = 500;
+const MACHINES_AT_ONCE: usize = 300;
 
 /// Alerts of one tenant or of all, and who is asked about their machines.
 pub(super) struct Feed {

@@ -16,7 +16,7 @@ use super::Problem;
 use crate::model::view::AuditComparison;
 use crate::model::{AlertTime, Happening, MachineId, RuleId, TenantName};
 use crate::store::{AuditFilter, Bulk, Cursor};
-use crate::web::contract::parameters::{MOST_DEVICE_BYTES, MOST_ROWS, ROWS};
+use crate::web::contract::parameters::{MOST_DEVICE_BYTES, MOST_IDS, MOST_ROWS, ROWS};
 
 /// The longest reason that a person may give, in characters.
 const MOST_WHY_CHARS: usize = 1_000;
@@ -313,8 +313,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Machines {
             .filter(|id| !id.is_empty())
             .map(|id| MachineId::new(id).map_err(|error| Problem::bad_request(format!("ids: {error}"))))
             .collect::<Result<_, _>>()?;
-        if ids.len() > MOST_ROWS as usize {
-            return Err(Problem::bad_request(format!("ids: give at most {MOST_ROWS} machine ids at once")));
+        if ids.len() > MOST_IDS {
+            return Err(Problem::bad_request(format!("ids: give at most {MOST_IDS} machine ids at once")));
         }
         Ok(Self { tenant: word("tenant", &query.tenant)?, ids })
     }

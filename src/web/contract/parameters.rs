@@ -16,6 +16,9 @@ pub(in crate::web) const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 
 /// The most and the usual number of rows on a page.
 pub(in crate::web) const MOST_ROWS: u32 = 500;
+
+/// The most machine ids in one request: they stand in its head, which has 16 KiB.
+pub(in crate::web) const MOST_IDS: usize = 300;
 pub(in crate::web) const ROWS: u32 = 100;
 
 /// The longest name of a device, in bytes. Source: RFC 1035, a domain name has at most 255.
@@ -159,7 +162,7 @@ pub(in crate::web) fn tenant_of_machines() -> Parameter {
 /// Which machines.
 pub(in crate::web) fn machine_ids() -> Parameter {
     let ids = ObjectBuilder::new().schema_type(Type::String).pattern(Some("^([0-9A-Fa-f]{40},?)*$"));
-    let about = format!("Machine ids with commas between them, at most {MOST_ROWS}.");
+    let about = format!("Machine ids with commas between them, at most {MOST_IDS}.");
     let ids = parameter(ParameterIn::Query, "ids", &about).required(Required::True).schema(Some(ids));
     ids.example(example::<MachineId>()).build()
 }

@@ -8,3 +8,6 @@ VALUES ('0197a000-0000-7000-8000-0000000000f3', 'second', 'viewer',
 
 UPDATE actions SET asked_by = 'token:ana', asked_by_token = '0197a000-0000-7000-8000-0000000000f1'
 WHERE id = '0197a000-0000-7000-8000-000000000006';
+
+INSERT INTO audit (at, what, by, detail)
+VALUES (1794999500000, 'token_created', 'token:ana', 'second (viewer, until 2027-02-16T10:58:20Z): for a second pipeline');
