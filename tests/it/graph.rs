@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use stanch::model::view::AlertView;
-use stanch::model::{AlertId, MachineId};
+use stanch::model::{AlertId, MachineId, State};
 use stanch::simulator::{Api, Fault, Tokens};
 use stanch::store::AlertFilter;
 
@@ -227,6 +227,7 @@ async fn a_notification_outlives_errors_a_late_alert_and_a_restart() {
     tell(&app, &["there", "late"]).await;
     app.decided("there").await;
     app.until("the late one was asked for", async || (fetched(&app, "late") >= 2).then_some(())).await;
+    app.action_in(State::Succeeded).await;
     app.stop_daemon().await;
     assert_eq!(app.simulator.ledger().effective_restrictions(), [(machine_id(0), 1)].into());
     app.simulator.add_alert(on("late", &[1])).unwrap();
